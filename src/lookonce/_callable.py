@@ -65,6 +65,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     """
     kind, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     kinds = set(get_args(kind)) or {kind}
+    parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
     is_flag = isinstance(value, bool)
     expected, taken = "", value
     if value is None:
@@ -72,9 +73,8 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     elif bool in kinds:
         expected = "" if is_flag else "True or False"
     elif Path in kinds:
-        parser = next((note.parser for note in notes if getattr(note, "parser", None)), Path)
         if isinstance(value, str | PathLike) and (text := str(fspath(value))) and "\0" not in text:
-            return parser(value)
+            return (parser or Path)(value)
         expected = "a path"
     elif int in kinds:
         expected = "" if isinstance(value, Integral) and not is_flag else "a whole number"
@@ -92,7 +92,6 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
             taken = str(value)
         else:
             expected = "text, numbers or a mapping"
-        parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
         taken = parser(taken) if parser and not expected else taken
     elif isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)

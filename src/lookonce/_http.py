@@ -74,6 +74,21 @@ def open_url(request: Request, timeout: float) -> Any:
     return found[0]
 
 
+class Pace:
+    """Speed at which a body arrives: too slow if fewer than `SLOWEST` bytes come within a time."""
+
+    def __init__(self, timeout: float) -> None:
+        """Start the clock; `timeout` in seconds."""
+        self._timeout, self._since, self._before = timeout, time.monotonic(), 0
+
+    def is_slow(self, received: int) -> bool:
+        """Return whether a body of which so many bytes have arrived is too slow."""
+        now = time.monotonic()
+        if received - self._before >= SLOWEST:
+            self._since, self._before = now, received
+        return now - self._since > self._timeout
+
+
 def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
     """Read a body, or as much of it as asked for.
 
@@ -88,9 +103,7 @@ def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
         OSError: the connection broke.
         HTTPException: a malformed answer, or less than it declares.
     """
-    data = bytearray()
-    started = since = time.monotonic()
-    before = 0
+    data, pace, deadline = bytearray(), Pace(timeout), time.monotonic() + longest
     while len(data) < count:
         piece = answer.read1(min(PIECE, count - len(data)))
         if not piece:
@@ -98,9 +111,6 @@ def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
                 raise IncompleteRead(bytes(data), answer.length)
             break
         data += piece
-        now = time.monotonic()
-        if len(data) - before >= SLOWEST:
-            since, before = now, len(data)
-        if now - since > timeout or now - started > longest:
+        if pace.is_slow(len(data)) or time.monotonic() > deadline:
             raise TimeoutError
     return bytes(data)

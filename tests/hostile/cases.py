@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -46,12 +46,15 @@ def detections(here: Path) -> object:
     return [found[f"all/{name}.png"] for name in "19"]
 
 
-def image_cases(top: Path) -> Iterator[Case]:
-    """Yield every hostile image alone, in a page, between two good images, and in a data set."""
-    command = "detect|model.onnx|all|--out|among"
-    odd = (0, 1, 2)  # valid, or damaged behind what is needed
+def among_good(
+    top: Path, hostile: Iterable[tuple[str, bytes]], command: str
+) -> Iterator[tuple[Path, str, object]]:
+    """Yield a folder with each hostile file, alone and between two good images in `all`, with its name.
+
+    The third value is what the command detects on the good images without it.
+    """
     expected = None
-    for name, data in chain(inputs.images(), further.images()):
+    for name, data in hostile:
         here = desk(top / name)
         (here / name).write_bytes(data)
         good_images(here / "all", "19")
@@ -59,6 +62,14 @@ def image_cases(top: Path) -> Iterator[Case]:
             run(command, here)
             expected = detections(here)
         (here / "all" / f"5{name}").write_bytes(data)
+        yield here, name, expected
+
+
+def image_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile image alone, in a page, between two good images, and in a data set."""
+    command = "detect|model.onnx|all|--out|among"
+    odd = (0, 1, 2)  # valid, or damaged behind what is needed
+    for here, name, expected in among_good(top, chain(inputs.images(), further.images()), command):
         (here / "lines.txt").write_text(f"all/1.png 32,0,64,32,0\nall/5{name} 1,1,9,9,0\n")
         (here / "names.txt").write_text("green\nblue\n")
         yield Case(here, f"detect|model.onnx|{name}|--out|out", odd)
@@ -71,15 +82,7 @@ def image_cases(top: Path) -> Iterator[Case]:
 def video_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile video alone, and between two good images."""
     command = "detect|model.onnx|all|--out|among|--save|json"
-    expected = None
-    for name, data in videos():
-        here = desk(top / name)
-        (here / name).write_bytes(data)
-        good_images(here / "all", "19")
-        if expected is None:
-            run(command, here)
-            expected = detections(here)
-        (here / "all" / f"5{name}").write_bytes(data)
+    for here, name, expected in among_good(top, videos(), command):
         yield Case(here, f"detect|model.onnx|{name}|--out|out", (0, 1, 2))
         yield Case(here, command, (0, 1), partial(detections, here), expected)
         shutil.rmtree(here)

@@ -146,3 +146,18 @@ def test_ignored_areas_teach_nothing() -> None:
     none = one_object(parent, objects=0)
     continuation(maps, taught, OLD, *none, info, LossSettings(), everything).total().backward()
     assert all(each.grad is not None and not each.grad.any() for each in maps)
+
+
+def test_boxes_and_classes_of_the_old_model_weigh_a_tenth_of_its_objectness() -> None:
+    """With the weight 1, added classes are learned slowly (benchmarks/labels.md)."""
+    parent = parent_of(three_classes())
+    info, none = parent.info, one_object(parent, objects=0)
+    taught = silent(parent, maps_of(parent))
+    maps = [each + 0.5 for each in taught]
+    whole = imitation(maps, taught, info, LossSettings())
+    kept = continuation(maps, taught, OLD, *none, info, LossSettings())
+    assert whole.giou.min() > 0
+    assert whole.prob.min() > 0
+    torch.testing.assert_close(kept.conf, whole.conf)
+    torch.testing.assert_close(kept.giou, 0.1 * whole.giou)
+    torch.testing.assert_close(kept.prob, 0.1 * whole.prob)

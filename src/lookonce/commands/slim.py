@@ -78,6 +78,7 @@ def slim(
     from lookonce.train.imitate import Teacher
     from lookonce.train.reading import after_earlier_training, load_data
     from lookonce.train.run import Session, Stopped, train
+    from lookonce.train.setup import as_trained
     from lookonce.train.slim import check_start, read_parent, same_classes, save_start
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
@@ -91,22 +92,14 @@ def slim(
         parent, network = read_parent(model)
         lengths = {"epochs": epochs, "minutes": minutes}
         changes = assignments or ()
-        if resume:
-            faster = check_start(out / START, parent, model, faster)
-        else:
-            faster = FASTER if faster is None else faster
         with options_of_settings(changes, lengths):
             if resume:
+                faster = check_start(out / START, parent, model, faster)
                 settings = load_settings(out / SETTINGS, changes, **lengths)
             else:
+                faster = FASTER if faster is None else faster
                 settings = load_settings(None, changes, **lengths, size=parent.info.input_size)
-        if not resume:
-            settings = settings.model_copy(
-                update={
-                    "values": parent.info.values,
-                    "batch_norm": settings.batch_norm.model_copy(update={"epsilon": parent.info.bn_epsilon}),
-                }
-            )
+                settings = as_trained(settings, parent.info)
         found = load_data(data, settings, names, console, images, strict=strict)
         found = after_earlier_training(same_classes(found, parent.info, model), model, console)
         if not resume:

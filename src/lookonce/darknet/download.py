@@ -25,7 +25,7 @@ from urllib.parse import unquote
 from urllib.request import Request
 
 from lookonce._files import write_text
-from lookonce._http import SLOWEST, open_url
+from lookonce._http import SLOWEST, Pace, open_url
 from lookonce._urls import redacted, split_credentials
 from lookonce.errors import DownloadError
 
@@ -202,7 +202,7 @@ class Download:
 
     def copy(self, answer: Any, out: IO[bytes], start: int, deadline: float) -> None:
         """Store the bytes of a response until its end, the size of the file, or the deadline."""
-        done, slow_since, slow_from = start, time.monotonic(), start
+        done, pace = start, Pace(TIMEOUT)
         while True:
             count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a longer file
             try:
@@ -214,14 +214,10 @@ class Download:
             if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
                 raise _RefusedError(f"expected {self.file.size:,} bytes, found an HTML page")
             done += len(chunk)
-            now = time.monotonic()
-            if done - slow_from >= SLOWEST:
-                slow_since, slow_from = now, done
-            if now - slow_since > TIMEOUT or now > deadline:
-                what = (
-                    f"{TIMEOUT:g} s for {SLOWEST:,} bytes" if now <= deadline else f"{LONGEST / 3600:g} hours"
-                )
-                raise _RefusedError(f"too slow: more than {what}")
+            if time.monotonic() > deadline:
+                raise _RefusedError(f"too slow: more than {LONGEST / 3600:g} hours")
+            if pace.is_slow(done - start):
+                raise _RefusedError(f"too slow: more than {TIMEOUT:g} s for {SLOWEST:,} bytes")
             if done > self.file.size:
                 out.truncate(0)
                 raise _RefusedError(f"expected {self.file.size:,} bytes, found more")

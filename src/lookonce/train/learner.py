@@ -113,16 +113,17 @@ def forward(
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
         with torch.no_grad():
-            taught = teacher.network(images) if teacher else None
+            taught = teacher.network(images) if teacher else []
     positives = batch.positives.each(lambda column: column.to(device, non_blocking=at_once))
     truth = batch.truth.to(device)
     ignored = [cells.to(device, non_blocking=at_once) for cells in batch.ignored]
-    given = positives, truth
-    if teacher is not None and taught is not None and teacher.classes is not None:
-        return continuation(raw_maps, taught, teacher.classes, *given, info, settings.loss, ignored)
+    if teacher and teacher.classes is not None:
+        return continuation(raw_maps, taught, teacher.classes, positives, truth, info, settings.loss, ignored)
     decodings = decodings_of(info)
-    losses = compute_losses(raw_maps, *given, info.anchors, info.strides, settings.loss, ignored, decodings)
-    if taught is None:
+    losses = compute_losses(
+        raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored, decodings
+    )
+    if not teacher:
         return losses
     return Losses.sum([losses, imitation(raw_maps, taught, info, settings.loss)])
 

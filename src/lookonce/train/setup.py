@@ -102,6 +102,12 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     )
 
 
+def as_trained(settings: TrainSettings, info: ModelInfo) -> TrainSettings:
+    """Return settings with the range of values and the epsilon that a trained model's weights belong to."""
+    norm = settings.batch_norm.model_copy(update={"epsilon": info.bn_epsilon})
+    return settings.model_copy(update={"values": info.values, "batch_norm": norm})
+
+
 def base_network(settings: TrainSettings, info: ModelInfo) -> Network:
     """Return the network that bare weights belong to: an unchanged `.cfg`, else the network to train."""
     return network_of(info) if settings.model in NETWORKS else resolve(cfg_of(settings.model))

@@ -11,7 +11,7 @@ uses the same.
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,7 @@ from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample, numbers_in
 from lookonce.train.imitate import Teacher
-from lookonce.train.setup import TrainData, base_network, describe, make_network
+from lookonce.train.setup import TrainData, as_trained, base_network, describe, make_network
 from lookonce.train.transfer import transfer
 from lookonce.values import measure_values
 
@@ -117,8 +117,7 @@ class Lessons:
     def write(self, folder: Path) -> None:
         """Write them into a run folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        val = [{key: getattr(lesson, key) for key in Lesson.__annotations__} for lesson in self.val]
-        write_text(folder / TAUGHT, json.dumps({"names": self.names, "taught": self.taught, "val": val}))
+        write_text(folder / TAUGHT, json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> "Lessons":
@@ -167,14 +166,8 @@ def teach(
             )
         lessons, info = lessons_of(teacher, data, skipped), teacher.info
     network = info.architecture if info.architecture in NETWORKS else str(model)
-    settings = settings.model_copy(
-        update={
-            "model": network,
-            "width": info.width,
-            "anchors": info.anchors,
-            "values": info.values,
-            "batch_norm": settings.batch_norm.model_copy(update={"epsilon": info.bn_epsilon}),
-        }
+    settings = as_trained(settings, info).model_copy(
+        update={"model": network, "width": info.width, "anchors": info.anchors}
     )
     save_old_model(lessons.add_to(data), settings, model_path(model), out)
     lessons.write(out)
