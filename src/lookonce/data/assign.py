@@ -164,7 +164,7 @@ def fitting_anchors(
     if settings.rule == "iou":
         ious = anchor_ious(boxes, cells, anchors, strides)
         return ious > settings.positive_iou, ious
-    sides, flat = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
+    sides, flat = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64), flatten(anchors)
     overlap = shape_iou(sides, flat)
     if settings.rule == "best":
         return np.zeros(overlap.shape, bool), overlap
@@ -177,7 +177,7 @@ def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
     """Compute the IoU of each box with each anchor centered on its cell: -> (N, G), finest scale first."""
-    middle = (cells + 0.5) * np.array(strides, np.float64)[:, None]  # (N, scales, 2) pixels
+    middle = (cells + 0.5) * np.array(strides)[:, None]  # (N, scales, 2) pixels
     sides = flatten(anchors)  # (G, 2)
     centered = np.empty((len(boxes), len(sides), 4))
     centered[..., :2] = middle[:, numbered(anchors)[0]]

@@ -24,6 +24,7 @@ from lookonce.geometry.boxes import area
 from lookonce.samples import Sample
 
 CAPS = (1, 10, 100)  # COCO's limits on the detections of one class in one image, the best first
+MOST = CAPS[-1]
 ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the image
 IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
 # COCO's only flag to ignore an object is crowd, but it leaves out objects outside an area range. No range
@@ -147,7 +148,7 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
         ar_large=_mean(recall[..., LARGE, 2]),
         ap_uncapped=_mean(precision[..., ALL, -1]),
         ar_uncapped=_mean(recall[..., ALL, -1]),
-        crowded=int((counts > CAPS[-1]).any(axis=1).sum()),
+        crowded=int((counts > MOST).any(axis=1).sum()),
         images=len(truth),
         objects=int(per_class.sum()),
         detections=sum(len(found) for found in detections),
@@ -170,10 +171,9 @@ def _accumulated(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
 
-    M has the three limits and, last, one that no image reaches.
+    M has the three limits and, last, one that no image exceeds.
     """
     fce = require("faster_coco_eval", extra="evaluate")
-    most = max((len(found) for found in detections), default=0)
     frame = {
         "images": [{"id": i} for i in range(len(truth))],
         "categories": [{"id": c, "name": name} for c, name in enumerate(names)],
@@ -205,7 +205,7 @@ def _accumulated(
         for rows in (objects, results)
     ]
     run = fce.COCOeval_faster(*sides, iouType="bbox")
-    run.params.maxDets = [*CAPS, max(CAPS[-1] + 1, most)]
+    run.params.maxDets = [*CAPS, max([MOST, *map(len, detections)])]
     run.evaluate()
     run.accumulate()
     return run.eval["precision"], run.eval["recall"]
@@ -215,9 +215,9 @@ def _rows(image: int, boxes: NDArray[np.float32], **columns: NDArray[Any]) -> It
     """Yield a row per box of an image; COCO's box is left, top, width, height."""
     exact = boxes.astype(np.float64)
     corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
-    rows = zip(corner_and_size.tolist(), *(each.tolist() for each in columns.values()), strict=True)
-    for box, *values in rows:
-        yield {"image_id": image, "bbox": box, **dict(zip(columns, values, strict=True))}
+    lists = {name: column.tolist() for name, column in {"bbox": corner_and_size, **columns}.items()}
+    for row in range(len(boxes)):
+        yield {"image_id": image, **{name: values[row] for name, values in lists.items()}}
 
 
 def _mean(values: NDArray[np.float64]) -> float:

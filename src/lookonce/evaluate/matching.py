@@ -13,6 +13,7 @@ Legend: **D** detections, **G** objects of one image, **I** images, **C** classe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ def match(
         ValueError: not one result for each image, or a label outside the names.
     """
     detections = comparable(truth, detections, names)
-    matched = [match_image(sample, found, iou) for sample, found in zip(truth, detections, strict=True)]
+    matched = list(map(match_image, truth, detections, repeat(iou)))
     scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
     labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
     correct = np.concatenate([np.zeros(0, bool), *(each.partner >= 0 for each in matched)])
@@ -103,9 +104,9 @@ def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMat
     nearest = pairs.only(found.labels[pairs.first] == sample.labels[pairs.second]).best()
     difficult = sample.difficult[nearest.second]
     partner = take_turns(nearest.only(~difficult), found.scores)
-    counts = ~in_crowd(sample, found, iou)
-    counts[nearest.first[difficult]] = False
-    return ImageMatch(partner, counts | (partner >= 0))
+    unjudged = in_crowd(sample, found, iou)
+    unjudged[nearest.first[difficult]] = True
+    return ImageMatch(partner, ~unjudged | (partner >= 0))
 
 
 def take_turns(
@@ -121,12 +122,11 @@ def take_turns(
     Returns:
         (D,) the object of each detection, -1 for none.
     """
-    partner = np.full(len(scores), -1, np.int64) if partner is None else partner.copy()
+    partner = np.full(len(scores), -1) if partner is None else partner.copy()
     taken = set(partner[partner >= 0].tolist())
-    rank = np.empty(len(scores), np.int64)
-    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    turns = np.argsort(rank[pairs.first], kind="stable")
-    for d, g in zip(pairs.first[turns].tolist(), pairs.second[turns].tolist(), strict=True):
+    # stable, so the pairs of one detection keep their order
+    turns = np.lexsort((pairs.first, -scores[pairs.first]))
+    for d, g in np.transpose(pairs[:2])[turns].tolist():
         if partner[d] < 0 and g not in taken:
             partner[d] = g
             taken.add(g)

@@ -46,20 +46,20 @@ def flatten(anchors: Anchors) -> Shapes:
 
 def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
     """Compute the IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
-    at_origin = [np.concatenate([np.zeros_like(each), each], axis=-1) for each in (shapes, anchors)]
+    at_origin = [np.concatenate([np.zeros_like(each), each], axis=1) for each in (shapes, anchors)]
     return pairwise_iou(*at_origin)
 
 
 def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
     """Return the share of boxes with a shape IoU of at least this with some anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
-    return float(np.mean(best >= iou)) if len(best) else float("nan")
+    return float(np.mean(best >= iou)) if len(best) else np.nan
 
 
 def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
     """Return the mean over the boxes of the IoU with their best anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
-    return float(np.mean(best)) if len(best) else float("nan")
+    return float(np.mean(best)) if len(best) else np.nan
 
 
 def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
@@ -130,7 +130,7 @@ def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
 
 def _refine(shapes: Shapes, centers: Shapes) -> Shapes:
     """Move centers to the medians of their boxes until none changes owner; the best round is returned."""
-    best, best_score, owner = centers, -1.0, np.full(len(shapes), -1)
+    best, best_score, owner = centers, -np.inf, np.full(len(shapes), -1)
     for _ in range(MOST_ROUNDS):
         overlap = shape_iou(shapes, centers)  # (N, K)
         if (score := overlap.max(axis=1).mean()) > best_score:

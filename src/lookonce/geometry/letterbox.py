@@ -101,7 +101,7 @@ class Letterbox:
         if self.resized == self.source:
             inside[:] = image
         else:
-            cv2.resize(image, self.resized[::-1], dst=inside, interpolation=cv2.INTER_LINEAR)
+            cv2.resize(image, self.resized[::-1], dst=inside)
         return canvas
 
     def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,4 +118,4 @@ class Letterbox:
         """Return factor and offset, (4,) each, of xyxy from image to input."""
         vertical, horizontal = self.scale
         factor = np.array([horizontal, vertical, horizontal, vertical])
-        return factor, np.array([self.left, self.top, self.left, self.top], np.float64)
+        return factor, np.array([self.left, self.top, self.left, self.top])

@@ -43,9 +43,9 @@ def nms(
     Returns:
         Indices of the kept boxes, (K,) int64, by descending score.
     """
-    if labels is None:
-        labels = np.zeros(len(scores), np.int64)
     waiting = np.argsort(-scores, kind="stable")
+    if labels is None:
+        labels = np.zeros_like(waiting)
     ranked = boxes[waiting]
     if (pairs := _sharing_columns(ranked, labels[waiting])) is not None:
         i, j = pairs
@@ -94,7 +94,7 @@ def soft_nms(
         overlap = iou(boxes[best], boxes[waiting])
         if labels is not None:
             overlap[labels[waiting] != labels[best]] = 0
-        left = left * np.exp(-(overlap**2) / sigma, dtype=np.float32)
+        left = left * np.exp(-(overlap**2) / sigma)
         above = left > floor
         waiting, left = waiting[above], left[above]
     return np.array([best for best, _ in kept], np.int64), np.array([score for _, score in kept], np.float32)
@@ -108,13 +108,13 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
     Returns:
         Pairs of indices, the smaller first, ordered by it; None if there are more than `MOST_PAIRS`.
     """
-    left, right = boxes[:, 0].astype(np.float64), boxes[:, 2].astype(np.float64)
+    left, right = np.asarray(boxes[:, 0], np.float64), np.asarray(boxes[:, 2], np.float64)
     start = left.min(initial=0)
     span = max(left.max(initial=0), right.max(initial=0)) - start + 2  # wider than any box, and a margin
     begins = labels * span + (left - start)
     order = np.argsort(begins)
     ends = (labels * span + (right - start))[order] + span * 1e-9  # rounding must not lose a pair
-    counts = np.searchsorted(begins[order], ends, side="right") - np.arange(1, len(order) + 1)
+    counts = np.searchsorted(begins[order], ends) - np.arange(1, len(order) + 1)
     counts = counts.clip(0)
     total = int(counts.sum())
     if total > MOST_PAIRS:
@@ -123,8 +123,8 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
     second = first + 1 + np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     i, j = order.take(first), order.take(second)
     low, high = np.minimum(i, j), np.maximum(i, j)
-    # NumPy sorts numbers of 16 bits by their digits, which takes a fraction of the time
-    by_better = np.argsort(low.astype(np.uint16) if len(order) <= 1 << 16 else low, kind="stable")
+    # NumPy sorts numbers of up to 16 bits by their digits, which takes a fraction of the time
+    by_better = np.argsort(low.astype(np.min_scalar_type(len(order))), kind="stable")
     return low.take(by_better), high.take(by_better)
 
 
@@ -139,7 +139,7 @@ def _conflicts(
     a, b = boxes[first], boxes[second]
     candidates = pairwise_intersects(a, b) & (labels[first][:, None] == labels[second])
     # flatnonzero is ten times as fast as nonzero on two axes
-    i, j = np.divmod(np.flatnonzero(candidates), max(1, len(second)))
+    i, j = np.divmod(np.flatnonzero(candidates), len(second))
     too_close = iou(a.take(i, axis=0), b.take(j, axis=0)) > iou_threshold
     return i[too_close], j[too_close]
 
@@ -153,14 +153,14 @@ def _settle(block: Indices, conflicts: tuple[Indices, Indices]) -> Indices:
     better, worse = conflicts
     ordered = better < worse
     better, worse = better[ordered], worse[ordered]
-    alive = np.ones(len(block), bool)
+    dropped = np.zeros(len(block), bool)
     for _ in range(ROUNDS):
-        kept = np.ones(len(block), bool)
-        kept[worse] = False
-        alive[worse[kept.take(better)]] = False
-        open_ = alive.take(better) & alive.take(worse)
+        beaten = np.zeros(len(block), bool)
+        beaten[worse] = True
+        dropped[worse[~beaten.take(better)]] = True
+        open_ = ~(dropped.take(better) | dropped.take(worse))
         better, worse = better[open_], worse[open_]
-    for first, second in zip(better.tolist(), worse.tolist(), strict=True):
-        if alive[first]:
-            alive[second] = False
-    return block[alive]
+    for first, second in np.transpose([better, worse]).tolist():
+        if not dropped[first]:
+            dropped[second] = True
+    return block[~dropped]

@@ -44,7 +44,7 @@ def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: f
         first.append(rows[i[enough]])
         second.append(columns[j[enough]])
     i, j = np.concatenate(first), np.concatenate(second)
-    total = np.asarray(iou(a[i], b[j]), np.float64)
+    total: NDArray[np.float64] = iou(a[i], b[j])
     order = np.lexsort((j, -total, i))
     return Pairs(i[order], j[order], total[order])
 
@@ -65,11 +65,11 @@ def _blocks(
     Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
     if boxes are small, time grows with N + M.
     """
-    by_left_a, by_left_b = np.argsort(a[:, 0], kind="stable"), np.argsort(b[:, 0], kind="stable")
+    by_left_a, by_left_b = np.argsort(a[:, 0]), np.argsort(b[:, 0])
     left, reach = b[by_left_b, 0], np.maximum.accumulate(b[by_left_b, 2])
     for start in range(0, len(a), ROWS):
         rows = by_left_a[start : start + ROWS]
-        begin = int(np.searchsorted(reach, a[rows[0], 0], side="right"))
+        begin = int(np.searchsorted(reach, a[rows[0], 0]))
         end = int(np.searchsorted(left, a[rows, 2].max()))
         for column in range(begin, end, COLUMNS):
             yield rows, by_left_b[column : min(column + COLUMNS, end)]

@@ -157,9 +157,10 @@ class Sources:
                 return None
             if is_video(origin):
                 total += count_frames(origin)
+            elif origin.suffix.lower() in TIFF_SUFFIXES:
+                total += len(tiff_pages(origin)) or 1
             else:
-                is_tiff = origin.suffix.lower() in TIFF_SUFFIXES
-                total += (len(tiff_pages(origin)) if is_tiff else 0) or 1
+                total += 1
         return total
 
     def leave_out(self, names: Collection[str]) -> None:
@@ -174,7 +175,7 @@ class Sources:
             ImageError: a file cannot be read, and it is the only one, or the sources are strict.
             SourceError: not one of several files can be read.
         """
-        for frame, _ in self._readable(item.attempt(lambda frame: None) for item in self._items()):
+        for _, frame in self._readable(item.attempt(lambda frame: frame) for item in self._items()):
             yield frame
 
     def map(self, work: Callable[[Frame], T], parallel: Parallel) -> Generator[tuple[Frame, T], None, None]:
@@ -263,7 +264,7 @@ class Sources:
         """Record problems, pass on the rest."""
         self.problems.clear()
         self.series.clear()
-        frames = 0
+        any_read = False
         first: ImageError | None = None
         for outcome in outcomes:
             if isinstance(outcome, _Bad):
@@ -275,11 +276,11 @@ class Sources:
                     what = what.removeprefix(f"{named}: ")
                 self.problems.append(Problem(outcome.name, what))
                 continue
-            frames += 1
+            any_read = True
             if outcome[0].is_series:
                 self.series.append(outcome[0].name)
             yield outcome
-        if self._whole and not frames and first is not None:
+        if self._whole and not any_read and first is not None:
             if len(self.origins) == 1:
                 raise first
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")

@@ -86,7 +86,7 @@ class ImageWriter(Writer):
                 f"{target}: the annotated image would replace its source: choose another folder"
             )
         pixels = frame.image
-        assert not isinstance(pixels, ReducedImage), "the whole image is drawn on"
+        assert not isinstance(pixels, ReducedImage)  # the whole image is drawn on
         if isinstance(pixels, LargeImage):  # drawn on a small copy
             height, width, _ = pixels.shape
             pixels = pixels.read(0, height, 0, width)
