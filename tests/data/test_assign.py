@@ -7,8 +7,20 @@ import numpy as np
 import pytest
 
 from lookonce.config import AssignSettings
-from lookonce.data.assign import Column, Positives, assign, join
+from lookonce.data.assign import (
+    Column,
+    Positives,
+    assign,
+    cell_of,
+    fitting_anchors,
+    ignored_cells,
+    join,
+    numbered,
+    outside_ignored,
+)
 from lookonce.geometry.boxes import xyxy_to_cxcywh
+from lookonce.geometry.polygons import rectangle
+from lookonce.samples import Area
 
 STRIDES = (8, 16, 32)
 COCO = (
@@ -214,3 +226,105 @@ def test_positives_of_a_batch_carry_their_image() -> None:
     assert batch.lost == 1
     np.testing.assert_array_equal(batch.box, np.concatenate([first.box, second.box]))
     assert join([]).box.shape == (0, 4)
+
+
+KINDS = {
+    **dict.fromkeys(("image", "scale", "row", "column", "anchor", "label"), np.int64),
+    "box": np.float32,
+}
+
+
+def kinds(found: Positives[Column]) -> dict[str, np.dtype]:
+    return {name: getattr(found, name).dtype for name in KINDS}
+
+
+def test_columns_have_their_types_whatever_boxes_and_labels_have() -> None:
+    boxes, labels = np.array([[10, 10, 40, 40.0]]), np.array([1.0])
+    found = assign(boxes, labels, COCO, STRIDES, (416, 416))
+    assert kinds(found) == KINDS
+    assert kinds(join([found, found])) == kinds(join([])) == KINDS
+
+
+def test_nothing_to_join_has_no_row_in_any_column() -> None:
+    nothing = join([])
+    assert {name: getattr(nothing, name).shape for name in KINDS} == {
+        **dict.fromkeys(KINDS, (0,)),
+        "box": (0, 4),
+    }
+    assert nothing.lost == 0
+
+
+def test_a_change_of_all_columns_keeps_what_was_lost() -> None:
+    box = [100, 100, 116, 130]
+    found = found_by(AssignSettings(rule="best"), box, box)
+    moved = found.each(lambda column: column + 1)
+    assert (found.lost, moved.lost) == (1, 1)
+    assert [(getattr(moved, name) - getattr(found, name)).tolist() for name in ("image", "label", "row")] == [
+        [1],
+        [1],
+        [1],
+    ]
+    np.testing.assert_array_equal(moved.box, found.box + 1)
+
+
+def test_each_scale_has_its_own_positives() -> None:
+    found = found_by(AssignSettings(rule="best"), [200, 200, 210, 213], [0, 0, 373, 326])
+    assert [len(found.on_scale(scale).label) for scale in (0, 1, 2)] == [1, 0, 1]
+    assert found.on_scale(2).box.tolist() == [[0, 0, 373, 326]]
+
+
+def test_a_center_outside_belongs_to_the_nearest_cell() -> None:
+    boxes = np.array([[-10, -4, 9, 3], [200, 390, 300, 450], [20, 30, 60, 50]], np.float32)
+    found = cell_of(boxes, STRIDES, (416, 256))  # columns and rows
+    assert found.tolist() == [[[0, 0]] * 3, [[31, 51], [15, 25], [7, 12]], [[5, 5], [2, 2], [1, 1]]]
+    assert found.dtype == np.int64
+
+
+def test_scales_may_have_different_numbers_of_anchors() -> None:
+    anchors = (((10, 13),), ((30, 61), (62, 45)), ((116, 90), (156, 198), (373, 326)))
+    scale, within = numbered(anchors)
+    assert scale.tolist() == [0, 1, 1, 2, 2, 2]
+    assert within.tolist() == [0, 0, 1, 0, 1, 2]
+    boxes, cells = np.array([[0, 0, 30, 61]], np.float32), np.zeros((1, 3, 2), np.int64)
+    fits, overlap = fitting_anchors(boxes, cells, anchors, STRIDES, AssignSettings(rule="best"))
+    assert (fits.dtype, fits.shape, overlap.dtype) == (np.bool_, (1, 6), np.float64)
+    assert overlap.argmax() == 1
+
+
+def test_cells_that_ignored_areas_touch() -> None:
+    """Channel 0: nothing counts; channel 1 + c: class c may lack boxes."""
+    areas = [
+        Area(rectangle(np.array([0, 0, 32, 32]))),
+        Area(rectangle(np.array([20, 0, 64, 16])), (1, 2)),
+        Area(rectangle(np.array([0, 0, 96, 64])), (0,), window=(64, 32, 96, 64)),
+        Area(rectangle(np.array([64, 0, 96, 32]))),
+    ]
+    fine, coarse = ignored_cells(areas, (16, 32), (64, 96), 3)
+    assert (fine.shape, coarse.shape, coarse.dtype) == ((4, 6, 4), (2, 3, 4), np.bool_)
+    assert np.argwhere(coarse).tolist() == [
+        [0, 0, 0],
+        [0, 0, 2],
+        [0, 0, 3],
+        [0, 1, 2],
+        [0, 1, 3],
+        [0, 2, 0],
+        [1, 2, 1],
+    ]
+    assert fine[..., 2].tolist() == [[False, True, True, True, False, False], *[[False] * 6] * 3]
+    assert ignored_cells([], (16,), (64, 96), 3)[0].any() == np.False_
+
+
+def test_boxes_with_their_center_where_nothing_counts_are_left_out() -> None:
+    boxes = np.array([[0, 0, 20, 10], [0, 0, 90, 10], [30, 30, 50, 50], [35, 0, 45, 10]], np.float32)
+    left, right, some = (
+        rectangle(np.array(box)) for box in ([0, 0, 20, 20], [30, 30, 60, 60], [0, 0, 99, 99])
+    )
+    assert outside_ignored(boxes, [Area(left), Area(right), Area(some, (1,))]).tolist() == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    everywhere = outside_ignored(boxes, [Area(some, (1,))])
+    assert everywhere.tolist() == [True] * 4
+    assert everywhere.dtype == np.bool_

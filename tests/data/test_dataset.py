@@ -16,7 +16,6 @@ from lookonce.data.dataset import Dataset, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.geometry.sizes import to_multiple
 from lookonce.images import read_image
 from lookonce.samples import Sample
 from tests.data.drawn_samples import INFO, draw_samples
@@ -240,13 +239,6 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     other = Dataset(samples, info, wanted, seed=3)
     assert [other.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] != sizes
     assert Dataset(samples, info, None).input_size(0, 1, TURNS) == (320, 416)
-
-
-@pytest.mark.parametrize(
-    ("side", "nearest"), [(1, 32), (47, 32), (49, 64), (416, 416), (431, 416), (433, 448)]
-)
-def test_to_multiple(side: float, nearest: int) -> None:
-    assert to_multiple(side) == nearest
 
 
 def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample]) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from lookonce.detections import Detections
-from lookonce.evaluate.matching import in_crowd, match, match_image, overlapping_objects, take_turns
+from lookonce.evaluate.matching import (
+    in_crowd,
+    match,
+    match_image,
+    overlapping_objects,
+    take_most_overlapping,
+    take_turns,
+)
 from lookonce.geometry.pairs import Pairs
 
 from .conftest import found, sample
@@ -122,3 +129,54 @@ def test_a_crowd_is_nobodys_partner() -> None:
     crowded = sample([BOX, FAR], crowd=[True, False])
     pairs = overlapping_objects(crowded, found([BOX, FAR], [0.9, 0.8]), 0.5)
     assert (pairs.first.tolist(), pairs.second.tolist()) == ([1], [1])
+
+
+def test_matches_of_some_images_keep_their_numbers_and_the_objects_of_these() -> None:
+    matches = match(
+        [sample([BOX]), sample([BOX, FAR], [1, 0]), sample([BOX])],
+        [found([BOX], [0.5]), found([BOX, BOX], [0.9, 0.4], [1, 0]), found([FAR], [0.7])],
+        ["a", "b"],
+    )
+    assert matches.image.tolist() == [1, 2, 0, 1]
+    some = matches.only(np.array([False, True, True]))
+    assert some.image.tolist() == [1, 2, 1]
+    assert some.scores.tolist() == pytest.approx([0.9, 0.7, 0.4])
+    assert some.labels.tolist() == [1, 0, 0]
+    assert some.correct.tolist() == [True, False, False]
+    assert some.annotated.tolist() == [[0, 0], [1, 1], [1, 0]]
+    assert some.objects.tolist() == [2, 1]
+
+
+def test_a_detection_with_a_partner_takes_no_other() -> None:
+    pairs = Pairs(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.8, 0.7]))
+    scores = np.array([0.9, 0.8], np.float32)
+    assert take_turns(pairs, scores).tolist() == [0, 1]
+    assert take_turns(pairs, scores, np.array([0, -1])).tolist() == [0, 1]
+
+
+def test_of_equal_scores_the_first_takes_its_turn_first() -> None:
+    """The pairs are given from the last detection to the first."""
+    count = 40
+    each = np.arange(count)[::-1]
+    pairs = Pairs(each, np.zeros(count, np.int64), np.full(count, 0.6))
+    found = take_turns(pairs, np.full(count, 0.5, np.float32))
+    assert found.tolist() == [0] + [-1] * (count - 1)
+    assert found.dtype == np.int64
+
+
+def test_by_cocos_rule_the_free_object_that_overlaps_most_is_taken() -> None:
+    """Of equal overlaps the first, and difficult objects only if there is no other."""
+    truth = sample([BOX, NEAR, BOX, BOX], difficult=[False, False, False, True])
+    all_pairs = Pairs(*np.array([[d, g] for d in range(5) for g in range(4)]).T, np.tile([1, 0.75, 1, 1], 5))
+    scores = np.array([0.5, 0.9, 0.8, 0.7, 0.6], np.float32)
+    assert take_most_overlapping(truth, all_pairs, scores).tolist() == [-1, 0, 2, 1, 3]
+    backwards = all_pairs.only(np.arange(20)[::-1])
+    assert take_most_overlapping(truth, backwards, scores).tolist() == [-1, 0, 2, 1, 3]
+
+
+def test_the_share_of_a_detection_in_a_crowd_is_compared_with_the_threshold_itself() -> None:
+    truth = sample([[0, 0, 20, 10]], crowd=[True])
+    result = found([[10, 0, 30, 10], [5, 0, 25, 10]], [0.9, 0.8])  # half, and three quarters
+    assert in_crowd(truth, result, 0.5).tolist() == [True, True]
+    assert in_crowd(truth, result, 0.75).tolist() == [False, True]
+    assert in_crowd(truth, result, 0.76).tolist() == [False, False]

@@ -108,6 +108,28 @@ def test_fewer_shapes_than_anchors() -> None:
 def test_a_center_without_boxes_stays() -> None:
     shapes, centers = np.array([[10.0, 10], [12, 12]]), np.array([[30.0, 30], [400, 400]])
     assert anchors._refine(shapes, centers).tolist() == [[11, 11], [400, 400]]
+    assert anchors._refine(shapes, centers[::-1]).tolist() == [[400, 400], [11, 11]]
+
+
+def test_no_round_makes_the_centers_worse_than_those_it_began_with() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        shapes = rng.uniform(1, 200, (15, 2))
+        refined = anchors._refine(shapes, shapes[:4])
+        assert mean_best_iou(shapes, refined) >= mean_best_iou(shapes, shapes[:4])
+
+
+def test_first_centers_are_drawn_by_the_square_of_their_distance_to_the_nearest() -> None:
+    """From 10 x 10, of which there are many, 10 x 20 lies 1/2 away and 10 x 40 3/4: weights of 4 and 9.
+
+    The third center is the shape that is left, since those that were drawn are at no distance.
+    """
+    shapes = np.array([[10.0, 10]] * 98 + [[10, 20], [10, 40]])
+    rng = np.random.default_rng(0)
+    drawn = [anchors._spread_out(shapes, 3, rng).tolist() for _ in range(2000)]
+    assert all(sorted(each) == [[10, 10], [10, 20], [10, 40]] for each in drawn)
+    seconds = [each[1] for each in drawn if each[0] == [10, 10]]
+    assert seconds.count([10, 20]) / len(seconds) == pytest.approx(4 / 13, abs=0.03)
 
 
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +138,10 @@ def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     sampled = kmeans_anchors(boxes, 6)
     assert mean_best_iou(boxes, sampled) > 0.6
     monkeypatch.setattr(anchors, "MOST_SHAPES", 1000)  # not more than all
-    assert kmeans_anchors(boxes, 6).tolist() != sampled.tolist()
+    whole = kmeans_anchors(boxes, 6).tolist()
+    assert whole != sampled.tolist()
+    monkeypatch.setattr(anchors, "MOST_SHAPES", 1001)
+    assert kmeans_anchors(boxes, 6).tolist() == whole
     monkeypatch.setattr(anchors, "MOST_SHAPES", 50)
     rare = np.concatenate([np.full((1000, 2), 50.0), [[10, 10], [90, 20]]])  # a sample may miss these
     assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]

@@ -61,3 +61,16 @@ def test_sigmoid_and_softmax_do_not_overflow() -> None:
     numbers = np.array([[-1000, 0, 1000], [np.log(1), np.log(2), np.log(5)]], np.float32)
     assert sigmoid(numbers[0]).tolist() == [0, 0.5, 1]
     np.testing.assert_allclose(softmax(numbers), [[0, 0, 1], [1 / 8, 2 / 8, 5 / 8]], rtol=1e-6)
+
+
+def test_the_types_of_what_comes_back() -> None:
+    numbers = np.array([-2, 0, 2], np.float32)
+    assert cell_corners(2, 3).dtype == sigmoid(numbers).dtype == softmax(numbers).dtype == np.float32
+    assert sigmoid(numbers.astype(float)).dtype == np.float32
+
+
+def test_softmax_runs_over_the_last_axis() -> None:
+    numbers = np.log(np.array([[[1, 3], [2, 2]], [[4, 1], [9, 1]]], np.float32))
+    np.testing.assert_allclose(
+        softmax(numbers), [[[0.25, 0.75], [0.5, 0.5]], [[0.8, 0.2], [0.9, 0.1]]], rtol=1e-6
+    )

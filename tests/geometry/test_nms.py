@@ -240,3 +240,19 @@ def test_a_chain_across_the_number_of_boxes_that_16_bits_count() -> None:
     kept = nms(boxes, np.linspace(1, 0.1, len(boxes), dtype=np.float32), None, 0.3)
     # each link drops the next, which would have dropped the one after it
     assert kept.tolist() == [*range(before), *range(before, before + chain, 2)]
+
+
+@pytest.mark.parametrize("at", [0, -1e6, 3e8])
+def test_equal_boxes_of_two_classes_both_stay_wherever_they_lie(at: float) -> None:
+    """They begin and end where all boxes do. At 3e8, a float32 counts in steps of 32."""
+    boxes = np.array([[at, 0, at + 64, 64]] * 3, np.float32)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    assert nms(boxes, scores, np.array([0, 1, 0]), 0.5).tolist() == [0, 1]
+    assert nms(boxes, scores, np.array([1, 2, 2]), 0.5).tolist() == [0, 1]
+
+
+def test_many_equal_scores_keep_the_order_of_the_input() -> None:
+    """More than an unstable sort leaves in order by chance."""
+    left = 20.0 * np.random.default_rng(0).permutation(100)
+    boxes = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1).astype(np.float32)
+    assert nms(boxes, np.full(100, 0.5, np.float32), None, 0.5).tolist() == list(range(100))

@@ -34,7 +34,9 @@ def test_they_are_those_of_the_matrix_in_order(largest: float, least: float) -> 
     found = sorted(np.stack([pairs.first, pairs.second], axis=1).tolist())
     assert found == expected.tolist()
     np.testing.assert_array_equal(pairs.iou, matrix[pairs.first, pairs.second])
-    assert count_overlaps(a, b).tolist() == pairwise_intersects(a, b).sum(axis=1).tolist()
+    counts = count_overlaps(a, b)
+    assert counts.tolist() == pairwise_intersects(a, b).sum(axis=1).tolist()
+    assert [each.dtype for each in (counts, *pairs)] == [np.int64, np.int64, np.int64, np.float64]
     keys = list(zip(pairs.first.tolist(), (-pairs.iou).tolist(), pairs.second.tolist(), strict=True))
     assert keys == sorted(keys)
 
@@ -65,3 +67,35 @@ def test_memory_does_not_grow_with_the_matrix() -> None:
     row = np.stack([left, 0 * left, left + 4, 0 * left + 4], axis=1)
     assert len(overlapping_pairs(row, row).first) == 100_000
     assert (count_overlaps(row, row) == 1).all()
+
+
+def test_boxes_without_area_overlap_nothing() -> None:
+    """Not even one that lies in the other."""
+    empty = np.array([[2, 0, 2, 4], [0, 2, 4, 2], [3, 0, 1, 4]])  # a line, a line, inverted
+    for pairs in (overlapping_pairs(empty, WHOLE), overlapping_pairs(WHOLE, empty)):
+        assert pairs.first.tolist() == []
+
+
+WHOLE = np.array([[0, 0, 4, 4]])
+
+
+def test_any_overlap_is_enough_unless_a_least_one_is_given() -> None:
+    assert overlapping_pairs(WHOLE, np.array([[3, 3, 9, 9]])).iou.tolist() == [1 / 51]
+
+
+def test_pairs_are_found_in_the_precision_of_float64() -> None:
+    """In float32, the two boxes would be one."""
+    a = np.array([[0, 0, 1, 1]])
+    assert overlapping_pairs(a, np.array([[0, 0, 1, 1 + 1e-9]])).iou[0] == 1 / (1 + 1e-9)
+    assert overlapping_pairs(a.astype(np.float32), np.array([[0, 0, 3, 1]], np.float32)).iou[0] == 1 / 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_pair_is_found_where_blocks_begin_and_end(seed: int) -> None:
+    """Boxes in columns of equal edges, more than a block holds: neighbors touch and do not overlap."""
+    rng = np.random.default_rng(seed)
+    a, b = (10.0 * rng.integers(0, 4, n) for n in (2 * ROWS + 1, COLUMNS + 1))
+    boxes_a, boxes_b = (np.stack([each, 0 * each, each + 10, 0 * each + 1], axis=1) for each in (a, b))
+    pairs = overlapping_pairs(boxes_a, boxes_b)
+    assert len(pairs.first) == (a[:, None] == b).sum()
+    assert count_overlaps(boxes_a, boxes_b).tolist() == (a[:, None] == b).sum(axis=1).tolist()

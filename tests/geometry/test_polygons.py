@@ -16,7 +16,9 @@ def centers(height: int, width: int, step: float = 1) -> NDArray[np.float64]:
 
 
 def test_a_box_has_four_corners_clockwise() -> None:
-    np.testing.assert_array_equal(rectangle(np.array([1, 2, 5, 9])), [[1, 2], [5, 2], [5, 9], [1, 9]])
+    corners = rectangle(np.array([1, 2, 5, 9]))
+    assert corners.tolist() == [[1, 2], [5, 2], [5, 9], [1, 9]]
+    assert corners.dtype == np.float32
 
 
 def test_a_concave_polygon_does_not_hold_its_notch() -> None:
@@ -74,3 +76,36 @@ def test_a_window_limits_a_polygon(seed: int) -> None:
 
 def test_a_polygon_outside_the_window_touches_nothing() -> None:
     assert not touched_cells(NOTCHED, (4, 6), 16, (100, 100, 200, 200)).any()
+
+
+def test_a_point_on_the_border_belongs_to_the_polygon_on_its_right_or_below() -> None:
+    """So that polygons side by side share no point."""
+    box = rectangle(np.array([0, 0, 4, 2]))
+    points = np.array([[2, 0], [0, 1], [0, 0], [2, 2], [4, 1], [4, 2], [0, 2], [4, 0]])
+    assert contains(box, points).tolist() == [True, True, True, False, False, False, False, False]
+
+
+def test_a_point_at_the_height_of_a_corner() -> None:
+    diamond = np.array([[2, 0], [4, 2], [2, 4], [0, 2]])
+    assert contains(diamond, np.array([[2, 2], [-1, 2], [5, 2], [1, 0], [1, 4]])).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_cell_met_in_a_point_alone_is_not_touched() -> None:
+    below_diagonal = np.array([[0, 0], [96, 96], [96, 0]], np.float32)
+    assert touched_cells(below_diagonal, (3, 3), 32).tolist() == [
+        [True, True, True],
+        [False, True, True],
+        [False, False, True],
+    ]
+
+
+def test_a_polygon_around_a_window_touches_the_cells_of_the_window() -> None:
+    around = rectangle(np.array([-500, -500, 500, 500]))
+    found = touched_cells(around, (3, 4), 32, (33, 32, 65, 95))
+    assert [tuple(each) for each in np.argwhere(found).tolist()] == [(1, 1), (1, 2), (2, 1), (2, 2)]

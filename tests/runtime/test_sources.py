@@ -13,20 +13,22 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from lookonce._tiff import read_directory
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import write_image
+from lookonce.images import ReducedImage, read_image, write_image
+from lookonce.runtime import pipeline
 from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.sources import Frame, Sources
-from lookonce.tiff import LargeImage
+from lookonce.runtime.sources import Frame, Sources, file_of
+from lookonce.runtime.video import Moment
+from lookonce.samples import Problem
+from lookonce.tiff import LargeImage, tiff_pages
 from tests import file_server
 from tests.mjpeg_server import free_port
 from tests.tiffs import write_tiff
@@ -158,6 +160,8 @@ def test_images_and_videos_mix(album: Path) -> None:
     assert [moment.number for moment in moments[1:] if moment] == [0, 1, 2]
     assert frames[3].image.shape == (16, 32, 3)
     assert frames[3].name == str(Path("more/clip.avi"))
+    assert frames[3].path == Path("more/clip.avi")
+    assert sources.problems == []
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -221,13 +225,13 @@ def test_a_large_folder_and_a_slow_reader_do_not_fill_the_memory(tmp_path: Path)
         alive.add(id(frame.image))
         weakref.finalize(frame.image, alive.discard, id(frame.image))
 
-    with closing(Sources([tmp_path]).map(work, Parallel(workers=3, threads=1, ahead=4))) as results:
+    with closing(Sources([tmp_path]).map(work, Parallel(workers=3, threads=1, ahead=1))) as results:
         for number, _ in enumerate(results):
             if number % 100 == 0:
                 time.sleep(0.01)
             most.append(len(alive))
     assert len(most) == 2000
-    assert 3 <= max(most) <= 3 + 4 + 1
+    assert 3 <= max(most) <= 3 + 1 + 1
 
 
 def test_the_rest_of_a_folder(album: Path) -> None:
@@ -498,14 +502,26 @@ def test_a_damaged_block_of_a_large_image_is_set_aside(
     assert "cut short" in problem.what
 
 
+def damage_pages(path: Path, *numbers: int) -> None:
+    """Make pages of a TIFF, counted from 0, claim a million rows."""
+    data = bytearray(path.read_bytes())
+    first = struct.unpack_from("<I", data, 4)[0]
+    places = [at or first for at in tiff_pages(path)]
+    for number in numbers:
+        tags = tags_of(data, places[number])
+        struct.pack_into("<HHII", data, tags[257], 257, 4, 1, 10**6)
+    path.write_bytes(data)
+
+
+def tags_of(data: bytes | bytearray, at: int) -> dict[int, int]:
+    """Tag -> offset of its entry, in the directory at an offset."""
+    entries = range(at + 2, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], 12)
+    return {struct.unpack_from("<H", data, entry)[0]: entry for entry in entries}
+
+
 def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", 3)
-    data = bytearray(path.read_bytes())
-    with path.open("rb") as stream:
-        number = [tag for tag, _ in read_directory(stream).fields].index(257)
-    at = struct.unpack_from("<I", data, 4)[0] + 2 + 12 * number
-    struct.pack_into("<HHII", data, at, 257, 4, 1, 10**6)  # rows
-    path.write_bytes(data)
+    damage_pages(path, 0)
     sources = Sources([path])
 
     assert [(frame.name, frame.image.max()) for frame in sources] == [(f"{path}#2", 2), (f"{path}#3", 3)]
@@ -518,7 +534,11 @@ def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     write_gray(tmp_path / "b.png")
 
-    assert [item.memory for item in Sources([tmp_path])._items()] == [11 * 96, 11 * 2400, 3 * 96]
+    write_video(tmp_path / "c.avi", 2)
+
+    found = [item.memory for item in Sources([tmp_path])._items()]
+
+    assert found == [11 * 96, 11 * 2400, 3 * 96, 32 * 16 * 3, 32 * 16 * 3]
 
 
 def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
@@ -588,3 +608,266 @@ def test_a_damaged_url_is_one_line_without_its_password(url: str) -> None:
     with pytest.raises(ImageError, match="expected a URL, found a damaged one") as caught:
         list(Sources([url]))
     assert "secret" not in str(caught.value)
+
+
+def test_count_adds_up_the_pages_and_frames_of_all_files(album: Path) -> None:
+    write_video(album / "clip.avi", 3)
+    stack(album / "pages.TIF", 4)
+    (album / "none.tif").write_text("no TIFF")
+    assert Sources(["b.png", "clip.avi", "pages.TIF", "none.tif", "a.JPG"]).count() == 1 + 3 + 4 + 1 + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a.tif#2", "a.tif"),
+        ("a#1#2", "a#1"),
+        ("a#b", "a#b"),
+        ("a#", "a#"),
+        ("7", "7"),
+        ("there#2", "there#2"),
+    ],
+)
+def test_the_file_of_a_page(album: Path, name: str, file: str) -> None:
+    (album / "there#2").touch()
+    assert file_of(name) == file
+
+
+def test_each_kind_of_source_scales_by_the_given_values_and_names_its_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, pages = tmp_path / "a.png", tmp_path / "b.tif"
+    deep = Image.fromarray(np.full((8, 12), 400, np.uint16))
+    deep.save(image)
+    deep.save(pages, save_all=True, append_images=[deep])
+    png = image.read_bytes()
+
+    with file_server.serving() as server, image.open() as piped:
+        server.answers["/a.png"] = lambda request: request.answer(200, png)
+        monkeypatch.setattr(sys, "stdin", piped)
+        url = f"{server.url}/a.png"
+        frames = list(Sources([image, pages, url, "-"], values=(0, 1000)))
+
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [102] * 5
+    assert [(each.name, each.relative, each.path, each.moment, each.page) for each in frames] == [
+        (str(image), Path("a.png"), image, None, 0),
+        (f"{pages}#1", Path("b#1.tif"), pages, None, 0),
+        (f"{pages}#2", Path("b#2.tif"), pages, None, tiff_pages(pages)[1]),
+        (url, Path("url-2"), None, None, 0),
+        ("-", Path("stdin"), None, None, 0),
+    ]
+
+
+def test_each_kind_of_source_decodes_a_jpeg_as_small_as_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_noise(tmp_path / "a.jpg")
+    with file_server.serving() as server, path.open() as piped:
+        jpeg = path.read_bytes()
+        server.answers["/a.jpg"] = lambda request: request.answer(200, jpeg)
+        monkeypatch.setattr(sys, "stdin", piped)
+        sources = Sources([path, f"{server.url}/a.jpg", "-"])
+        sources.least = lambda size: (size[0] // 2, size[1] // 2)
+        images = [frame.image for frame in sources]
+
+    assert [image.shape for image in images] == [(64, 96, 3)] * 3
+    assert [image.pixels.shape for image in images if isinstance(image, ReducedImage)] == [(32, 48, 3)] * 3
+
+
+def write_noise(path: Path) -> Path:
+    write_image(path, np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+    return path
+
+
+def test_a_damaged_jpeg_is_skipped_with_the_same_words_at_any_size(tmp_path: Path) -> None:
+    path = write_noise(tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes()[:-200])
+    write_gray(tmp_path / "b.png")
+    whole, reduced = Sources([tmp_path]), Sources([tmp_path])
+    reduced.least = lambda size: (1, 1)
+
+    assert [Path(frame.name).name for frame in whole] == ["b.png"]
+    assert [Path(frame.name).name for frame in reduced] == ["b.png"]
+    assert reduced.problems == whole.problems
+    assert whole.problems[0].place == str(path)
+
+
+def test_jpegs_on_standard_input_are_the_frames_of_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jpeg = write_noise(tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "all").write_bytes(jpeg + b"\xff\xd8\xff\xd9" + jpeg)  # the second has a beginning and an end
+    with (tmp_path / "all").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        sources = Sources(["-"])
+        frames = [frame for frame, _ in sources.map(lambda frame: None, Parallel(2, 1))]
+
+    assert [(frame.name, frame.relative, frame.moment) for frame in frames] == [
+        ("-", Path("stdin"), Moment(0, 0.0, 25.0)),
+        ("-", Path("stdin"), Moment(2, 2 / 25, 25.0)),
+    ]
+    (problem,) = sources.problems
+    assert problem.place == "- (image 1)"
+    assert problem.what.startswith("expected")
+
+
+def test_a_damaged_image_behind_a_url_is_skipped_under_its_url(album: Path) -> None:
+    png = (album / "b.png").read_bytes()
+    with file_server.serving() as server:
+        server.answers["/bad.png"] = lambda request: request.answer(200, png[:-20])
+        server.answers["/good.png"] = lambda request: request.answer(200, png)
+        sources = Sources([f"{server.url}/bad.png", f"{server.url}/good.png"])
+        (frame,) = sources
+
+    assert frame.relative == Path("url-1")
+    (problem,) = sources.problems
+    assert problem.place == f"{server.url}/bad.png"
+    assert problem.what.startswith("expected")
+
+
+@pytest.mark.parametrize("source", ["b.png", "clip.avi"])
+def test_an_image_that_turns_out_bad_at_work_is_skipped(album: Path, source: str) -> None:
+    write_video(album / "clip.avi", 1)
+
+    def work(frame: Frame) -> str:
+        if frame.name == source:
+            raise ImageError(f"{source}: expected a block, found none")
+        return frame.name
+
+    sources = Sources([source, "a.JPG"])
+    assert [name for _, name in sources.map(work, Parallel(1, 1))] == ["a.JPG"]
+    assert sources.problems == [Problem(source, "expected a block, found none")]
+
+
+def test_files_of_which_only_the_first_image_is_read_are_named(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (12, 8), (90 * number,) * 3) for number in range(3)]
+    for name in ("a.gif", "b.WEBP"):
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    for name in ("c.gif", "d.png", "e.jpg"):
+        images[0].save(tmp_path / name)
+    stack(tmp_path / "f.tif", 2)  # whose pages are all read
+    sources = Sources([tmp_path])
+
+    for _ in range(2):  # named anew
+        assert len(list(sources)) == 7
+        assert [Path(name).name for name in sources.series] == ["a.gif", "b.WEBP"]
+
+
+def test_what_is_left_of_a_resumed_run_may_be_unreadable(album: Path) -> None:
+    damage(album)
+    sources = Sources(["b.png", "page.png"])
+    sources.leave_out({"b.png"})
+
+    assert list(sources) == []
+    assert [problem.place for problem in sources.problems] == ["page.png"]
+
+
+def test_the_first_of_many_that_cannot_be_read_is_quoted(album: Path) -> None:
+    damage(album)
+    with pytest.raises(SourceError, match=r"^none of 3 files .*; the first: cut\.jpg: .* cut short"):
+        list(Sources(["cut.jpg", "page.png", "nothing.jpg"]))
+
+
+def test_after_twenty_damaged_pages_the_rest_of_a_file_is_left_out(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", 24)
+    damage_pages(path, *range(1, 21), 22)
+    sources = Sources([path])
+
+    assert [frame.name for frame in sources] == [f"{path}#1", f"{path}#22"]
+    *each, rest = sources.problems
+    assert [problem.place for problem in each] == [f"{path}#{number}" for number in range(2, 22)]
+    assert all(problem.what.startswith("expected") for problem in each)
+    assert rest == Problem(str(path), "found 20 damaged pages: pages 23 to 24 left out")
+
+
+def test_a_damaged_directory_is_named_after_the_pages_before_it(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", 3)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, tiff_pages(path)[2], 0xFFFF)  # tags
+    path.write_bytes(data)
+    sources = Sources([path])
+
+    assert [frame.name for frame in sources] == [f"{path}#1", f"{path}#2"]
+    assert sources.problems == [
+        Problem(str(path), "expected the directory of page 3, found it damaged"),
+    ]
+
+
+def test_a_tiff_without_a_whole_directory_fails_as_an_image(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", 2)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, struct.unpack_from("<I", data, 4)[0], 0xFFFF)
+    path.write_bytes(data)
+    with pytest.raises(ImageError) as alone:
+        read_image(path)
+    sources = Sources([path, write_gray(tmp_path / "b.png")])
+
+    assert [frame.relative for frame in sources] == [Path("b.png")]
+    assert f"{path}: {sources.problems[0].what}" == str(alone.value)
+    assert sources.problems[1:] == [
+        Problem(str(path), "expected the directory of page 1, found it damaged"),
+    ]
+
+
+def with_a_small_page_before(path: Path) -> Path:
+    """Make the upper left tile of an image its first page, and the image its second one."""
+    data = path.read_bytes()
+    (at,) = struct.unpack_from("<I", data, 4)
+    tags = tags_of(data, at)
+    small = bytearray(data[at : at + 2 + 12 * len(tags)])
+    for tag in (256, 257):
+        struct.pack_into("<I", small, tags[tag] - at + 8, 256)
+    path.write_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:] + small + struct.pack("<I", at))
+    return path
+
+
+def test_a_page_too_large_for_memory_is_read_by_windows_if_wanted(tmp_path: Path) -> None:
+    corner = [((0, 0, 9, 9), (200, 0, 0))]
+    path = with_a_small_page_before(write_tiff(tmp_path / "a.tif", (16_384, 16_384), corner))
+    sources = Sources([path], values=(0, 99))
+    assert [frame.image.shape for frame in sources] == [(256, 256, 3)]
+    (problem,) = sources.problems
+    assert problem.place == f"{path}#2"
+
+    sources.by_windows = True
+    small, large = sources
+    assert isinstance(small.image, np.ndarray)
+    assert isinstance(large.image, LargeImage)
+    at = tiff_pages(path)[1]
+    assert (large.name, large.relative, large.path, large.page) == (f"{path}#2", Path("a#2.tif"), path, at)
+    assert large.image.shape == (16_384, 16_384, 3)
+    assert (large.image.name, large.image.values) == (f"{path}#2", (0, 99))
+    assert large.image.read(0, 8, 0, 8)[0, 0].tolist() == [200, 0, 0]
+
+
+def test_images_too_heavy_together_are_read_one_by_one(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MEMORY", 1)
+    lock, inside, most = Lock(), 0, 0
+
+    def work(frame: Frame) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.01)
+        with lock:
+            inside -= 1
+
+    assert len(list(Sources(["."]).map(work, Parallel(3, 1)))) == 4
+    assert most == 1
+
+
+def test_closing_does_not_wait_for_the_next_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.runtime.live.PARTING", 0.01)
+    jpeg = write_noise(tmp_path / "a.jpg").read_bytes()
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as piped, os.fdopen(writing, "wb", buffering=0) as sender:
+        monkeypatch.setattr(sys, "stdin", piped)
+        sender.write(2 * jpeg)
+        results = Sources(["-"]).map(lambda frame: None, Parallel(1, 1))
+        next(results)
+        next(results)
+        ending = Thread(target=results.close, daemon=True)
+        ending.start()
+        ending.join(5)
+        assert not ending.is_alive()

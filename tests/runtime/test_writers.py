@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 from pycocotools.coco import COCO
 
 from lookonce.detections import Detections
+from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.video import Moment, read_frames
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
+from lookonce.tiff import LargeImage
 from tests.tiffs import geotiff_tags, write_tiff
 
 NAMES = ("cat", 'a "big", dog')
@@ -398,7 +401,7 @@ def test_tables_end_their_lines_alike_and_have_a_cell_per_column(tmp_path: Path)
         for writer in (boxes, counts):
             writer.add(frame("-"), NONE)
 
-    assert (tmp_path / "a.csv").read_bytes().splitlines(keepends=True)[1] == b"-,,,,,,,\n"
+    assert (tmp_path / "a.csv").read_bytes().splitlines(keepends=True)[1:] == [b"-,,,,,,,\n"]
     assert (tmp_path / "b.csv").read_bytes().splitlines(keepends=True)[1:] == [
         b"-,,0,0,0\n",
         b"total,,0,0,0\n",
@@ -415,3 +418,73 @@ def test_an_image_is_annotated_beside_its_source(tmp_path: Path) -> None:
 
     assert not read_image(source).any()
     assert read_image(tmp_path / "out" / "one.png").any()
+
+
+@pytest.mark.parametrize("make", [*TEXT_WRITERS, ImageWriter])
+def test_a_writer_that_is_abandoned_leaves_the_earlier_file(
+    make: Callable[[Path], Writer], tmp_path: Path
+) -> None:
+    path = tmp_path / "results"
+    path.write_text("earlier")
+
+    writer = make(path)
+    assert writer.path == path
+    writer.abandon(OSError, OSError("no space"), None)
+
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("thresholds", [(0.25,), (0.25, 0.4, 0.5)])
+def test_json_takes_a_threshold_per_class(tmp_path: Path, thresholds: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is (shorter|longer)"):
+        JsonWriter(tmp_path / "a.json", NAMES, thresholds=thresholds)
+
+
+def test_a_large_image_is_annotated_on_a_small_copy(tmp_path: Path) -> None:
+    """A side above 4,096 pixels is divided: 8,193 columns by 3, and 64 rows become 22."""
+    tiff = write_tiff(tmp_path / "a.tif", (64, 8193), [((0, 0, 99, 64), (0, 0, 90))])
+    large = Frame(LargeImage(tiff), "a.tif", Path("a.tif"), tiff)
+    box = np.array([[3000, 32, 6000, 48]], np.float32)
+    found = Detections(box, np.array([0.9], np.float32), np.array([0]), NAMES)
+
+    with ImageWriter(tmp_path / "out") as writer:
+        writer.add(large, found)
+
+    pixels = np.zeros((22, 2731, 3), np.uint8)
+    pixels[:, :33] = (0, 0, 90)
+    smaller = replace(found, boxes=np.array([[1000, 11, 2000, 16.5]], np.float32))
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.tif"), annotate(pixels, smaller))
+
+
+def test_an_image_is_annotated_without_a_second_copy_of_its_pixels(tmp_path: Path) -> None:
+    large = replace(frame(), image=np.zeros((1000, 2000, 3), np.uint8))
+    with ImageWriter(tmp_path) as writer:
+        writer.add(frame("warm.png"), two())
+        tracemalloc.start()
+        try:
+            writer.add(large, two())
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < large.image.nbytes / 2
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_sound_of_a_video_is_kept_to_its_end_unless_the_run_is_stopped(
+    tmp_path: Path, is_stopped: bool
+) -> None:
+    pytest.importorskip("av")
+    from tests.runtime.test_timed_clips import TIMES, sound_of, write_source
+
+    source = write_source(tmp_path / "a.mp4")  # with 2 s of sound, and the last frame before
+    writer = ImageWriter(tmp_path / "out")
+    for each in list(Sources([source]))[:5]:
+        writer.add(each, NONE)
+    if is_stopped:
+        writer.close(complete=False)
+    else:
+        writer.add(frame("next.png"), NONE)
+
+    length = sound_of(tmp_path / "out" / "a.mp4.webm")[2]
+    assert length < TIMES[5] if is_stopped else length == pytest.approx(2, abs=0.1)

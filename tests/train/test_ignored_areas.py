@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from lookonce.config import AugmentSettings, LossSettings
-from lookonce.data.assign import Positives
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader
 from lookonce.geometry.polygons import contains
 from lookonce.images import write_image
 from lookonce.samples import Area, Sample
-from lookonce.train.loss import Losses, compute_losses, scale_terms
+from lookonce.train.loss import Losses, compute_losses
 from tests.data.drawn_samples import INFO
 
 RED = (255, 0, 0)
@@ -241,28 +240,3 @@ def test_an_annotated_object_of_a_class_that_may_lack_boxes_is_trained_on(tmp_pa
     assert (each[:, 5] > 0).all()  # the annotated class 0 falls
     assert (each[:, 6] < 0).all()  # its own rises
     assert (each[:, 7] > 0).all()  # and so does class 2, though it may lack boxes elsewhere: this is not one
-
-
-def test_scores_of_absent_classes_have_the_loss_of_the_formula() -> None:
-    raw = torch.randn((1, 3 * 8, 2, 3), generator=torch.Generator().manual_seed(1))
-    raw[0, [4, 6, 12, 14, 20, 22], 1, 2] = 1  # objectness and class 1 of each anchor: it may be shown here
-    raw[0, [20, 22], 1, 2] = -1  # by the third anchor it is not: 0.27 * 0.27 < 0.1
-    cells = torch.zeros((1, 2, 3, 4), dtype=torch.bool)
-    cells[0, 1, 2, 2] = True  # class 1 of one cell
-    zero, number = torch.zeros(1, dtype=torch.long), torch.tensor
-    positives = Positives(
-        zero, zero, number([1]), number([2]), number([1]), torch.tensor([[70.0, 40, 90, 60]]), zero
-    )
-    truth = torch.zeros(1, 0, 4)
-    terms = scale_terms(raw, positives, truth, INFO.anchors[1], 32, LossSettings(ignore_iou=1), cells)
-    values = raw.unflatten(1, (3, 8))[0, :, :, 1, 2].double()  # (A, 8)
-    score = torch.sigmoid(values[:, 4:5]) * torch.sigmoid(values[:, [5, 7]])
-    expected = -(score**2 * torch.log(1 - score)).sum(dim=1)
-    expected[1] = 0  # the place of the positive
-    expected[2] = 0  # background as usual
-    assert terms.absent is not None
-    assert terms.absent[0, 1, 2].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
-    assert float(terms.absent.sum()) == pytest.approx(float(expected.sum()), rel=1e-5)
-    assert terms.ignored[0, 1, 2].tolist() == [True, False, False]
-    assert int(terms.ignored.sum()) == 1
-    assert float(terms.sums().prob) == pytest.approx(float(expected.sum() + terms.prob.sum()), rel=1e-5)

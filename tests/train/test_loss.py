@@ -11,7 +11,8 @@ from torch import Tensor
 from lookonce.config import LossSettings
 from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.train.loss import Losses, class_terms, compute_losses, scale_terms
+from lookonce.geometry.decode import Decoding
+from lookonce.train.loss import Losses, absent_terms, class_terms, compute_losses, scale_terms
 
 STRIDES = (8, 16, 32)
 PLAIN = LossSettings()
@@ -235,3 +236,126 @@ def test_a_boxs_weight_is_its_share_of_a_rectangular_input(right: float, iou: fl
     there = positives(torch.zeros(1, 4), box, torch.tensor([0]))
     found = scale_terms(raw, there, box[None], [(16.0, 16.0)], 16, LossSettings())
     np.testing.assert_allclose(found.giou, [(2 - right * 16 / (16 * 64)) * (1 - iou)], atol=1e-6)
+
+
+def test_scores_of_absent_classes_have_the_loss_of_the_formula() -> None:
+    raw = torch.randn((1, 3 * 8, 2, 3), generator=torch.Generator().manual_seed(1))
+    raw[0, [4, 6, 12, 14, 20, 22], 1, 2] = 1  # objectness and class 1 of each anchor: it may be shown here
+    raw[0, [20, 22], 1, 2] = -1  # by the third anchor it is not: 0.27 * 0.27 < 0.1
+    cells = torch.zeros((1, 2, 3, 4), dtype=torch.bool)
+    cells[0, 1, 2, 2] = True  # class 1 of one cell
+    there = positives(torch.tensor([[0, 1, 2, 1]]), torch.tensor([[70.0, 40, 90, 60]]), torch.tensor([0]))
+    settings = LossSettings(ignore_iou=1)
+    terms = scale_terms(raw, there, torch.zeros(1, 0, 4), [(30.0, 60.0)] * 3, 32, settings, cells)
+    values = raw.unflatten(1, (3, 8))[0, :, :, 1, 2].double()  # (A, 8)
+    score = torch.sigmoid(values[:, 4:5]) * torch.sigmoid(values[:, [5, 7]])
+    expected = -(score**2 * torch.log(1 - score)).sum(dim=1)
+    expected[1] = 0  # the place of the positive
+    expected[2] = 0  # background as usual
+    assert terms.absent is not None
+    assert terms.absent[0, 1, 2].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert float(terms.absent.sum()) == pytest.approx(float(expected.sum()), rel=1e-5)
+    assert terms.ignored[0, 1, 2].tolist() == [True, False, False]
+    assert int(terms.ignored.sum()) == 1
+    assert float(terms.sums().prob) == pytest.approx(float(expected.sum() + terms.prob.sum()), rel=1e-5)
+
+
+REGION = Decoding("region")
+
+
+def test_classes_that_exclude_each_other_have_the_cross_entropy_of_a_softmax() -> None:
+    logits = torch.tensor([[1.0, 2, 5], [1, 1, 2]]).log()  # probabilities of 1/8, 2/8, 5/8 and 1/4, 1/4, 1/2
+    found = class_terms(logits, torch.tensor([1, 2]), 0.3, REGION)
+    expected = -np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]) * np.log(
+        [[1 / 8, 2 / 8, 5 / 8], [1 / 4, 1 / 4, 1 / 2]]
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
+    maps = torch.zeros(1, 1, 2, 1, 8)
+    maps[0, 0, 0, 0, 5:] = torch.tensor([1.0, 2, 5]).log()
+    known = torch.tensor([True, False, True])[None, None, None, None]
+    found = absent_terms(maps, known, torch.tensor([[[[True], [False]]]]), REGION)
+    score = np.array([1 / 16, 5 / 16])  # the objectness is 1/2
+    np.testing.assert_allclose(found[0, 0, :, 0], [-(score**2 * np.log(1 - score)).sum(), 0], rtol=1e-5)
+
+
+def test_the_loss_of_a_certain_but_absent_class_is_finite_and_exact() -> None:
+    """1 - score is twice σ(-30), far below what 1 - 1 leaves of a float32."""
+    maps = torch.full((1, 1, 1, 1, 6), 30.0)
+    every = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    assert float(absent_terms(maps, every[..., None], every)) == pytest.approx(30 - np.log(2), rel=1e-5)
+    assert float(absent_terms(100 * maps, every[..., None], every)) == pytest.approx(
+        30 * np.log(10), rel=1e-5
+    )
+
+
+def likely(raw: Tensor, row: int, column: int, label: int) -> None:
+    raw[0, 4, row, column] = raw[0, 5 + label, row, column] = 2.0
+
+
+def test_positions_are_ignored_for_their_overlap_their_area_or_a_class_that_may_lack_boxes() -> None:
+    """Each cell decodes to a box of 16 x 16 in its middle. Absence is taught by the third kind alone."""
+    raw = torch.zeros(1, 8, 2, 3)
+    cells = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
+    truth = torch.tensor([[[8.0, 8, 24, 24]]])  # of the first cell
+    cells[0, 0, 1, 0] = True  # nothing counts in the second
+    for row, column in ((0, 0), (0, 1), (1, 0)):  # and class 1 may lack boxes in these, where it is likely
+        cells[0, row, column, 2] = True
+        likely(raw, row, column, 1)
+    cells[0, 1, 1, 2] = True  # here it is not
+    raw[0, 4, 1, 1] = -3.0
+    likely(raw, 1, 2, 1)  # and here it has all of its boxes
+    terms = scale_terms(raw, no_positives(), truth, [(16.0, 16.0)], 32, PLAIN, cells)
+
+    assert terms.ignored[0, ..., 0].tolist() == [[True, True, False], [True, False, False]]
+    assert (terms.background == ~terms.ignored).all()
+    assert terms.best_iou[0, ..., 0].tolist() == [[1, 0, 0], [0, 0, 0]]
+    assert terms.absent is not None
+    score = 0.5 / (1 + np.exp(-2))
+    expected = np.zeros((2, 3))
+    expected[1, 0] = -2 * score**2 * np.log(1 - score)  # of classes 0 and 2
+    np.testing.assert_allclose(terms.absent[0, ..., 0], expected, rtol=1e-5)
+    assert float(terms.sums().prob) == pytest.approx(expected.sum(), rel=1e-5)
+
+    every = compute_losses(
+        [raw], no_positives(), truth, [[(16.0, 16.0)]], (32,), LossSettings(prob=3), [cells]
+    )
+    assert float(every.prob) == pytest.approx(3 * expected.sum(), rel=1e-5)
+
+
+def test_the_overlap_that_ignores_is_that_of_the_threshold_itself() -> None:
+    raw, half = torch.zeros(1, 6, 1, 2), torch.tensor([[[8.0, 8, 24, 16]]])
+    for threshold, ignored in ((0.5, True), (0.51, False)):
+        settings = LossSettings(ignore_iou=threshold)
+        terms = scale_terms(raw, no_positives(), half, [(16.0, 16.0)], 32, settings)
+        assert terms.ignored.flatten().tolist() == [ignored, False]
+
+
+def test_a_positive_is_no_background() -> None:
+    there = positives(torch.tensor([[0, 1, 2, 0]]), torch.tensor([TRUTH]), torch.tensor([1]))
+    terms = scale_terms(torch.zeros(1, 7, 2, 3), there, torch.zeros(1, 0, 4), [(16.0, 16.0)], 32, PLAIN)
+    assert terms.background[0, ..., 0].tolist() == [[True, True, True], [True, True, False]]
+    assert terms.prob.shape == (1,)
+
+
+def test_each_scale_is_trained_by_its_own_form() -> None:
+    """At (2 σ)² = 2, a box of new_coords has twice the sides of its anchor."""
+    raw, box = torch.zeros(1, 7, 1, 1), torch.tensor([[0.0, 0, 32, 32]])
+    raw[0, 2:4] = float(np.log(1 / (np.sqrt(2) - 1)))
+    raw[0, 5] = 2.0
+    there = positives(torch.zeros(1, 4), box, torch.tensor([0]))
+    anchors = [[(16.0, 16.0)]]
+
+    def losses(form: str) -> Losses:
+        decodings = [Decoding(form)]  # type: ignore[arg-type]
+        return compute_losses([raw], there, box[None], anchors, (32,), PLAIN, decodings=decodings)
+
+    assert float(losses("new_coords").giou) == pytest.approx(0, abs=1e-5)
+    assert float(losses("yolo").giou) > 0.1
+    smoothing = PLAIN.label_smoothing / 2
+    p = 1 / (1 + np.exp(-2))  # a softmax of two numbers, too
+    region = -(1 - smoothing) * np.log(p) - smoothing * np.log(1 - p)
+    assert float(losses("region").prob) == pytest.approx(region, rel=1e-5)
+    assert float(losses("yolo").prob) == pytest.approx(region + np.log(2), rel=1e-5)

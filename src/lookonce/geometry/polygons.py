@@ -19,7 +19,7 @@ def rectangle(box: NDArray[np.floating]) -> Corners:
 
 def contains(corners: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(K, 2), (N, 2) -> (N,): points with an odd number of edges to their right."""
-    x, y = np.asarray(points, np.float64).T[:, :, None]  # (N, 1)
+    x, y = points.T[:, :, None]  # (N, 1)
     x1, y1 = np.asarray(corners, np.float64).T
     x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
     spans = (y1 > y) != (y2 > y)

@@ -178,10 +178,10 @@ class JsonWriter(TextWriter):
             run: model and options, recorded with the results.
             thresholds: score threshold of each class, recorded too.
         """
-        super().__init__(path)
         head: dict[str, Any] = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
         if thresholds:
             head["thresholds"] = dict(zip(names, thresholds, strict=True))
+        super().__init__(path)
         self._between = _json(head).removesuffix("}") + ', "images": [\n'
 
     def add(self, frame: Frame, detections: Detections) -> None:

@@ -209,7 +209,7 @@ def scale_terms(
     )
 
 
-def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "giou") -> Tensor:
+def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str) -> Tensor:
     """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU; a small object weighs up to twice as much."""
     weight = 2 - area(truth) / input_area
     return weight * (1 - BOX_MEASURES[measure](boxes, truth))
