@@ -126,10 +126,10 @@ def test_first_centers_are_drawn_by_the_square_of_their_distance_to_the_nearest(
     """
     shapes = np.array([[10.0, 10]] * 98 + [[10, 20], [10, 40]])
     rng = np.random.default_rng(0)
-    drawn = [anchors._spread_out(shapes, 3, rng).tolist() for _ in range(2000)]
+    drawn = [anchors._spread_out(shapes, 3, rng).tolist() for _ in range(1000)]
     assert all(sorted(each) == [[10, 10], [10, 20], [10, 40]] for each in drawn)
     seconds = [each[1] for each in drawn if each[0] == [10, 10]]
-    assert seconds.count([10, 20]) / len(seconds) == pytest.approx(4 / 13, abs=0.03)
+    assert seconds.count([10, 20]) / len(seconds) == pytest.approx(4 / 13, abs=0.04)
 
 
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

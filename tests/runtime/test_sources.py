@@ -172,7 +172,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 @contextmanager
 def serving(handler: Callable[..., QuietHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        thread = Thread(target=http.serve_forever)
+        thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{http.server_port}"
         http.shutdown()
@@ -803,10 +803,8 @@ def test_a_tiff_without_a_whole_directory_fails_as_an_image(tmp_path: Path) -> N
     sources = Sources([path, write_gray(tmp_path / "b.png")])
 
     assert [frame.relative for frame in sources] == [Path("b.png")]
-    assert f"{path}: {sources.problems[0].what}" == str(alone.value)
-    assert sources.problems[1:] == [
-        Problem(str(path), "expected the directory of page 1, found it damaged"),
-    ]
+    (problem,) = sources.problems
+    assert f"{path}: {problem.what}" == str(alone.value)
 
 
 def with_a_small_page_before(path: Path) -> Path:

@@ -103,7 +103,7 @@ def ciou(a: Array, b: Array) -> Array:
     CIoU = DIoU - alpha v with v = 4 / pi^2 (arctan(w/h) - arctan(w'/h'))^2 and alpha = v / (1 - IoU + v),
     which the gradient takes as a constant (Zheng et al. 2020).
     """
-    xp = _library(a)
+    xp = _library(a, b)
 
     def angle(boxes: Array) -> Array:
         sides = (boxes[..., 2:] - boxes[..., :2]).clip(SMALLEST_SIDE)
