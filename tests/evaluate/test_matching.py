@@ -167,7 +167,8 @@ def test_of_equal_scores_the_first_takes_its_turn_first() -> None:
 def test_by_cocos_rule_the_free_object_that_overlaps_most_is_taken() -> None:
     """Of equal overlaps the first, and difficult objects only if there is no other."""
     truth = sample([BOX, NEAR, BOX, BOX], difficult=[False, False, False, True])
-    all_pairs = Pairs(*np.array([[d, g] for d in range(5) for g in range(4)]).T, np.tile([1, 0.75, 1, 1], 5))
+    first, second = np.divmod(np.arange(20), 4)
+    all_pairs = Pairs(first, second, np.tile([1, 0.75, 1, 1], 5))
     scores = np.array([0.5, 0.9, 0.8, 0.7, 0.6], np.float32)
     assert take_most_overlapping(truth, all_pairs, scores).tolist() == [-1, 0, 2, 1, 3]
     backwards = all_pairs.only(np.arange(20)[::-1])
