@@ -39,12 +39,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Attributes: `answers`, path -> what to do; `seen`, (path, headers) of every request."""
+    """Attributes: `answers`, path -> what to do; `seen`, (path, headers) of requests; `over`, its end."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[str, Callable[[Handler], None]] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def ranges(self) -> list[str | None]:
@@ -59,6 +60,7 @@ def serving() -> Iterator[Server]:
         try:
             yield server
         finally:
+            server.over.set()
             server.shutdown()
             thread.join()
 
@@ -90,6 +92,22 @@ def sound(content: bytes, etag: str = '"1"', stop_after: int | None = None) -> C
 def deaf(content: bytes, stop_after: int | None = None) -> Callable[[Handler], None]:
     """A server that does not know Range."""
     return lambda request: request.answer(200, content[:stop_after], length=len(content))
+
+
+def dripping(start: bytes, piece: bytes = b"x") -> Callable[[Handler], None]:
+    """A server too slow for anyone, for ten seconds: a client without a limit is not caught for ever."""
+
+    def do(request: Handler) -> None:
+        request.wfile.write(start)
+        for _ in range(200):
+            if request.server.over.wait(0.05):
+                return
+            try:
+                request.wfile.write(piece)
+            except OSError:
+                return
+
+    return do
 
 
 def redirect(url: str) -> Callable[[Handler], None]:

@@ -1,7 +1,8 @@
 """HTTP requests that leave no connection open, and end whatever the server does."""
 
 import time
-from http.client import HTTPException, IncompleteRead
+from concurrent.futures import Future
+from http.client import IncompleteRead
 from threading import Thread
 from typing import Any
 from urllib.error import HTTPError
@@ -49,29 +50,26 @@ def open_url(request: Request, timeout: float) -> Any:
         HTTPException: a malformed answer.
         ValueError: a malformed address.
     """
-    found: list[Any] = []
-    is_late = False
+    asking: Future[Any] = Future()
 
     def ask() -> None:
         try:
-            answer = build_opener(_Redirects).open(request, timeout=timeout)
-        except (OSError, HTTPException, ValueError, OverflowError) as error:
-            found.append(error)
-            return
-        found.append(answer)
-        if is_late:
-            answer.close()
+            asking.set_result(build_opener(_Redirects).open(request, timeout=timeout))
+        except Exception as error:  # raised below, in the caller's thread
+            asking.set_exception(error)
+
+    def close(late: Future[Any]) -> None:
+        found = late.exception() or late.result()
+        if hasattr(found, "close"):  # an answer, or an HTTPError, which holds one
+            found.close()
 
     # in a thread, because a server may send its headers byte by byte for ever
-    asking = Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(timeout)
-    is_late = True
-    if not found:
-        raise TimeoutError
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    Thread(target=ask, daemon=True).start()
+    try:
+        return asking.result(timeout)
+    except TimeoutError:
+        asking.add_done_callback(close)  # runs at once if the answer has come in the meantime
+        raise
 
 
 class Pace:

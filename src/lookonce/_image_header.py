@@ -41,16 +41,9 @@ MOST_PARTS = 250_000  # segments or chunks of a file: 4 KiB each in the largest 
 PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
 PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PCX", "TGA")
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"
-JPEG_2000 = (b"\0\0\0\x0cjP  ", J2K_CODESTREAM)
 LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; color profiles are among them
 MOST_TILES = 16_384  # OpenJPEG takes 12 kB for each
-AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-PCX = tuple(bytes([version, 1]) for version in (0, 2, 3, 4, 5))  # run lengths; there is nothing else
-PCX_BITS = (b"\1", b"\2", b"\4", b"\x08")
-TGA = tuple(bytes([0, kind, 0, 0, 0, 0, 0]) for kind in (2, 3, 10, 11))  # color or gray, plain or run lengths
-TGA_PALETTES = tuple(bytes([1, kind, 0, 0]) for kind in (1, 9))  # plain or run lengths, from color 0
-PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 Color = Literal["color", "gray", "palette", "alpha", "CMYK"]
 JPEG_COLORS: dict[int, Color] = {1: "gray", 4: "CMYK"}  # by the number of components
@@ -132,8 +125,8 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         ValueError: none of the formats, or cut short; the message describes the content.
     """
     magic = stream.read(12)
-    for name, is_format, parse in FORMATS:
-        if is_format(magic):
+    for name, pattern, parse in FORMATS:
+        if pattern.match(magic):
             stream.seek(0)
             found = parse(stream)
             if found.orientation < 5:
@@ -143,13 +136,13 @@ def read_header(stream: BinaryIO) -> ImageHeader:
             return ImageHeader(
                 name, found.width, found.height, stream.tell(), *found[2:-2], twice, found.is_negative
             )
-    known = ", ".join(name for name, _, _ in FORMATS)
+    known = ", ".join(dict.fromkeys(name for name, _, _ in FORMATS))
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
 
 def is_image(start: bytes) -> bool:
     """Return whether a file that begins with these 12 bytes or more is in one of the formats."""
-    return any(is_format(start) for _, is_format, _ in FORMATS)
+    return any(pattern.match(start) for _, pattern, _ in FORMATS)
 
 
 def _jpeg(stream: BinaryIO) -> Found:
@@ -423,11 +416,6 @@ def _by_pillow(stream: BinaryIO) -> Found:
         ) from error
 
 
-def _is_palette_tga(magic: bytes) -> bool:
-    colors = int.from_bytes(magic[5:7], "little")
-    return magic[1:5] in TGA_PALETTES and 1 <= colors <= 256 and magic[7:8] in (b"\x10", b"\x18", b"\x20")
-
-
 def _exif_orientation(payload: bytes) -> int:
     """Return EXIF's orientation, 1 to 8; 1 (upright) if the block is damaged, as in every viewer."""
     try:
@@ -460,17 +448,26 @@ def _describe(start: bytes) -> str:
     return f"a file that begins with the bytes {start[:8].hex(' ')}"
 
 
-FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]], ...] = (
-    ("JPEG", lambda magic: magic.startswith(b"\xff\xd8\xff"), _jpeg),
-    ("PNG", lambda magic: magic.startswith(b"\x89PNG\r\n\x1a\n"), _png),
-    ("WebP", lambda magic: magic[:4] == b"RIFF" and magic[8:] == b"WEBP", _webp),
-    ("BMP", lambda magic: magic.startswith(b"BM"), _bmp),
-    ("TIFF", lambda magic: magic.startswith(TIFF_STARTS), _tiff),
-    ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _gif),
-    ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
-    ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _jpeg_2000),
-    ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _pnm),
-    ("PCX", lambda magic: magic[:1] == b"\n" and magic[1:3] in PCX and magic[3:4] in PCX_BITS, _by_pillow),
-    ("TGA", lambda magic: magic[1:8] in TGA or _is_palette_tga(magic), _by_pillow),  # which has no mark
+FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[BinaryIO], Found]], ...] = tuple(
+    (name, re.compile(start, re.DOTALL), parse)
+    for name, start, parse in (
+        ("JPEG", rb"\xff\xd8\xff", _jpeg),
+        ("PNG", rb"\x89PNG\r\n\x1a\n", _png),
+        ("WebP", rb"RIFF....WEBP", _webp),
+        ("BMP", rb"BM", _bmp),
+        ("TIFF", b"|".join(map(re.escape, TIFF_STARTS)), _tiff),
+        ("GIF", rb"GIF8[79]a", _gif),
+        ("AVIF", rb"....ftyp(avif|avis|mif1|msf1)", _by_pillow),  # the last two may be HEIC: Pillow decides
+        ("JPEG 2000", rb"\0\0\0\x0cjP  |" + re.escape(J2K_CODESTREAM), _jpeg_2000),
+        ("PNM", rb"P[1-6]\s", _pnm),
+        (
+            "PCX",
+            rb"\n[\0\x02-\x05]\x01[\x01\x02\x04\x08]",
+            _by_pillow,
+        ),  # in run lengths: there is nothing else
+        # TGA has no mark. Color or gray, plain or in run lengths; or so with a palette of 1 to 256 colors
+        ("TGA", rb".\0[\x02\x03\x0a\x0b]\0\0\0\0\0", _by_pillow),
+        ("TGA", rb".\x01[\x01\x09]\0\0(?:[\x01-\xff]\0|\0\x01)[\x10\x18\x20]", _by_pillow),
+    )
 )
 BY_PILLOW = frozenset({"GIF", "AVIF", "JPEG 2000", "PCX", "TGA"})

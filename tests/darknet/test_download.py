@@ -16,7 +16,7 @@ import pytest
 from lookonce.darknet import download as module
 from lookonce.darknet.download import RemoteFile, address_of, download
 from lookonce.errors import DownloadError
-from tests.file_server import Handler, Server, deaf, redirect, serving, sound
+from tests.file_server import Handler, Server, deaf, dripping, redirect, serving, sound
 
 CONTENT = np.random.default_rng(3).bytes(300_000)
 KNOWN = RemoteFile("a.weights", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -375,28 +375,21 @@ def test_a_malformed_answer_is_named_and_the_next_mirror_serves(
 
 
 @pytest.mark.parametrize(
-    "start", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"]
+    ("start", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", "no answer for 0.3 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", "too slow: more than 0.3 s for 16,384 bytes"),
+    ],
 )
 def test_an_answer_byte_by_byte_gives_way_to_the_next_mirror(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, why: str
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
-    stop = threading.Event()
-
-    def drip(handler: Handler) -> None:
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
-        while not stop.wait(0.05):
-            try:
-                handler.wfile.write(b"x")
-            except OSError:
-                return
-
-    server.answers["/bad/a.weights"] = drip
+    server.answers["/bad/a.weights"] = dripping(start)
     server.answers["/good/a.weights"] = sound(CONTENT)
-    try:
-        assert get(tmp_path, f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
-    finally:
-        stop.set()
+    with pytest.raises(DownloadError, match=f"bad/a.weights: {why}"):
+        get(tmp_path / "bad", f"{server.url}/bad")
+    assert get(tmp_path / "good", f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(

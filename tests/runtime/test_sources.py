@@ -13,7 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 
 import cv2
 import numpy as np
@@ -283,6 +283,18 @@ def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: 
 
 
 @pytest.mark.parametrize(
+    "kind", ["PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
+)
+def test_an_image_of_any_format_by_url(kind: str) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (60, 40), (200, 0, 0)).save(buffer, kind)
+    with file_server.serving() as server:
+        server.answers["/image"] = lambda request: request.answer(200, buffer.getvalue())
+        (frame,) = Sources([f"{server.url}/image"])
+    assert frame.image.shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(
     ("status", "words"),
     [
         (401, "refuses user and password"),
@@ -345,24 +357,13 @@ def test_a_redirect_stays_with_http(album: Path, target: str) -> None:
 @pytest.mark.parametrize("where", ["in the headers", "at once", "in the image"])
 def test_an_image_byte_by_byte_is_given_up(album: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lookonce.runtime.remote.PATIENCE", 0.5)
-    png, stop = (album / "b.png").read_bytes(), Event()
-
-    def drip(request: file_server.Handler) -> None:
-        start = {"in the headers": b"", "at once": b"\r\n", "in the image": b"\r\n" + png[:64]}[where]
-        request.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
-        while not stop.wait(0.05):
-            try:
-                request.wfile.write(b"X: y\r\n" if where == "in the headers" else b"x")
-            except OSError:
-                return
-
+    png = (album / "b.png").read_bytes()
+    start = {"in the headers": b"", "at once": b"\r\n", "in the image": b"\r\n" + png[:64]}[where]
+    piece = b"X: y\r\n" if where == "in the headers" else b"x"
     with file_server.serving() as server:
-        server.answers["/a.png"] = drip
-        try:
-            with pytest.raises(ImageError, match="found no answer within"):
-                list(Sources([f"{server.url}/a.png"]))
-        finally:
-            stop.set()
+        server.answers["/a.png"] = file_server.dripping(b"HTTP/1.1 200 OK\r\n" + start, piece)
+        with pytest.raises(ImageError, match="found no answer within"):
+            list(Sources([f"{server.url}/a.png"]))
 
 
 @pytest.mark.parametrize(
