@@ -14,7 +14,7 @@ from inspect import Signature, signature
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
-from types import ModuleType, NoneType
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from lookonce.errors import ConfigError
@@ -56,6 +56,16 @@ def make_callable(package: str) -> None:
     sys.modules[package].__class__ = CallablePackage
 
 
+EXPECTED = {  # by the type of a parameter
+    bool: "True or False",
+    Path: "a path",
+    int: "a whole number",
+    float: "a number",
+    str: "text, numbers or a mapping",
+    list: "a list of text",
+}
+
+
 def _typed(name: str, value: Any, annotation: Any) -> Any:
     """Convert a value to the type that a command's parameter has after the command line was parsed.
 
@@ -63,55 +73,46 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         TypeError: a value of another type.
         ConfigError: a number out of the parameter's range.
     """
-    kind, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-    kinds = set(get_args(kind)) or {kind}
-    parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
-    is_flag = isinstance(value, bool)
-    expected, taken = "", value
-    if value is None:
-        expected = "" if NoneType in kinds else "a value"
-    elif bool in kinds:
-        expected = "" if is_flag else "True or False"
-    elif Path in kinds:
-        if isinstance(value, str | PathLike) and (text := str(fspath(value))) and "\0" not in text:
-            return (parser or Path)(value)
-        expected = "a path"
-    elif int in kinds:
-        expected = "" if isinstance(value, Integral) and not is_flag else "a whole number"
-        taken = value if expected else _in_range(name, int(value), notes)
-    elif float in kinds:
-        expected = "" if isinstance(value, Real) and not is_flag else "a number"
-        taken = value if expected else _in_range(name, float(value), notes)
-    elif isinstance(value, Mapping):
-        pairs = [f"{each}={setting}" for each, setting in value.items()]
-        return ",".join(pairs) if str in kinds else pairs
-    elif str in kinds:
-        if isinstance(value, tuple | list) and all(isinstance(each, Real) for each in value):
-            taken = "x".join(map(str, value))
-        elif isinstance(value, str | PathLike | Real) and not is_flag:
-            taken = str(value)
-        else:
-            expected = "text, numbers or a mapping"
-        taken = parser(taken) if parser and not expected else taken
-    elif isinstance(kind, type) and issubclass(kind, Enum):
+    hint, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)  # of `str | None`: str
+    kind = get_origin(kind) or kind  # of `list[str]`: list
+    if value is None and NoneType in others:
+        return None
+    if issubclass(kind, Enum) and value is not None:
         return kind(value)
-    elif isinstance(value, str) or not (
-        isinstance(value, Sequence) and all(isinstance(each, str) for each in value)
-    ):
-        expected = "a list of text"
-    if expected:
+    taken = _converted(kind, value)
+    if taken is None:
+        expected = "a value" if value is None else EXPECTED[kind]
         raise TypeError(f"{name}: expected {expected}, found {reprlib.repr(value)}")
+    parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
+    if parser:
+        return parser(taken)
+    least = max((note.min for note in notes if getattr(note, "min", None) is not None), default=-math.inf)
+    most = min((note.max for note in notes if getattr(note, "max", None) is not None), default=math.inf)
+    if (least, most) != (-math.inf, math.inf) and not least <= taken <= most:  # NaN lies in no range
+        raise ConfigError(f"{name}: expected a number from {least:g} to {most:g}, found {taken:g}")
     return taken
 
 
-def _in_range(name: str, number: float, notes: Sequence[Any]) -> float:
-    """Return the number, if it is within the limits that the command line has for it.
-
-    Raises:
-        ConfigError: it is out of range, or NaN.
-    """
-    least = max((note.min for note in notes if getattr(note, "min", None) is not None), default=-math.inf)
-    most = min((note.max for note in notes if getattr(note, "max", None) is not None), default=math.inf)
-    if (least, most) != (-math.inf, math.inf) and not least <= number <= most:
-        raise ConfigError(f"{name}: expected a number from {least:g} to {most:g}, found {number:g}")
-    return number
+def _converted(kind: type, value: Any) -> Any:
+    """Return what the command line would give a parameter of this type; None for a value of no use."""
+    match value:
+        case bool():  # a number too, to Python
+            return value if kind is bool else None
+        case Integral() if kind is int:
+            return int(value)
+        case Real() if kind is float:
+            return float(value)
+        case str() | PathLike() if kind is Path:
+            text = str(fspath(value))
+            return Path(text) if text and "\0" not in text else None
+        case str() | PathLike() | Real() if kind is str:
+            return str(value)
+        case tuple() | list() if kind is str and all(isinstance(each, Real) for each in value):
+            return "x".join(map(str, value))
+        case Mapping() if kind in (str, list):
+            pairs = [f"{key}={each}" for key, each in value.items()]
+            return ",".join(pairs) if kind is str else pairs
+        case Sequence() if kind is list and all(isinstance(each, str) for each in value):
+            return None if isinstance(value, str) else value
+    return None
