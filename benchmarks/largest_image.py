@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import machine_line
-from lookonce.images import MAX_MEMORY, MAX_PIXELS, read_image_header
+from lookonce._image_limits import MAX_MEMORY, MAX_PIXELS
+from lookonce.images import read_image_header
 from tests.tiny_onnx import write_tiny_model
 
 Image.MAX_IMAGE_PIXELS = None  # of what Pillow writes here

@@ -14,10 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lookonce._image_limits import MAX_PIXELS
 from lookonce.errors import ImageError
 from lookonce.images import (
-    MAX_PIXELS,
-    WRITTEN_SUFFIXES,
     decode_image,
     list_images,
     read_image,
@@ -26,6 +25,7 @@ from lookonce.images import (
     reduced_image,
     write_image,
 )
+from lookonce.suffixes import WRITTEN_SUFFIXES
 
 COLORS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left, top right, then below
 
@@ -213,7 +213,7 @@ def test_the_header_alone_refuses_a_size_beyond_the_limit(
     quarters: Image.Image, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = encode(quarters, kind)
-    monkeypatch.setattr("lookonce.images.MAX_PIXELS", 40 * 60 - 1)
+    monkeypatch.setattr("lookonce._image_limits.MAX_PIXELS", 40 * 60 - 1)
     monkeypatch.setattr("lookonce.images._decoded_by_pillow", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="40x60 in its header; not decoded"):
         decode_image(data, "image")
@@ -354,10 +354,10 @@ def test_an_image_is_refused_by_the_memory_that_reading_it_takes(
     held = path.stat().st_size if kind in ("GIF", "AVIF", "JPEG2000") else 0
     need = 40 * 60 * read_image_header(path).memory + held
     monkeypatch.setattr("lookonce.images.LARGE", 1)
-    monkeypatch.setattr("lookonce.images.MAX_MEMORY", need + 1)
+    monkeypatch.setattr("lookonce._image_limits.MAX_MEMORY", need + 1)
     if kind != "TIFF":
         assert read_size(path) in ((40, 60), (60, 40))
-    monkeypatch.setattr("lookonce.images.MAX_MEMORY", need - 1)
+    monkeypatch.setattr("lookonce._image_limits.MAX_MEMORY", need - 1)
     for read in (read_image, read_size):
         with pytest.raises(ImageError, match=r"a\.img: .* MiB of .* in this kind of .*; not decoded"):
             read(path)
@@ -370,9 +370,9 @@ def test_a_jpeg_of_several_scans_is_kept_whole(tmp_path: Path, quarters: Image.I
 
 def test_an_image_in_memory_counts_as_well(quarters: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(quarters, "PPM")
-    monkeypatch.setattr("lookonce.images.MAX_MEMORY", len(data) + 40 * 60 * 6)
+    monkeypatch.setattr("lookonce._image_limits.MAX_MEMORY", len(data) + 40 * 60 * 6)
     assert decode_image(data, "image").shape == (40, 60, 3)
-    monkeypatch.setattr("lookonce.images.MAX_MEMORY", len(data) + 40 * 60 * 6 - 1)
+    monkeypatch.setattr("lookonce._image_limits.MAX_MEMORY", len(data) + 40 * 60 * 6 - 1)
     with pytest.raises(ImageError, match="image: expected an image that is read in at most"):
         decode_image(data, "image")
 
@@ -736,10 +736,10 @@ def test_the_limits_themselves_are_allowed(monkeypatch: pytest.MonkeyPatch) -> N
     scans = still.count(b"\xff\xda")
     limits = {"MAX_SCANS": scans, "MAX_SCANNED": scans * 64 * 64, "MAX_PIXELS": 64 * 64, "MAX_SIDE": 64}
     for name, value in limits.items():
-        monkeypatch.setattr(f"lookonce.images.{name}", value)
+        monkeypatch.setattr(f"lookonce._image_limits.{name}", value)
     assert decode_image(still, "image").shape == (64, 64, 3)
     for name, value in limits.items():
-        monkeypatch.setattr(f"lookonce.images.{name}", value - 1)
+        monkeypatch.setattr(f"lookonce._image_limits.{name}", value - 1)
         with pytest.raises(ImageError, match="not decoded"):
             decode_image(still, "image")
-        monkeypatch.setattr(f"lookonce.images.{name}", value)
+        monkeypatch.setattr(f"lookonce._image_limits.{name}", value)

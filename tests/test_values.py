@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from lookonce.eight_bits import as_eight_bits, in_use
 from lookonce.errors import ImageError
-from lookonce.images import as_eight_bits, in_use, read_image, read_image_header, read_native, write_image
+from lookonce.images import read_image, read_image_header, read_native, write_image
 from lookonce.values import measure_values
 
 RANDOM = np.random.default_rng(0)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
+from lookonce.eight_bits import Values
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.coco import Metrics, evaluate
-from lookonce.images import Size, Values
+from lookonce.images import Size
 from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Parallel, each_image

@@ -13,63 +13,26 @@ from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input, read_rest, replacing
-from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader, read_header
+from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader
+from lookonce._image_limits import check_jpeg, checked_header
+from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
+from lookonce.suffixes import IMAGE_SUFFIXES, WRITTEN_SUFFIXES
 
-WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
-SUFFIXES_BY_FORMAT = {  # formats as `ImageHeader` names them; the usual suffix is first
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "WebP": (".webp",),
-    "BMP": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-    "GIF": (".gif",),
-    "AVIF": (".avif",),
-    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
-    "PCX": (".pcx",),
-    "TGA": (".tga",),
-}
-IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for suffix in suffixes)
-UNREAD_SUFFIXES = (".arw", ".cr2", ".cr3", ".dds", ".dng", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif",
-                   ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".qoi", ".raf", ".ras", ".rw2", ".sgi",
-                   ".svg")  # fmt: skip
-SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
-TIFF_SUFFIXES = (".tif", ".tiff")
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
 
-Values = tuple[float, float]  # pixel values that become 0 and 255
 Size = tuple[int, int]  # (height, width)
 
-# 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
-MAX_PIXELS = 178_956_970
-MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process stays within 1 GiB
-MIB = 1 << 20
 LARGE = 1 << 24  # pixels
-MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
-
-BY_WINDOWS = ": lookonce detect --tiles reads it by windows; for anything else cut it into smaller images"
-TO_TIFF = (
-    ": cut it into smaller images, or make it a tiled TIFF (vips tiffsave IN OUT.tif --tile --bigtiff), "
-    "which lookonce detect --tiles reads by windows"
-)
-
-MARKED = 5  # ranges of the other values between them and a mark for no value
-MOST_LOOKED_AT = 1 << 24  # numbers of an image of more than 8 bits, to find its range
 DESCRIPTORS = Path("/proc/self/fd")  # Linux opens a file anew by its descriptor's name there
-
-JPEG_PART = 1 << 20  # bytes looked at together
-JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
-MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
-MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
 
 # sides of a JPEG's blocks of 8 that its decoder leaves out, the most first. A gray flag, which without
 # IMREAD_COLOR_RGB would mean gray pixels, is how OpenCV spells RGB at such a size.
@@ -122,7 +85,7 @@ def read_image_header(path: Path) -> ImageHeader:
         ImageError: as `read_size`.
     """
     with open_input(path, ImageError) as stream:
-        return _checked_header(stream, str(path))
+        return checked_header(stream, str(path))
 
 
 def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
@@ -165,20 +128,20 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
     """
     if isinstance(image, Path):
         with open_input(image, ImageError, limit=IMAGE_LIMIT) as stream:
-            header = _checked_header(stream, name)
+            header = checked_header(stream, name)
             if header.format != "JPEG":
                 return None
             stream.seek(0)
             data = read_rest(stream, image, ImageError, limit=IMAGE_LIMIT)
     else:
-        data, header = image, _checked_header(BytesIO(image), name, len(image))
+        data, header = image, checked_header(BytesIO(image), name, len(image))
     size = header.height, header.width
     wanted = least(size)
     for divisor, flags in REDUCED.items() if header.format == "JPEG" else ():
         reduced = tuple(-(-side // divisor) for side in size)
         if reduced[0] < wanted[0] or reduced[1] < wanted[1]:
             continue
-        _check_jpeg(BytesIO(data), header, name)
+        check_jpeg(BytesIO(data), header, name)
         try:
             with silent_opencv():
                 pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -214,51 +177,6 @@ def read_native(path: Path) -> NDArray[Any]:
         return decode_file(stream, path)
 
 
-def in_use(pixels: NDArray[Any]) -> Values:
-    """Return the range of values that some pixels use.
-
-    Whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever holds them. Fractions: 0 to
-    1. If they fill less than an eighth of that, as the temperatures of a thermal camera do, or exceed it: the
-    range without the lowest and highest thousandth. A lone number far from all others marks places without a
-    value and does not count. Of large images every n-th row is looked at.
-    """
-    pixels = pixels[:: 1 + pixels.size // MOST_LOOKED_AT]
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    if not finite.size:
-        return 0.0, 1.0
-    if (
-        pixels.dtype.kind in "fi"
-    ):  # maps mark places without a value by a number far from the others, as -9999
-        for mark in (finite.min(), finite.max()):
-            rest = finite[finite != mark].astype(np.float64)
-            if rest.size and np.abs(rest - float(mark)).min() > MARKED * np.ptp(rest) > 0:
-                finite = finite[finite != mark]
-    low, high = (float(each) for each in np.quantile(finite, (0.001, 0.999)))
-    least, most = float(finite.min()), float(finite.max())
-    tops = (1.0,) if pixels.dtype.kind == "f" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-    top = next((each for each in tops if most <= each), 0.0)
-    if least >= 0 and (high - low) * 8 >= top > 0:
-        return 0.0, top
-    return (low, high) if high > low else (least, max(most, least + 1))
-
-
-def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
-    """Scale pixels of any depth to uint8; those of 8 bits stay as they are. NaN becomes 0."""
-    if pixels.dtype == np.uint8:
-        return np.require(pixels, np.uint8, ["C", "W"])
-    low, high = in_use(pixels) if values is None else values
-    table = _scaled(np.arange(65_536, dtype=np.float64), low, high) if pixels.dtype == np.uint16 else None
-    rows = np.empty(pixels.shape, np.uint8)
-    for number, row in enumerate(pixels):  # one by one, without an intermediate image of floats
-        rows[number] = _scaled(row.astype(np.float64), low, high) if table is None else table[row]
-    return rows
-
-
-def _scaled(numbers: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    kept = np.clip(np.where(np.isnan(numbers), low, numbers), low, high)
-    return np.round((kept - low) * (255 / (high - low))).astype(np.uint8)
-
-
 def decode_native(data: bytes, name: str) -> NDArray[Any]:
     """Decode an image held in memory: (H, W, 3) RGB in the file's own numbers.
 
@@ -267,9 +185,9 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
     Raises:
         ImageError: as `read_image`.
     """
-    header = _checked_header(BytesIO(data), name, len(data))
+    header = checked_header(BytesIO(data), name, len(data))
     if header.format == "JPEG":
-        _check_jpeg(BytesIO(data), header, name)
+        check_jpeg(BytesIO(data), header, name)
     elif header.format == "PNG":
         data = data[: header.data_start]  # OpenCV makes room for chunks that come after the end
     flags = _opencv_flags(header)
@@ -296,7 +214,7 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
     """
     name = str(path)
     stream.seek(0)
-    header = _checked_header(stream, name)
+    header = checked_header(stream, name)
     size = header.height, header.width
     is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
     is_turned = header.format == "TIFF" and header.orientation >= 5  # by its decoder, into another array
@@ -305,7 +223,7 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
         stream.seek(0)
         return decode_native(read_rest(stream, path, ImageError, limit=IMAGE_LIMIT), name)
     if header.format == "JPEG":
-        _check_jpeg(stream, header, name)
+        check_jpeg(stream, header, name)
     flags = _opencv_flags(header)
     # as OpenCV decodes it; another kind costs memory, no more
     kind = {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
@@ -430,64 +348,6 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             return _as_rgb(pixels) if pixels.ndim == 2 else pixels[..., :3]
     except Exception:  # each plugin has its own
         return None
-
-
-def _check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
-    """Raise ImageError for a JPEG that is cut short, or that takes minutes to decode."""
-    scans, is_whole, before = 0, False, b""
-    stream.seek(header.data_start - 4)  # the first scan's marker included
-    while data := stream.read(JPEG_PART):
-        part = before + data  # a marker may be divided
-        scans += part.count(JPEG_SCAN_MARKER)
-        is_whole = is_whole or JPEG_END_MARKER in part
-        before = data[-1:]
-    # Some OpenCV releases fill the missing rows of a JPEG with gray silently.
-    if not is_whole:
-        raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
-    if scans > MAX_SCANS or scans * header.height * header.width > MAX_SCANNED:
-        raise ImageError(
-            f"{name}: expected a JPEG of at most {MAX_SCANS} scans and {MAX_SCANNED:,} pixels in them, "
-            f"found {scans:,} scans of {header.height:,}x{header.width:,} (height x width); not decoded"
-        )
-
-
-def _checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
-    """Read the header of an image that is safe to decode.
-
-    Args:
-        stream: the file.
-        name: for errors.
-        held: bytes, if the file is in memory: OpenCV then copies the pixels once.
-    """
-    try:
-        header = read_header(stream)
-    except ValueError as error:
-        raise ImageError(f"{name}: {error}") from error
-    height, width = header.height, header.width
-    remedy = BY_WINDOWS if header.format == "TIFF" else TO_TIFF
-    if min(height, width) < 1 or is_large(height, width):
-        raise ImageError(
-            f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
-            f"found {height:,}x{width:,} in its header; not decoded{remedy if height and width else ''}"
-        )
-    each = header.memory
-    if header.format in BY_PILLOW:
-        held = held or stream.seek(0, SEEK_END)
-    elif held:
-        each += header.channels * header.bits / 8
-    if height * width * each + held > MAX_MEMORY:
-        raise ImageError(
-            f"{name}: expected an image that is read in at most {MAX_MEMORY // MIB} MiB of memory, found "
-            f"{height:,}x{width:,} pixels in its header, which take {each:.3g} bytes each in this kind of "
-            f"{header.format}; not decoded{remedy}"
-        )
-    return header
-
-
-def is_large(height: int, width: int, memory: float = 0) -> bool:
-    """Return whether an image is too large to be decoded as a whole; `memory` as in `ImageHeader`."""
-    pixels = height * width
-    return max(height, width) > MAX_SIDE or pixels > MAX_PIXELS or pixels * memory > MAX_MEMORY
 
 
 _quiet_lock = Lock()

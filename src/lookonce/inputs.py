@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT
+from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError
-from lookonce.images import (
-    ReducedImage,
-    Size,
-    Values,
-    as_eight_bits,
-    decode_image,
-    read_image,
-    reduced_image,
-)
+from lookonce.images import ReducedImage, Size, decode_image, read_image, reduced_image
 from lookonce.tiff import LargeImage
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce._image_header import RGB_BYTES, TIFF_STARTS
+from lookonce._image_limits import MAX_MEMORY, is_large
 from lookonce._tiff import (
     BITS,
     CHANNELS,
@@ -35,9 +36,10 @@ from lookonce._tiff import (
     standalone,
     take,
 )
+from lookonce.eight_bits import Values, as_eight_bits, in_use
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
-from lookonce.images import MAX_MEMORY, Values, as_eight_bits, decode_native, in_use, is_large
+from lookonce.images import decode_native
 
 READ_SIDE = 4096  # pixels; a window with a longer side is read reduced, so that it fits into memory
 BLOCK_PIXELS = 1 << 24  # the largest block, decoded as a whole

@@ -3,7 +3,7 @@
 Networks take 8 bits. A file of 16-bit numbers may use all of them, the lower 12, or a narrow band; with only
 its upper 8 bits, a 12-bit image would have 16 gray levels. So one range is chosen for the whole data set,
 stored in the model, and mapped to 0 to 255 wherever the model is used. If no model gives the range, it is
-measured: see `images.in_use`.
+measured: see `eight_bits.in_use`.
 """
 
 import math
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.eight_bits import Values, in_use
 from lookonce.errors import ImageError
-from lookonce.images import Values, in_use, read_image_header, read_native
+from lookonce.images import read_image_header, read_native
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
 LOOKED_AT = 100  # images, spread evenly over the set

@@ -10,8 +10,9 @@ from lookonce.doctor import images
 from lookonce.doctor.finding_images import MOST_DRAWN, finding_image
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import image_findings, inspect, inspect_all
-from lookonce.images import WRITTEN_SUFFIXES, write_image
+from lookonce.images import write_image
 from lookonce.samples import Sample
+from lookonce.suffixes import WRITTEN_SUFFIXES
 
 from .faults import drawn, jpeg, with_flat_end
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.runtime.video import VIDEO_SUFFIXES
+from lookonce.suffixes import IMAGE_SUFFIXES
 from tests.hostile.cases import converted, desk, detections, good_images, good_labels
 from tests.hostile.inputs import GOOD
 from tests.hostile.limits import Case, run

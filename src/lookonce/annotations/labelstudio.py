@@ -17,8 +17,8 @@ from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS
 from lookonce.errors import AnnotationError
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
 SHAPES = ("rectangle", "polygon", "ellipse", "brush")  # results without a class of their own

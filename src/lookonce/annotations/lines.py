@@ -25,8 +25,8 @@ from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, s
 from lookonce.annotations.layout import number, reference, write_dataset_yaml, write_names
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import SampleSet
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 _SUFFIX = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
 _QUOTED = re.compile(

@@ -18,8 +18,8 @@ from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree
 from lookonce.errors import AnnotationError, NoAnnotationsError
-from lookonce.images import UNREAD_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.suffixes import UNREAD_SUFFIXES
 
 LONGEST_NAME = 500
 

@@ -17,8 +17,8 @@ from lookonce._texts import class_name, read_start, read_text, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})

@@ -18,7 +18,8 @@ from lookonce._files import WALK_LIMIT, walk_files
 from lookonce._texts import exists, is_file, shown
 from lookonce.annotations.files import ALL, SPLIT_WORDS, depth_of, key, split_of
 from lookonce.errors import AnnotationError, ImageError
-from lookonce.images import IMAGE_SUFFIXES, list_images
+from lookonce.images import list_images
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's; COCO users unpack into either
 MOST_AROUND = 200_000  # limit on the files below a folder that the user did not name

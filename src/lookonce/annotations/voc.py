@@ -22,8 +22,8 @@ from lookonce.annotations.layout import distinct, gather, number, stems_of, writ
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
 from lookonce.annotations.tree import Tree, by_folder, closest
 from lookonce.errors import AnnotationError
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 LISTS = Path("ImageSets", "Main")
 UNLABELED = "no XML describes it: used as a background image"

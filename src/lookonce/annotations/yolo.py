@@ -28,8 +28,8 @@ from lookonce.annotations.yolo_labels import LabeledFolder, labels_of, parse_lis
 from lookonce.annotations.yolo_rows import holds_rows, read_rows
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.suffixes import IMAGE_SUFFIXES
 
 
 def recognize(data: DataPath) -> Recognized | None:

@@ -15,7 +15,7 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
-from lookonce.images import SERIES_SUFFIXES, read_image_header
+from lookonce.images import read_image_header
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Parallel
@@ -23,6 +23,7 @@ from lookonce.runtime.sources import Sources
 from lookonce.runtime.video import is_video, name_of
 from lookonce.samples import Problem
 from lookonce.seen import Seen, fingerprints
+from lookonce.suffixes import SERIES_SUFFIXES
 
 if TYPE_CHECKING:
     from lookonce.choose import Looked

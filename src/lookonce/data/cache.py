@@ -6,7 +6,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.images import Values, read_image
+from lookonce.eight_bits import Values
+from lookonce.images import read_image
 
 MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 

@@ -10,10 +10,11 @@ from lookonce.doctor.findings import Finding
 from lookonce.draw.canvas import Canvas
 from lookonce.draw.grid import grid
 from lookonce.draw.palette import Color, class_color
+from lookonce.eight_bits import Values
 from lookonce.errors import ImageError
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.images import Values, read_image
+from lookonce.images import read_image
 from lookonce.samples import Sample
 
 RED: Color = (255, 59, 48)

@@ -27,8 +27,9 @@ from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import ImageFacts
 from lookonce.doctor.kinds import KINDS
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.images import SUFFIXES_BY_FORMAT, WRITTEN_SUFFIXES, read_native, write_image
+from lookonce.images import read_native, write_image
 from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.suffixes import SUFFIXES_BY_FORMAT, WRITTEN_SUFFIXES
 
 RECODED = ("CMYK", "alpha")
 LEFT_OUT = ("missing", "annotation", "row", "class", "outside", "not-numbers", "unusable")

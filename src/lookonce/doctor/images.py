@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce._image_header import Color, read_header
 from lookonce.doctor.findings import Finding
+from lookonce.eight_bits import as_eight_bits
 from lookonce.errors import ImageError
-from lookonce.images import JPEG_END_MARKER, SUFFIXES_BY_FORMAT, as_eight_bits, decode_file
+from lookonce.images import JPEG_END_MARKER, decode_file
 from lookonce.runtime.pipeline import in_parallel, memory_of
 from lookonce.seen import digest
+from lookonce.suffixes import SUFFIXES_BY_FORMAT
 
 THUMBNAIL = 32  # pixels a side
 PART = 1 << 16  # bytes

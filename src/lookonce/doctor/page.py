@@ -10,7 +10,7 @@ from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.finding_images import finding_image
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.kinds import KINDS, SEVERITIES, Kind, Severity
-from lookonce.images import Values
+from lookonce.eight_bits import Values
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 

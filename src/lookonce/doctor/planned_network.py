@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from lookonce.darknet.described import published_scales, published_size
 from lookonce.data.assign import Column, Positives, assign
+from lookonce.eight_bits import Values
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.geometry.sizes import size_text
-from lookonce.images import Values
 from lookonce.metadata import ModelInfo
 from lookonce.networks import MODELS, is_network, model_name
 from lookonce.samples import Sample

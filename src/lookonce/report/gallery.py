@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.draw.marks import Mark, draw_marks
+from lookonce.eight_bits import Values
 from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.worst import ImageErrors
-from lookonce.images import Values, read_image
+from lookonce.images import read_image
 from lookonce.pages.render import jpeg_url
 
 LONGEST = 560  # pixels of an image in the gallery: about its width on the page

@@ -7,10 +7,10 @@ from typing import Any
 from lookonce._files import write_json_file, write_text
 from lookonce.detections import Detections
 from lookonce.doctor.diagnose import Diagnosis
+from lookonce.eight_bits import Values
 from lookonce.evaluate.error_report import error_report
 from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import best_images
-from lookonce.images import Values
 from lookonce.report.figures import figures
 from lookonce.report.gallery import gallery_image
 from lookonce.report.page import report_page

@@ -22,8 +22,10 @@ from typing import Any, Self, TypeVar
 
 import cv2
 
+from lookonce._image_limits import MAX_MEMORY
+from lookonce.eight_bits import Values
 from lookonce.errors import ImageError
-from lookonce.images import MAX_MEMORY, Size, Values, read_image_header, read_or_reduce
+from lookonce.images import Size, read_image_header, read_or_reduce
 from lookonce.runtime.cpu import usable_cores
 from lookonce.samples import Problem
 

@@ -17,23 +17,16 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import (
-    SERIES_SUFFIXES,
-    TIFF_SUFFIXES,
-    ReducedImage,
-    Size,
-    Values,
-    as_eight_bits,
-    read_image_header,
-    read_or_reduce,
-)
+from lookonce.images import ReducedImage, Size, read_image_header, read_or_reduce
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Parallel, in_parallel, memory_of
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
+from lookonce.suffixes import SERIES_SUFFIXES, TIFF_SUFFIXES
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
 
 MOST_DAMAGED = 20  # pages of a TIFF whose structure cannot be read; no more are read after these

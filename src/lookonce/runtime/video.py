@@ -21,9 +21,10 @@ from lookonce._image_header import is_image
 from lookonce._optional import install_line
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
-from lookonce.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, silent_opencv
+from lookonce.images import silent_opencv
 from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.conversion import ConversionCheck
+from lookonce.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 
 if TYPE_CHECKING:
     from av.container import InputContainer

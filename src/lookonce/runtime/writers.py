@@ -19,10 +19,11 @@ import numpy as np
 from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
-from lookonce.images import LARGE, WRITTEN_SUFFIXES, ReducedImage, write_image
+from lookonce.images import LARGE, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
 from lookonce.runtime.sources import Frame
 from lookonce.runtime.timed_clips import TimedClipWriter
+from lookonce.suffixes import WRITTEN_SUFFIXES
 from lookonce.tiff import LargeImage
 
 FORMULA = ("=", "+", "-", "@")

@@ -19,11 +19,12 @@ from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
+from lookonce.eight_bits import Values
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.counting import choose_thresholds
 from lookonce.evaluate.inputs import objects_that_count
 from lookonce.evaluate.matching import match
-from lookonce.images import Values, read_image
+from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.runtime.detector import Detector

@@ -1,0 +1,22 @@
+"""Suffixes of image files, by what is done with them."""
+
+WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES_BY_FORMAT = {  # formats as `ImageHeader` names them; the usual suffix is first
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WebP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
+    "PCX": (".pcx",),
+    "TGA": (".tga",),
+}
+IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for suffix in suffixes)
+UNREAD_SUFFIXES = (".arw", ".cr2", ".cr3", ".dds", ".dng", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif",
+                   ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".qoi", ".raf", ".ras", ".rw2", ".sgi",
+                   ".svg")  # fmt: skip
+SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
+TIFF_SUFFIXES = (".tif", ".tiff")
