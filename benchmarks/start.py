@@ -27,6 +27,7 @@ import torch
 from machine import machine_line
 from rich.console import Console
 
+from lookonce.annotations import GivenData
 from lookonce.bench.networks import CHOICES
 from lookonce.config import parse_size
 from lookonce.data.loader import Loader
@@ -105,7 +106,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
     for start in options.starts:
         settings = STARTS[start].settings(parse_size(options.size))
         data = load_data(
-            folder / "all.yaml", settings, None, console, options.images, strict=False, record=False
+            GivenData(folder / "all.yaml", images=options.images), settings, console, record=False
         )
         info = describe(data, settings)
         learners[start] = Learner(make_network(info, settings), info, settings)

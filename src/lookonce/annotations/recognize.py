@@ -1,7 +1,7 @@
 """Recognize the format of DATA, in a fixed order, and read it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookonce._counted import counted
@@ -135,6 +135,31 @@ def _open_format(data: DataPath) -> Annotations:
         "Label Studio, CreateML, OpenImages, TensorFlow's CSV or a .txt with one line per image, found "
         f"{'an empty folder' if path.is_dir() and not any(path.iterdir()) else 'none of these'}"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class GivenData:
+    """Annotated images as a command names them.
+
+    Attributes:
+        path: data as for `open_annotations`.
+        names: file of class names, for annotations that have only numbers.
+        images: folder of the images, if they are elsewhere.
+        strict: raise at the first bad row or image.
+    """
+
+    path: Path
+    names: Path | None = None
+    images: Path | None = None
+    strict: bool = False
+
+    def open(self) -> Annotations:
+        """Recognize the format; raises what `open_annotations` raises."""
+        return open_annotations(self.path, self.images)
+
+    def class_names(self) -> Names | None:
+        """Read the file of class names, if there is one."""
+        return read_names(self.names) if self.names else None
 
 
 def load_samples(

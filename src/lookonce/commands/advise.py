@@ -3,7 +3,6 @@
 import re
 import shlex
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,11 +13,11 @@ from lookonce._counted import counted
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
-from lookonce._texts import read_names
-from lookonce.annotations import open_annotations
+from lookonce.annotations import GivenData
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
+from lookonce.geometry.sizes import size_text
 
 if TYPE_CHECKING:
     from lookonce.bench.networks import NetworkChoice
@@ -67,7 +66,8 @@ def advise(
 
     console, wanted = terminal(stderr=True), shared.input_size(size)
     with Outputs("advise", files=[shared.json_file(json_to)], inputs=[data, names], force=force):
-        found = open_annotations(data, images).load("train", read_names(names) if names else None)
+        given = GivenData(data, names, images)
+        found = given.open().load("train", given.class_names())
         code = say_samples({"train": found}, console)
         side = sizes_for(found.samples, wanted)[0].side
         chosen = wanted or (side, side)
@@ -96,32 +96,20 @@ def advise(
         )
     results = terminal()
     results.print(table)
+    sides = chosen[0] if chosen[0] == chosen[1] else size_text(chosen)
+    words = ["train", data, *next(iter(times)).options, "--size", sides]
     for line in (
         f"for {counted(len(found.samples), 'image')} at {shared.height_width(chosen)}, on this machine:",
         "ms: one image in the network alone; images/s and 30 epochs: training without evaluation",
         f"AP: {ELSEWHERE}; on your images it will differ",
-        f"to train the first: {_command(data, chosen, next(iter(times)), names, images)}",
+        f"to train the first: {shared.command_line(*words, data=given)}",
     ):
         say(line, results)
     return code
 
 
-def _command(
-    data: Path, size: tuple[int, int], choice: "NetworkChoice", names: Path | None, images: Path | None
-) -> str:
-    given = [*(["--names", str(names)] if names else []), *(["--images", str(images)] if images else [])]
-    height, width = size
-    sides = str(height) if height == width else f"{height}x{width}"
-    return shlex.join(["lookonce", "train", str(data), *choice.options, "--size", sides, *given])
-
-
 def choose_network(
-    limit: str,
-    data: Path,
-    names: Path | None,
-    images: Path | None,
-    size: tuple[int, int] | None,
-    console: Console,
+    limit: str, data: GivenData, size: tuple[int, int] | None, console: Console
 ) -> tuple["NetworkChoice", tuple[int, int]]:
     """Return the network for `--for`, and (height, width) of its input.
 
@@ -130,8 +118,6 @@ def choose_network(
     Args:
         limit: `5ms`, or `5`.
         data: annotated images.
-        names: file of class names.
-        images: folder of the images.
         size: (height, width) as given.
         console: for the progress bar and the choice.
 
@@ -146,7 +132,7 @@ def choose_network(
     most = float(matched[1]) if matched else 0.0
     if not most:
         raise ConfigError(f"--for: expected milliseconds per image above 0, such as 5ms, found {limit!r}")
-    found = open_annotations(data, images).load("train", read_names(names) if names else None)
+    found = data.open().load("train", data.class_names())
     for fit in sizes_for(found.samples, size):
         sides = size or (fit.side, fit.side)
         times = time_networks(CHOICES, found.names, sides, console)

@@ -7,8 +7,7 @@ import typer
 
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
-from lookonce._texts import read_names
-from lookonce.annotations import open_annotations
+from lookonce.annotations import GivenData
 from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError, ImageError
@@ -45,8 +44,8 @@ def compare(
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     files = [shared.json_file(json_to)]
     with Outputs("compare", files=files, inputs=[a, b, data, names], force=force):
-        annotations = open_annotations(data, images)
-        given = read_names(names) if names else None
+        given = GivenData(data, names, images, strict)
+        annotations, class_names = given.open(), given.class_names()
         parallel = Parallel.of(usable_cores())
         with (
             shared.open_detector(a, options, parallel.threads) as first,
@@ -55,7 +54,7 @@ def compare(
             seen = Seen.of(first.info.training), Seen.of(second.info.training)
             learned = seen[0].learned | seen[1].learned
             either = Seen(learned, (seen[0].held_out | seen[1].held_out) - learned)
-            part = choose_part(annotations, split, either, given, strict)
+            part = choose_part(annotations, split, either, class_names, strict)
             say(f"{part.name}: {part.found.describe()}", console)
             for name, own in zip("AB", seen, strict=True):
                 if count := learned_from(own, part.found):

@@ -1,6 +1,5 @@
 """`lookonce data check`: mistakes in images and boxes, as a page, a list and a corrected copy."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +12,7 @@ from rich.console import Console
 from lookonce._files import write_json_file, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
-from lookonce.annotations import check_target, load_splits
+from lookonce.annotations import GivenData, check_target, load_splits
 from lookonce.commands import options as shared
 from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
 from lookonce.doctor.findings import Finding
@@ -105,13 +104,12 @@ def data_check(
             f"each in {fix / 'changes.csv'}",
             console,
         )
-    command = ["lookonce", "train", str(data if written is None else written.data)]
+    command = ["train", data if written is None else written.data]
     advised = list(diagnosis.advice.settings)  # a size and a model that were given stay
     settings = ["--model", model] if model else []
     settings += ["--size", size, *advised[2:]] if size is not None else advised
-    options = ["--names", str(names)] if names and written is None else []
-    options += ["--images", str(images)] if images and written is None else []
-    say(f"to train on it: {shlex.join([*command, *settings, *options])} --out runs/mine", console)
+    again = GivenData(data, names, images) if written is None else None  # the copy has its names
+    say(f"to train on it: {shared.command_line(*command, *settings, data=again)} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
 

@@ -24,8 +24,7 @@ from rich.text import Text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, progress_bar, say, terminal
-from lookonce._texts import read_names
-from lookonce.annotations import open_annotations
+from lookonce.annotations import GivenData
 from lookonce.annotations.report import count_problems, say_problems
 from lookonce.commands import options as shared
 from lookonce.commands.results import Evaluated
@@ -112,9 +111,8 @@ def evaluate(
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [model, data, names, weights]
     with Outputs("evaluate", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
-        measured = measure(
-            model, data, split, names, images, options, console, strict=strict, fresh=set_thresholds
-        )
+        given = GivenData(data, names, images, strict)
+        measured = measure(model, given, split, options, console, fresh=set_thresholds)
         exit_code = say_problems(measured.problems, console)
         part, truth, found = measured.part, measured.truth, measured.found
         about = {"model": str(model), "data": str(data), "split": part.name, **options.as_record()}
@@ -182,33 +180,29 @@ class Measured:
 
 def measure(
     model: Path,
-    data: Path,
+    data: GivenData,
     split: str | None,
-    names: Path | None,
-    images: Path | None,
     options: DetectOptions,
     console: Console,
     *,
-    strict: bool,
     fresh: bool,
 ) -> Measured:
     """Detect on one part of the data, and print what is measured and what is left out.
 
     With `fresh`, the model must not have learned from any of the images.
     """
-    annotations = open_annotations(data, images)
-    given = read_names(names) if names else None
+    annotations, names = data.open(), data.class_names()
     parallel = Parallel.of(usable_cores())  # many images: one core each
     with shared.open_detector(model, options, parallel.threads) as detector:
         info = detector.info
-        part = choose_part(annotations, split, Seen.of(info.training), given, strict)
+        part = choose_part(annotations, split, Seen.of(info.training), names, data.strict)
         say(f"{part.name}: {part.found.describe()}", console)
         if warning := part.warning():
             say(warning, console)
         if fresh and part.learned:
             expected = "expected images that the model has not learned from"
             raise ConfigError(f"--set-thresholds: {expected}, found {part.learned} that it has")
-        classes = SharedClasses.match(detector.names, part.found.names, data)
+        classes = SharedClasses.match(detector.names, part.found.names, data.path)
         if classes.renamed:
             pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
             say(f"classes of the model under the data's names: {pairs}", console)
@@ -224,12 +218,14 @@ def measure(
         with progress_bar(console) as progress:
             bar = progress.add_task("detecting", total=len(samples))
             done = partial(progress.advance, bar)
-            detected = detect_samples(detector, samples, values, parallel, done, least=least, strict=strict)
+            detected = detect_samples(
+                detector, samples, values, parallel, done, least=least, strict=data.strict
+            )
         size = detector.size
     problems = [*part.found.problems, *detected.unreadable]
     if not detected.samples:
         say_problems(problems, console)
-        raise ImageError(f"{data}: expected images to measure on, found none that can be read")
+        raise ImageError(f"{data.path}: expected images to measure on, found none that can be read")
     truth = [classes.sample(sample) for sample in detected.samples]
     found = [classes.detections(each) for each in detected.found]
     numbers = np.array([classes.model.index(name) for name in classes.names])

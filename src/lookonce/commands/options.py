@@ -20,6 +20,7 @@ from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import parse_tiles
 
 if TYPE_CHECKING:
+    from lookonce.annotations import GivenData
     from lookonce.runtime.detector import Detector
 
 STANDARD_OUTPUT = Path("-")
@@ -218,14 +219,14 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
         return Detector.with_options(model, replace(options, threads=threads))
 
 
-def resume_command(
-    *words: object, names: Path | None = None, images: Path | None = None, strict: bool = False
-) -> str:
-    """Return the command that resumes a run, quoted for the shell, with the options on its data."""
-    options: list[object] = ["--names", names] if names else []
-    options += ["--images", images] if images else []
-    options += ["--strict"] if strict else []
-    return shlex.join(["lookonce", *map(str, [*words, "--resume", *options])])
+def command_line(*words: object, data: "GivenData | None" = None) -> str:
+    """Return a command of lookonce, quoted for the shell, with the options on its data at the end."""
+    options: list[object] = []
+    if data is not None:
+        options += ["--names", data.names] if data.names else []
+        options += ["--images", data.images] if data.images else []
+        options += ["--strict"] if data.strict else []
+    return shlex.join(["lookonce", *map(str, [*words, *options])])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
+from lookonce.annotations import GivenData
 from lookonce.commands import options as shared
 from lookonce.commands.train_options import (
     EpochsOption,
@@ -82,6 +83,7 @@ def slim(
     from lookonce.train.slim import check_start, read_parent, same_classes, save_start
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
+    given = GivenData(data, names, images, strict)
     inputs = [path for path in (model, data, names) if path]
     files = [shared.json_file(json_to)]
     with (
@@ -100,7 +102,7 @@ def slim(
                 faster = FASTER if faster is None else faster
                 settings = load_settings(None, changes, **lengths, size=parent.info.input_size)
                 settings = as_trained(settings, parent.info)
-        found = load_data(data, settings, names, console, images, strict=strict)
+        found = load_data(given, settings, console)
         found = after_earlier_training(same_classes(found, parent.info, model), model, console)
         if not resume:
             made = _without_channels(parent, found, settings, faster, console, asked)
@@ -115,8 +117,8 @@ def slim(
                 found, settings, out, session, weights=out / START, resume=resume, teacher=Teacher(network)
             )
         except Stopped:
-            words = "slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}"
-            again = shared.resume_command(*words, names=names, images=images, strict=strict)
+            words = "slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}", "--resume"
+            again = shared.command_line(*words, data=given)
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
         return _compare(parent, result.model, found.val, out, max_drop, json_to, console)

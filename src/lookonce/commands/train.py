@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from lookonce._counted import counted
 from lookonce._files import check_file
@@ -17,6 +14,7 @@ from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
+from lookonce.annotations import GivenData
 from lookonce.commands import options as shared
 from lookonce.commands import train_options as given
 from lookonce.commands.advise import choose_network
@@ -27,9 +25,6 @@ from lookonce.errors import ConfigError, ModelFileError
 from lookonce.geometry.sizes import size_text
 from lookonce.networks import BUILT_IN, START, model_path
 from lookonce.runtime.devices import AUTO
-
-if TYPE_CHECKING:
-    from lookonce.train.setup import TrainData
 
 OF_NETWORK = {"model", "width"}  # settings that choose a network
 
@@ -75,6 +70,7 @@ def train(
             f"--minutes: expected a number above 0 instead of --epochs, found {minutes:g}"
             + (f" beside --epochs {epochs}" if epochs else "")
         )
+    annotated = GivenData(data, names, images, strict)
     assigned = {each.partition("=")[0].strip() for each in assignments or ()}
     is_chosen = bool(model or weights or recipe or resume or extend or self_test or assigned & OF_NETWORK)
     if within is not None:
@@ -87,7 +83,7 @@ def train(
             raise ConfigError(
                 "--for: times networks in one process; give torchrun the network that it chooses"
             )
-        choice, sides = choose_network(within, data, names, images, shared.input_size(size), terminal())
+        choice, sides = choose_network(within, annotated, shared.input_size(size), terminal())
         size = size_text(sides)
         if choice.model in BUILT_IN:
             weights = model_path(choice.model)
@@ -118,14 +114,14 @@ def train(
         )
     inputs = [path for path in (data, weights, names, recipe) if path]
     words = ["train", data, "--out", out, *(["--folds", folds] if folds else [])]
-    words += [] if device == AUTO else ["--device", device]
-    again = shared.resume_command(*words, names=names, images=images, strict=strict)
+    words += ["--resume"] if device == AUTO else ["--device", device, "--resume"]
+    again = shared.command_line(*words, data=annotated)
     if folds and (extend or keep_classes):
         raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
     if keep_classes and not (weights or resume):
         raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
     resume = resume or extend is not None
-    task = _Task(data, out, weights, names, images, device, inputs, again, resume=resume, strict=strict)
+    task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
     if self_test:
         return Trained(out, exit_code=_self_test(task, options.with_network(None).settings()))
     if not resume:
@@ -143,33 +139,19 @@ class _Task:
         data: annotated images.
         out: run folder.
         weights: model to start from.
-        names: file of class names.
-        images: folder of the images.
         device: as `--device` names it.
         inputs: files and folders that nothing may replace.
         again: the command that resumes.
         resume: continue the run in `out`.
-        strict: stop at the first image or box that would be skipped.
     """
 
-    data: Path
+    data: GivenData
     out: Path
     weights: Path | None
-    names: Path | None
-    images: Path | None
     device: str
     inputs: Sequence[Path]
     again: str
     resume: bool
-    strict: bool
-
-    def read(self, settings: TrainSettings, console: Console, *, record: bool = True) -> "TrainData":
-        """Read the annotated images, and print what they are."""
-        from lookonce.train.reading import load_data
-
-        return load_data(
-            self.data, settings, self.names, console, self.images, strict=self.strict, record=record
-        )
 
 
 def _train(
@@ -178,7 +160,7 @@ def _train(
     """Train one model, and report on its validation images."""
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
-    from lookonce.train.reading import after_earlier_training
+    from lookonce.train.reading import after_earlier_training, load_data
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
     from lookonce.train.teach import OLD, TAUGHT, Lessons, read_old_model, teach
@@ -190,7 +172,7 @@ def _train(
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(lambda: options.checked(out, weights, more_epochs, resume=resume))
-        prepared = group.on_first(lambda: task.read(settings, console))
+        prepared = group.on_first(lambda: load_data(task.data, settings, console))
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         if keep_classes and not resume:
             assert weights is not None
@@ -202,7 +184,7 @@ def _train(
         if keep_classes or (resume and (out / TAUGHT).exists()):
             lessons = Lessons.read(out)
             prepared, teacher = lessons.add_to(prepared), read_old_model(out, lessons)
-        session = Session(console, group, stop=asked, strict=task.strict, started=started)
+        session = Session(console, group, stop=asked, strict=task.data.strict, started=started)
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume, teacher=teacher)
         except Stopped:
@@ -215,7 +197,7 @@ def _train(
     say(f"best model: {result.model} ({chosen})", console)
     if group.is_first and prepared.val:
         where = str(session.group.device)
-        report_run(result.model, task.data, out, task.names, task.images, console, again=resume, device=where)
+        report_run(result.model, task.data, out, console, again=resume, device=where)
     ap = progress.best_ap if progress.best_ap >= 0 else float("nan")
     return Trained(out, result.model, ap, progress.best_epoch, progress.epochs)
 
@@ -227,11 +209,12 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
         0 if the model overfits, or time ran out while nothing pointed to a fault; else 1.
     """
     from lookonce.train.parallel import Group
+    from lookonce.train.reading import load_data
     from lookonce.train.self_test import FEWEST_STEPS, GOAL
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    found = task.read(settings, console, record=False)
+    found = load_data(task.data, settings, console, record=False)
     outcome = run(found, settings, console, Group(task.device))
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
@@ -264,13 +247,13 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
     from lookonce.train.run import Session, Stopped
 
     console, out, weights, resume = terminal(), task.out, task.weights, task.resume
-    found = load_folds(task.data, settings, folds, task.names, console, task.images, strict=task.strict)
+    found = load_folds(task.data, settings, folds, console)
     parts = [after_earlier_training(each, weights, console) for each in found]
     with (
         Outputs("train", folder=out, inputs=task.inputs, force=resume or None),
         StopRequest() as asked,
     ):
-        session = Session(console, Group(task.device), stop=asked, strict=task.strict)
+        session = Session(console, Group(task.device), stop=asked, strict=task.data.strict)
         try:
             result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
         except Stopped:

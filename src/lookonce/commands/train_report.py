@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lookonce._terminal import say
+from lookonce.annotations import GivenData
 from lookonce.errors import LookonceError
 
 REPORT = "report"  # folder in that of the run
@@ -13,10 +14,8 @@ REPORT = "report"  # folder in that of the run
 
 def report_run(
     model: Path,
-    data: Path,
+    data: GivenData,
     out: Path,
-    names: Path | None,
-    images: Path | None,
     console: Console,
     *,
     again: bool,
@@ -30,8 +29,6 @@ def report_run(
         model: best model of the run.
         data: annotations that it was trained on.
         out: run folder.
-        names: file of class names, as given.
-        images: folder of the images, as given.
         console: console for the lines.
         again: replace the report of an earlier end of this run.
         device: device to detect on.
@@ -41,10 +38,10 @@ def report_run(
     try:
         evaluate(
             model,
-            data,
+            data.path,
             out=out / REPORT,
-            names=names,
-            images=images,
+            names=data.names,
+            images=data.images,
             device=device,
             explain=0,
             force=again,

@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lookonce._terminal import progress_bar, say
-from lookonce._texts import read_names
-from lookonce.annotations import open_annotations
+from lookonce.annotations import GivenData
 from lookonce.annotations.report import say_samples
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
@@ -21,14 +20,7 @@ from lookonce.train.setup import TrainData
 
 
 def load_data(
-    data: Path,
-    settings: TrainSettings,
-    names: Path | None,
-    console: Console,
-    images: Path | None = None,
-    *,
-    strict: bool,
-    record: bool = True,
+    data: GivenData, settings: TrainSettings, console: Console, *, record: bool = True
 ) -> TrainData:
     """Return training and validation images; without a validation part, some are held out.
 
@@ -37,25 +29,21 @@ def load_data(
     Args:
         data: annotations.
         settings: share and groups of the images held out.
-        names: file of class names.
         console: for the progress bar and the log lines.
-        images: folder of the images.
-        strict: stop at the first bad row.
         record: read every image file, to keep what looks alike on one side, and to record in the model which
             images it has learned from.
 
     Raises:
         AnnotationError: not recognized, or no boxes to train on.
     """
-    annotations = open_annotations(data, images)
-    given = read_names(names) if names else None
-    learn = annotations.load("train", given, strict)
+    annotations = data.open()
+    learn = annotations.load("train", data.class_names(), data.strict)
     say_samples({"train": learn}, console)
     if not learn.samples:
         why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
-        raise AnnotationError(f"{data}: expected images to train on, found none{why}")
+        raise AnnotationError(f"{data.path}: expected images to train on, found none{why}")
     if "val" in annotations.splits:
-        judge = annotations.load("val", learn.names, strict)
+        judge = annotations.load("val", learn.names, data.strict)
         say_samples({"val": judge}, console)
         kept, held_out = learn.samples, judge.samples
         prints: dict[Path, bytes] = {}
@@ -76,32 +64,23 @@ def load_data(
     return TrainData(learn.names, kept, held_out, seen)
 
 
-def load_folds(
-    data: Path,
-    settings: TrainSettings,
-    count: int,
-    names: Path | None,
-    console: Console,
-    images: Path | None = None,
-    *,
-    strict: bool,
-) -> list[TrainData]:
+def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Console) -> list[TrainData]:
     """Return the training and the held-out images of each fold; a test part is never used.
 
     Raises:
         AnnotationError: not recognized, or fewer than two groups of images.
     """
-    annotations = open_annotations(data, images)
-    given = read_names(names) if names else None
-    sets = {"train": annotations.load("train", given, strict)}
+    annotations = data.open()
+    sets = {"train": annotations.load("train", data.class_names(), data.strict)}
     if "val" in annotations.splits:
-        sets["val"] = annotations.load("val", sets["train"].names, strict)
+        sets["val"] = annotations.load("val", sets["train"].names, data.strict)
     say_samples(sets, console)
     samples = [sample for each in sets.values() for sample in each.samples]
     facts = inspect_images(samples, console)
     splits = folds(samples, count, settings.seed, facts, settings.group)
     if len(splits) < 2:
-        raise AnnotationError(f"{data}: expected two groups of images or more for folds, found {len(splits)}")
+        what = f"expected two groups of images or more for folds, found {len(splits)}"
+        raise AnnotationError(f"{data.path}: {what}")
     prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
     found = []
     for split in splits:
