@@ -89,6 +89,14 @@ def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]
             yield number, line.strip() if stripped else line.removesuffix("\r")
 
 
+def first_line(path: Path) -> str:
+    """Read the first line that is not blank, to recognize a format; empty if unreadable, or without any."""
+    try:
+        return next((text for _, text in read_lines(path)), "")
+    except AnnotationError:
+        return ""
+
+
 def read_names(path: Path, *, repeated: bool = False) -> Names:
     """Read class names, one per line; the first line is class 0.
 

@@ -18,6 +18,7 @@ from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.images import Size
 from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Parallel, each_image
 from lookonce.samples import Problem, Sample
 from lookonce.values import measure_values
@@ -160,6 +161,24 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     if math.isnan(first.ap):
         raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.samples)} images")
     return Comparison(first, second, both.unreadable)
+
+
+def compare_files(
+    before: Path, after: Path, samples: Iterable[Sample], backend: str | None = None
+) -> Comparison:
+    """Detect with two model files in one engine and measure AP; raises what `compare` raises.
+
+    Args:
+        before: reference model.
+        after: changed model.
+        samples: annotated images, with the class numbers of the model.
+        backend: name of the engine; None: the first that reads the files.
+    """
+    with (
+        Detector.open(before, conf=EVALUATION_CONF, backend=backend) as first,
+        Detector.open(after, conf=EVALUATION_CONF, backend=backend) as second,
+    ):
+        return compare(first, second, samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,13 @@ class Sample:
             scores=None if self.scores is None else self.scores[kept],
         )
 
+    def joined(self, more: "Sample") -> "Sample":
+        """Return the image with the objects of another sample of it after its own."""
+        scored = self.scores is not None and more.scores is not None
+        names = ("boxes", "labels", "difficult", "crowd", *(["scores"] if scored else []))
+        both = {name: np.concatenate([getattr(each, name) for each in (self, more)]) for name in names}
+        return replace(self, **{"scores": None, **both})
+
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
         """Return the image with class numbers `numbers[label]`, without the objects that get -1."""
         labels = numbers[self.labels]

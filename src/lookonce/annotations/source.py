@@ -312,14 +312,7 @@ def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> Samp
             about: dict[str, Any] = {"kind": "listed-twice", "image": sample.path}
             problems[Problem(str(sample.path), what, "repaired" if unite else "skipped", **about)] = None
             if unite:
-                more = sample.pick(new)
-                samples[sample.path.absolute()] = replace(
-                    first,
-                    boxes=np.concatenate([first.boxes, more.boxes]),
-                    labels=np.concatenate([first.labels, more.labels]),
-                    difficult=np.concatenate([first.difficult, more.difficult]),
-                    crowd=np.concatenate([first.crowd, more.crowd]),
-                )
+                samples[sample.path.absolute()] = first.joined(sample.pick(new))
                 if first.path in places and sample.path in each.places:
                     where = np.array(each.places[sample.path], object)[new]
                     places[first.path] = (*places[first.path], *where.tolist())

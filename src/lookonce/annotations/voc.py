@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookonce._files import replacing, write_text
-from lookonce._texts import Names, class_name, is_file, read_lines, read_names, shown
+from lookonce._texts import Names, class_name, first_line, is_file, read_lines, read_names, shown
 from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
 from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, key, read_xml, xml_root
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
@@ -50,7 +50,8 @@ def recognize(data: DataPath) -> Recognized | None:
     texts = tree.with_suffix(".txt")
     lists = [file for file in texts if file.parent.parts[-2:] == LISTS.parts]
     lists = lists or [file for file in texts if file.parent.name == LISTS.parts[0]]
-    lists = lists or [file for file in texts if _split_of_list(file) and folder.is_list(file)]
+    if not lists:  # a text of a usual name is one if its first line names one of the XML files, or its image
+        lists = [file for file in texts if _split_of_list(file) and folder.xml_of(first_line(file), file)]
     usual: dict[str, list[Path]] = {}
     for file in lists:
         if split := _split_of_list(file):
@@ -129,20 +130,12 @@ class VocFolder:
             earlier = {xml for _, xml in found}
             for line, text in read_lines(file, stripped=False):
                 bare = _PRESENCE.sub("", text.strip())
-                xml = self._of_line(text, file) or self.tree.root / "Annotations" / f"{bare}.xml"
+                xml = self.xml_of(text, file) or self.tree.root / "Annotations" / f"{bare}.xml"
                 if xml not in earlier:
                     found.append((f"{file}:{line}", xml))
         return self._parse(found)
 
-    def is_list(self, file: Path) -> bool:
-        """Return whether the first line of a text names one of the XML files, or its image."""
-        try:
-            first = next((text for _, text in read_lines(file)), "")
-        except AnnotationError:
-            return False
-        return bool(first) and self._of_line(first, file) is not None
-
-    def _of_line(self, text: str, file: Path) -> Path | None:
+    def xml_of(self, text: str, file: Path) -> Path | None:
         """Return the XML that a line of a list names."""
         bare = _PRESENCE.sub("", text.strip())
         names = (text, text.strip(), bare)  # names may end this way as well

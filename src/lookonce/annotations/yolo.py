@@ -8,7 +8,7 @@ box. Class names are in a `classes.txt` or `*.names` file beside it, in Darknet'
 YAML.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import replacing, walk_files, write_text
-from lookonce._texts import is_file, is_folder, read_lines, read_names, read_settings
+from lookonce._texts import first_line, is_file, is_folder, read_lines, read_names, read_settings
 from lookonce.annotations import foreign
 from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
 from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, key
@@ -53,8 +53,11 @@ def recognize(data: DataPath) -> Recognized | None:
     stems = {key(image.stem) for image in data.tree.images}
     lists: dict[str, list[Path]] = {}
     for file in data.tree.with_suffix(".txt"):
-        if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file, stems):
-            lists.setdefault(split, []).append(file)
+        if split := SPLIT_WORDS.get(file.stem.lower()):  # a list if it begins with the path of an image
+            line = first_line(file)
+            image, words = split_line(line) if line else ("", [])
+            if key(line) in stems or (image.lower().endswith(IMAGE_SUFFIXES) and not words):
+                lists.setdefault(split, []).append(file)
     if lists:
         parses = {split: partial(folder.of_lists, lists[split]) for split in by_split(lists)}
         return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
@@ -66,16 +69,6 @@ def recognize(data: DataPath) -> Recognized | None:
     groups, outside = by_folder(folder.tree.images, data.images or data.tree.root)
     parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}
     return Recognized(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
-
-
-def _is_image_list(file: Path, stems: Collection[str]) -> bool:
-    """Return whether a text begins with a line that holds only the path, or the stem, of an image."""
-    try:
-        line = next((text for _, text in read_lines(file)), "")
-    except AnnotationError:
-        return False
-    path, words = split_line(line) if line else ("", [])
-    return key(line) in stems or (path.lower().endswith(IMAGE_SUFFIXES) and not words)
 
 
 def _image_list(data: DataPath) -> Recognized | None:

@@ -157,17 +157,9 @@ def _corrected(
         repeated = {later for earlier, later in repeats(sample) if label_of[earlier] == label_of[later]}
         kept = sample.pick(np.array([i not in repeated for i in range(len(label_of))], bool))
         if swapped := inverted.get(sample.path, []):
-            no = np.zeros(len(swapped), bool)
             ordered = np.array([_exchanged(problem, sample) for problem in swapped], np.float32)
-            kept = replace(
-                kept,
-                boxes=np.concatenate([kept.boxes, ordered]),
-                labels=np.concatenate(
-                    [kept.labels, np.array([problem.label for problem in swapped], np.int64)]
-                ),
-                difficult=np.concatenate([kept.difficult, no]),
-                crowd=np.concatenate([kept.crowd, no]),
-            )
+            labels = np.array([problem.label for problem in swapped], np.int64)
+            kept = kept.joined(Sample(sample.path, ordered, labels))
         samples.append(replace(kept, path=images.copy_of(sample.path)))
     return replace(found, samples=samples, places={})
 

@@ -1,7 +1,6 @@
 """Quantization to int8, calibrated on images; the result is kept only if AP holds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +20,9 @@ from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.quantize import Inputs, Watch
 from lookonce.export.verify import prove
-from lookonce.gate import MAX_DROP, Comparison, compare, time_both, unseen
+from lookonce.gate import MAX_DROP, Comparison, compare_files, time_both, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
@@ -137,14 +134,8 @@ def export_int8(
         speed_up = time_both(before, made, inputs, ENGINES[made.suffix]).speed_up
         compared = None
         if compared_on is not None:
-            with ExitStack() as stack:
-                first, second = (
-                    stack.enter_context(
-                        Detector.open(each, conf=EVALUATION_CONF, backend=ENGINES[made.suffix])
-                    )
-                    for each in (before, made)
-                )
-                compared = compare(first, second, watched(console, "comparing")(compared_on))
+            watched_samples = watched(console, "comparing")(compared_on)
+            compared = compare_files(before, made, watched_samples, ENGINES[made.suffix])
         accepted = compared is None or compared.drop <= options.max_drop  # NaN is rejected
         if not accepted:
             for each in list(made.parent.iterdir()):

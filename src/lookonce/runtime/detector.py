@@ -42,7 +42,7 @@ from lookonce.runtime.backends import Backend, Precision, open_backend
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
-from lookonce.runtime.tiles import OVERLAP, Tiles, Window, join
+from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling, Window, join
 from lookonce.tiff import LargeImage, is_large_tiff
 
 
@@ -292,7 +292,7 @@ class Detector:
         """
         if self._backend is None:
             raise ValueError("this Detector was closed")
-        view = self._views(self._whole(image))[0]
+        view = self._views(image, None)[0]
         candidates, features = self._backend.with_features(self._inputs([view]))
         found = postprocess(candidates[0], view.letterbox, self._options(conf, None, None), self.names)
         return replace(found, source=_source(image)), features[0]
@@ -336,7 +336,7 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], batch: int, options: DetectOptions) -> list[Detections]:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
-        views_of = [self._views(self._pixels(image)) for image in images]
+        views_of = [self._views(image, self._tiling) for image in images]
         views = list(chain.from_iterable(views_of))
         # Each tile is suppressed before boxes cut off are dropped, or a worse box of a cut object would take
         # the place of the best one; scores that soft-NMS lowers are lowered once, over all tiles.
@@ -364,29 +364,27 @@ class Detector:
             return Letterbox.rectangle(shape, self.size, self.info.side_multiple)
         return Letterbox.for_policy(self.fit, shape, self.size)
 
-    def _whole(self, image: Image) -> NDArray[np.uint8] | ReducedImage:
-        """Return (H, W, 3) uint8 RGB, or a large JPEG at a part of its size if the options say so."""
-        if self.options.reduce_jpeg and (found := as_reduced(image, self.least_size)):
-            return found
-        return as_pixels(image, self.info.values)
+    def _views(self, image: Image, tiling: Tiling | None) -> list["_View"]:
+        """Read an image and cut it into views, each with its letterbox: the whole image first.
 
-    def _pixels(self, image: Image) -> NDArray[np.uint8] | LargeImage | ReducedImage:
-        """Return (H, W, 3) uint8 RGB; with tiles, a file that is too large for memory is read by windows."""
-        if self._tiling is not None:
-            if isinstance(image, str | PathLike) and is_large_tiff(Path(image)):
-                return LargeImage(Path(image), self.info.values)
-            if isinstance(image, LargeImage):
-                return image
-        return self._whole(image)
-
-    def _views(self, image: NDArray[np.uint8] | LargeImage | ReducedImage) -> list["_View"]:
-        """Cut (H, W, 3) pixels into views, each with its letterbox: the whole image first."""
-        size = image.shape[0], image.shape[1]
+        With tiles, a file that is too large for memory is read by windows. A large JPEG is decoded at a part
+        of its size if the options say so.
+        """
+        pixels: NDArray[np.uint8] | LargeImage | ReducedImage | None = None  # (H, W, 3) RGB
+        if tiling is not None and isinstance(image, LargeImage):
+            pixels = image
+        elif tiling is not None and isinstance(image, str | PathLike) and is_large_tiff(Path(image)):
+            pixels = LargeImage(Path(image), self.info.values)
+        elif self.options.reduce_jpeg:
+            pixels = as_reduced(image, self.least_size)
+        if pixels is None:
+            pixels = as_pixels(image, self.info.values)
+        size = pixels.shape[0], pixels.shape[1]
         whole = Window(0, 0, size[1], size[0])
         views = []
-        for window in [whole] if self._tiling is None else self._tiling.windows(size):
+        for window in [whole] if tiling is None else tiling.windows(size):
             shape = window.bottom - window.top, window.right - window.left
-            views.append(_View(image, window, self._letterbox(shape)))
+            views.append(_View(pixels, window, self._letterbox(shape)))
         return views
 
     def _inputs(self, views: Sequence["_View"]) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ both               -> AP on validation images, time in turn           judge
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -28,14 +27,12 @@ from lookonce.darknet.weights import ConvWeights
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.evaluate.classes import listed
-from lookonce.gate import Comparison, Times, compare, time_both
+from lookonce.gate import Comparison, Times, compare_files, time_both
 from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import arrays_of, fill, load_arrays, load_darknet
 from lookonce.model.files import load_model, save_model
 from lookonce.model.graph import DarknetGraph, GraphConvolution
 from lookonce.model.network import build
-from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
 from lookonce.train.setup import TrainData, make_dataset
@@ -324,14 +321,11 @@ def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> SlimVerdict:
     weights, info = load_arrays(path)
     small = Parent(network_of(info), weights, info)
     inputs = np.random.default_rng(0).integers(0, 256, (2, *info.input_size, 3), np.uint8)
-    with TemporaryDirectory(prefix="lookonce-") as folder, ExitStack() as stack:
+    with TemporaryDirectory(prefix="lookonce-") as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         parent.save_onnx(before)
         small.save_onnx(after)
         times = time_both(before, after, inputs)
-        first, second = (
-            stack.enter_context(Detector.open(each, conf=EVALUATION_CONF)) for each in (before, after)
-        )
-        compared = compare(first, second, samples)
+        compared = compare_files(before, after, samples)
     share = Cost(small.network).total / Cost(parent.network).total
     return SlimVerdict(compared, times, share, (parent.network.numbers, small.network.numbers))
