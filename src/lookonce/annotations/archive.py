@@ -11,7 +11,6 @@ import zlib
 from io import SEEK_END, BufferedReader
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO
 
 from lookonce._files import cache_folder, filling, name_archive, open_input
 from lookonce._outputs import HIDDEN
@@ -61,7 +60,7 @@ def unpack(path: Path) -> Path:
                         place = target / _place(member)
                         place.parent.mkdir(parents=True, exist_ok=True)
                         with archive.open(member) as source, place.open("xb") as out:
-                            _copy(path, member, source, out)
+                            shutil.copyfileobj(source, out)  # never more than the member declares
                 try:
                     whole.rename(folder)
                 except OSError:  # another process, such as another rank of a training, was faster
@@ -133,12 +132,3 @@ def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path
             raise AnnotationError(
                 f"{path}: expected a zip without password, found {member.filename[:60]!r} encrypted"
             )
-
-
-def _copy(path: Path, member: zipfile.ZipInfo, source: IO[bytes], out: IO[bytes]) -> None:
-    left = member.file_size
-    while chunk := source.read(1 << 20):
-        left -= len(chunk)
-        if left < 0:
-            raise AnnotationError(f"{path}: refused: {member.filename[:60]!r} is larger than declared")
-        out.write(chunk)

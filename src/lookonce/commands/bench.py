@@ -1,11 +1,10 @@
 """`lookonce bench`: speed of a model on this machine, beside the other engines that could run it."""
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -80,7 +79,18 @@ def bench(
         if json_to is not None:
             shared.write_json(json_to, numbers)
     if json_to != shared.STANDARD_OUTPUT:
-        _say(model, about, results, out)
+        versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+        for line in (
+            str(model),
+            f"{about['date']}  {about['cpu']}, {about['cores']} cores",
+            f"Python {about['python']}, {versions}",
+            "",
+            *as_text(results).split("\n"),
+            "",
+            "lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
+            *([] if out is None else [f"{out / 'bench.json'}, {out / 'bench.png'}"]),
+        ):
+            say(line, terminal())
     return int(against is not None and any(result.error for result in results))
 
 
@@ -104,20 +114,3 @@ def _numbers(option: str, text: str) -> list[int]:
     if not all(part.isdecimal() and len(part) < 10 and 0 < int(part) <= MOST for part in parts):
         raise ConfigError(f"{option}: expected numbers from 1 to {MOST:,}, such as 1,8, found {text!r}")
     return [int(part) for part in parts]
-
-
-def _say(model: Path, about: dict[str, Any], results: Sequence[Result], out: Path | None) -> None:
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    lines = [
-        str(model),
-        f"{about['date']}  {about['cpu']}, {about['cores']} cores",
-        f"Python {about['python']}, {versions}",
-        "",
-        *as_text(results).split("\n"),
-        "",
-        "lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
-    ]
-    if out is not None:
-        lines.append(f"{out / 'bench.json'}, {out / 'bench.png'}")
-    for line in lines:
-        say(line, terminal())

@@ -166,7 +166,14 @@ class Download:
             request = Request(address, headers=sent)
         except ValueError as error:
             raise _RefusedError("expected an address, found none") from error
-        with _open(request) as answer:
+        try:
+            answer = open_url(request, TIMEOUT)
+        except HTTPError as error:
+            error.close()
+            raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
+        except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
+            raise _BrokenError(_reason(error)) from error
+        with answer:
             start = self.start_of(answer, have)
             if start == 0:
                 self.part.unlink(missing_ok=True)
@@ -263,16 +270,6 @@ def download(
     except OSError as error:  # disk errors; network errors have become `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
-
-
-def _open(request: Request) -> Any:
-    try:
-        return open_url(request, TIMEOUT)
-    except HTTPError as error:
-        error.close()
-        raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
-    except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
-        raise _BrokenError(_reason(error)) from error
 
 
 def difference(path: Path, file: RemoteFile) -> str | None:

@@ -71,11 +71,6 @@ def sigmoid_of(scale: Scale) -> bool:
     return not scale.activated and scale.section.form != "region"
 
 
-def sides_columns(scale: Scale) -> tuple[int, int]:
-    """Return first and end of the columns of a raw map with the sides; in `gaussian`, every second one."""
-    return (4, 7) if scale.section.form == "gaussian" else (2, 4)
-
-
 def write_ncnn(network: Network, weights: Sequence[ConvWeights], info: ModelInfo, path: Path) -> None:
     """Write `path`, a `.param` file, and the `.ncnn.bin` beside it.
 
@@ -275,7 +270,8 @@ def _scale(number: int, scale: Scale, raw: str) -> Iterator[_Line]:
     yield _Line("Reshape", rows, (f"cells_{number}",), f"0={scale.columns} 1=-1")
     if sigmoid_of(scale):
         if scale.section.form != "new_coords":
-            start, end = sides_columns(scale)
+            # the columns of the sides; in `gaussian`, every second one
+            start, end = (4, 7) if scale.section.form == "gaussian" else (2, 4)
             yield _Line("Crop", f"sides_{number}", (rows,), f"-23309=1,{start} -23310=1,{end} -23311=1,1")
         yield _Line("Sigmoid", f"maps_{number}", (rows,))
 

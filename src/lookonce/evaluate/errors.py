@@ -26,7 +26,6 @@ Legend: **D** detections, **G** objects; of one image or of all, as each functio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +34,6 @@ from lookonce.detections import Detections
 from lookonce.evaluate.inputs import comparable
 from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_most_overlapping
 from lookonce.samples import Sample
-
-Item = TypeVar("Item", bound=np.generic)
 
 FOREGROUND = IOU  # t_f of the paper: IoU from which a box is right
 BACKGROUND = 0.1  # t_b of the paper: IoU below which a box is unrelated to an object
@@ -172,19 +169,26 @@ def find_outcomes(
     return Outcomes(
         objects=Objects(
             image=np.repeat(numbers, [len(sample.labels) for sample in truth]),
-            boxes=_joined([sample.boxes for sample in truth], np.zeros((0, 4), np.float32)),
-            labels=_joined([sample.labels for sample in truth], np.zeros(0, np.int64)),
-            counts=_joined([~(sample.difficult | sample.crowd) for sample in truth], np.zeros(0, bool)),
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *(sample.boxes for sample in truth)]),
+            labels=np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in truth)]),
+            counts=np.concatenate(
+                [np.zeros(0, bool), *(~(sample.difficult | sample.crowd) for sample in truth)]
+            ),
         ),
         classes=len(names),
         image=np.repeat(numbers, [len(found) for found in detections]),
-        boxes=_joined([found.boxes for found in detections], np.zeros((0, 4), np.float32)),
-        scores=_joined([found.scores for found in detections], np.zeros(0, np.float32)),
-        labels=_joined([found.labels for found in detections], np.zeros(0, np.int64)),
-        outcome=_joined([outcome for outcome, _ in outcomes], np.zeros(0, np.int8)),
-        object=_joined(
-            [np.where(own < 0, -1, own + start) for (_, own), start in zip(outcomes, first, strict=True)],
-            np.zeros(0, np.int64),
+        boxes=np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes for found in detections)]),
+        scores=np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)]),
+        labels=np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)]),
+        outcome=np.concatenate([np.zeros(0, np.int8), *(outcome for outcome, _ in outcomes)]),
+        object=np.concatenate(
+            [
+                np.zeros(0, np.int64),
+                *(
+                    np.where(own < 0, -1, own + start)
+                    for (_, own), start in zip(outcomes, first, strict=True)
+                ),
+            ]
         ),
     )
 
@@ -225,8 +229,3 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
         mine = np.isin(outcome[nearest.first], kinds)
         partner[nearest.first[mine]] = nearest.second[mine]
     return outcome, partner
-
-
-def _joined(arrays: Sequence[NDArray[Item]], none: NDArray[Item]) -> NDArray[Item]:
-    """Concatenate arrays; `none` gives the type if there are none."""
-    return np.concatenate([none, *arrays])

@@ -166,7 +166,11 @@ def object_verdicts(
     """
     # float64, as in `detection_verdicts`: a box that is loose there must not be tight here.
     overlap = pairwise_iou(predictions.boxes.astype(float), truth.boxes.astype(float))  # (K, N)
-    owner = _owners(truth, predictions, overlap)
+    owner = np.full(len(overlap), -1)  # (K,): the object that each prediction belongs to
+    if len(truth.labels):
+        usable = np.where(truth.crowd, 0, overlap)
+        same = np.where(predictions.labels[:, None] == truth.labels, usable, 0)
+        owner = np.where(same.max(axis=1) >= FOUND_IOU, same.argmax(axis=1), usable.argmax(axis=1))
     verdicts = []
     for number in range(len(truth.labels)):
         if truth.difficult[number] or truth.crowd[number]:
@@ -199,18 +203,6 @@ def object_verdicts(
             )
             verdicts.append(_about_missed(missed, predictions, candidates, nms, names))
     return tuple(verdicts)
-
-
-def _owners(truth: Sample, predictions: Predictions, overlap: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the object that each prediction belongs to: (K,)."""
-    if not len(truth.labels):
-        return np.full(len(overlap), -1)
-    usable = np.where(truth.crowd, 0, overlap)
-    same = np.where(predictions.labels[:, None] == truth.labels, usable, 0)
-    owner: NDArray[np.int64] = np.where(
-        same.max(axis=1) >= FOUND_IOU, same.argmax(axis=1), usable.argmax(axis=1)
-    )
-    return owner
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,7 +74,7 @@ class Tracer:
     def run(self, pixels: NDArray[np.uint8]) -> Run:
         """Run the network on (height, width, 3) uint8 RGB of its input size; bits equal the Detector's."""
         if self._session is None:
-            self._session = _open(self._graph(), ort.SessionOptions())
+            self._session = self._open()
         candidates, *raw_maps = self._session.run(None, {"images": pixels[None]})
         return Run(candidates[0], tuple(raw_map[0] for raw_map in raw_maps))
 
@@ -84,7 +84,7 @@ class Tracer:
         This takes a second graph: more outputs mean fewer fused nodes, which changes the last bits.
         """
         if self._layers_session is None:
-            self._layers_session = _open(with_layer_outputs(self._graph()), ort.SessionOptions())
+            self._layers_session = self._open(every_layer=True)
         session = self._layers_session
         layers = {
             output.name: int(match[1])
@@ -105,7 +105,7 @@ class Tracer:
             options.intra_op_num_threads = 1
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
-            session = _open(self._graph(), options)
+            session = self._open(options)
             for _ in range(1 + RUNS):
                 session.run(["candidates"], {"images": noise})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -114,13 +114,16 @@ class Tracer:
         self._timing = Timing(METHOD.format(runs=RUNS), RUNS, total, other), layers
         return self._timing
 
-    def _graph(self) -> onnx.ModelProto:
-        return build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
-
-
-def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
-    options.log_severity_level = ORT_FATAL
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    def _open(
+        self, options: ort.SessionOptions | None = None, *, every_layer: bool = False
+    ) -> ort.InferenceSession:
+        """Open the network with its raw maps as outputs, or with those of every layer."""
+        graph = build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
+        if every_layer:
+            graph = with_layer_outputs(graph)
+        options = options or ort.SessionOptions()
+        options.log_severity_level = ORT_FATAL
+        return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

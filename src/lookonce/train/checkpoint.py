@@ -167,10 +167,11 @@ def resume(
             raise TrainingError(f"{changed}: too different to resume; a new run can start from its weights")
         say(f"{changed}, resumed with these")
     tensors = load_training(file)
+    unread = tensors[UNREAD] if learner.group.is_first else tensors[UNREAD][:, :0]  # of all processes
     epoch = Epoch(
         standing["number"],
         standing["steps"],
-        LossMeter.of(MeterState(standing["images"], standing["sums"], tensors[UNREAD])),
+        LossMeter.of(MeterState(standing["images"], standing["sums"], unread)),
         standing["seconds"],
         standing["waited"],
         standing["skipped"],

@@ -139,14 +139,12 @@ class Course:
 
     def step_done(self, number: int) -> bool:
         """Return whether step `number`, counted from 1, was the last one."""
-        clock = self.clock
+        clock, between, planned = self.clock, self._between, self._planned
         if clock is not None:
-
-            def steps_left() -> int:
-                clock.step_done()
-                return number + clock.steps_that_fit(-number % self._between, self._between)
-
-            self.steps, planned = self._group.on_first(steps_left), self._planned
+            clock.step_done()
+            self.steps = self._group.on_first(
+                lambda: number + clock.steps_that_fit(-number % between, between)
+            )
             # the warm-up takes its share of the run, but no more steps than planned
             warmup = max(round(planned.warmup * self.steps / planned.steps), SHORTEST_WARMUP)
             warmup = min(warmup, planned.warmup)

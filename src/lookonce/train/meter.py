@@ -73,10 +73,6 @@ class LossMeter:
         state = self.state()
         return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
 
-    def drop_unread(self) -> None:
-        """Forget the unread images of a checkpoint; another process has them."""
-        self._unread.clear()
-
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
         """Add a batch; nothing is read yet, except on a CPU, where reading is free.
 

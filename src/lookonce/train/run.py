@@ -196,8 +196,6 @@ class _Run:
         if resume:
             self._progress, self._epoch = checkpoint.resume(out, self.learner, session.say, self._clock)
             start = f"resumed in epoch {self._epoch.number + 1}, after {self._epoch.steps} steps of it"
-            if not group.is_first:
-                self._epoch.meter.drop_unread()
         self.loader = SharedLoader(
             group,
             make_dataset(data, info, settings),
