@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -25,6 +26,22 @@ def test_picking_keeps_what_belongs_together() -> None:
     assert picked.difficult.tolist() == [True, True]
     assert picked.crowd.tolist() == [False, True]
     assert (picked.path, picked.size) == (SAMPLE.path, (9, 9))
+
+
+def test_the_boxes_of_another_sample_come_after_its_own() -> None:
+    more = Sample(Path("b.png"), np.array([[5, 5, 6, 6]], np.float32), np.array([7]), crowd=np.array([True]))
+    both = SAMPLE.joined(more)
+    assert both.boxes[:, 2].tolist() == [1, 2, 3, 6]
+    assert both.labels.tolist() == [0, 1, 2, 7]
+    assert both.difficult.tolist() == [True, False, True, False]
+    assert both.crowd.tolist() == [False, False, True, True]
+    assert (both.path, both.size, both.scores) == (SAMPLE.path, (9, 9), None)
+
+    scored = replace(more, scores=np.array([0.5], np.float32))
+    assert scored.joined(more).scores is None
+    twice = scored.joined(scored).scores
+    assert twice is not None
+    assert twice.tolist() == [0.5, 0.5]
 
 
 def test_other_class_numbers_by_name() -> None:

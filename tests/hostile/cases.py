@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from tests.hostile import further, inputs
-from tests.hostile.inputs import BOX, GOOD, fifo, link
+from tests.hostile.inputs import BOX, GOOD, Make, fifo, link
 from tests.hostile.limits import Case, run
 from tests.hostile.options import option_cases
 from tests.hostile.videos import videos
@@ -21,6 +21,15 @@ def desk(folder: Path) -> Path:
     write_tiny_model(folder / "model.onnx")
     GOOD.save(folder / "a.png")
     return folder
+
+
+def prepared(folder: Path, files: Mapping[str, Make]) -> None:
+    """Make the folder of one or several cases, with files by their names, unless it is there."""
+    if not folder.exists():
+        desk(folder)
+        for name, make in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            make(folder / name)
 
 
 def good_images(folder: Path, names: str) -> None:
@@ -91,27 +100,25 @@ def video_cases(top: Path) -> Iterator[Case]:
 def model_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile model in detect and export."""
     for name, make in chain(inputs.models(), further.models()):
-        here = desk(top / name)
-        make(here / name)
+        here = top / name
+        prepare = partial(prepared, here, {name: make})
         codes = (0, 2) if name in further.HARMLESS_MODELS else (2,)
-        yield Case(here, f"detect|{name}|a.png|--out|out", codes)
-        yield Case(here, f"export|{name}|--to|onnx|--out|new.onnx", codes)
+        yield Case(here, f"detect|{name}|a.png|--out|out", codes, prepare=prepare)
+        yield Case(here, f"export|{name}|--to|onnx|--out|new.onnx", codes, prepare=prepare)
 
 
 def data_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile data set in check and convert."""
     for name, files in chain(inputs.data_sets(), further.data_sets()):
-        here = desk(top / name)
-        (here / "data").mkdir()
-        GOOD.save(here / "data" / "a.png")
-        for file, make in files.items():
-            make(here / "data" / file)
-        yield Case(here, "data|check|data|--out|out", (0, 1, 2))
-        yield Case(here, "data|convert|data|--to|yolo|--out|new", (0, 1, 2))
-    for name, data in chain(inputs.archives(), further.archives()):
-        here = desk(top / name)
-        (here / name).write_bytes(data)
-        yield Case(here, f"data|check|{name}|--out|out", (0, 1, 2))
+        here = top / name
+        inside = {f"data/{file}": make for file, make in files.items()}
+        prepare = partial(prepared, here, {"data/a.png": GOOD.save, **inside})
+        yield Case(here, "data|check|data|--out|out", (0, 1, 2), prepare=prepare)
+        yield Case(here, "data|convert|data|--to|yolo|--out|new", (0, 1, 2), prepare=prepare)
+    for name, make in chain(inputs.archives(), further.archives()):
+        here = top / name
+        prepare = partial(prepared, here, {name: make})
+        yield Case(here, f"data|check|{name}|--out|out", (0, 1, 2), prepare=prepare)
 
 
 def converted(here: Path) -> object:

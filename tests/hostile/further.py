@@ -26,6 +26,7 @@ from tests.hostile.inputs import (
     coco,
     content,
     header,
+    large_zip,
     link,
     png,
     saved,
@@ -1197,7 +1198,7 @@ def strange_xmls() -> Iterator[tuple[str, dict[str, Make]]]:
         yield f"voc_{name}", {"a.xml": content(text)}
 
 
-def archives() -> Iterator[tuple[str, bytes]]:
+def archives() -> Iterator[tuple[str, Make]]:
     """Yield zip files."""
     set_ = (("coco.json", coco().encode()), ("a.png", saved("PNG")))
     whole = zipped(*set_)
@@ -1219,20 +1220,13 @@ def archives() -> Iterator[tuple[str, bytes]]:
         ("components", "a" * 256 + "/b.png"),
     ):
         try:
-            yield f"{name}.zip", zipped((member, b"x"), *set_)
+            yield f"{name}.zip", content(zipped((member, b"x"), *set_))
         except UnicodeEncodeError:
             info = whole.replace(b"a.png", b"\xff.png")
-            yield f"{name}.zip", info
-    flat = io.BytesIO()
-    with zipfile.ZipFile(flat, "w", zipfile.ZIP_DEFLATED) as archive:
-        for i in range(50):
-            archive.writestr(f"{i}.json", b"[" + b" " * (40 << 20))
-    yield "many_bombs.zip", flat.getvalue()
+            yield f"{name}.zip", content(info)
+    yield "many_bombs.zip", large_zip((f"{i}.json", b"[", 40 << 20) for i in range(50))
     for method, name in ((zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")):
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w", method) as archive:
-            archive.writestr("coco.json", b" " * (400 << 20))
-        yield f"{name}.zip", stream.getvalue()
+        yield f"{name}.zip", large_zip([("coco.json", b"", 400 << 20)], method)
     for name, kind in (("fifo", 0o010644), ("device", 0o020644), ("socket", 0o140644), ("setuid", 0o104755)):
         entry = zipfile.ZipInfo("images/x.png")
         entry.create_system, entry.external_attr = 3, kind << 16
@@ -1240,7 +1234,7 @@ def archives() -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(stream, "w") as archive:
             archive.writestr(entry, b"x")
             archive.writestr("coco.json", coco())
-        yield f"kind_{name}.zip", stream.getvalue()
+        yield f"kind_{name}.zip", content(stream.getvalue())
     chained = io.BytesIO()
     with zipfile.ZipFile(chained, "w") as archive:
         for target, name in (("..", "up"), ("up/..", "higher")):
@@ -1249,16 +1243,16 @@ def archives() -> Iterator[tuple[str, bytes]]:
             archive.writestr(entry, target)
         archive.writestr("up/climbed.txt", b"x")
         archive.writestr("coco.json", coco())
-    yield "chain.zip", chained.getvalue()
+    yield "chain.zip", content(chained.getvalue())
     at = whole.index(b"PK\x01\x02")
-    yield "method.zip", whole[: at + 10] + b"\x63\0" + whole[at + 12 :]
-    yield "checksum.zip", whole[: at + 16] + b"\xff" * 4 + whole[at + 20 :]
-    yield "offset.zip", whole[: at + 42] + b"\xff\xff\xff\x7f" + whole[at + 46 :]
-    yield "smaller.zip", whole[: at + 24] + b"\x01\0\0\0" + whole[at + 28 :]
-    yield "before.zip", b"#!/bin/sh\nexit\n" * 100_000 + whole
+    yield "method.zip", content(whole[: at + 10] + b"\x63\0" + whole[at + 12 :])
+    yield "checksum.zip", content(whole[: at + 16] + b"\xff" * 4 + whole[at + 20 :])
+    yield "offset.zip", content(whole[: at + 42] + b"\xff\xff\xff\x7f" + whole[at + 46 :])
+    yield "smaller.zip", content(whole[: at + 24] + b"\x01\0\0\0" + whole[at + 28 :])
+    yield "before.zip", content(b"#!/bin/sh\nexit\n" * 100_000 + whole)
     end = whole.index(b"PK\x05\x06")
-    yield "count.zip", whole[: end + 8] + b"\xff\xff\xff\xff" + whole[end + 12 :]
-    yield "comment.zip", whole[:-2] + struct.pack("<H", 65_535) + b"x" * 65_535
+    yield "count.zip", content(whole[: end + 8] + b"\xff\xff\xff\xff" + whole[end + 12 :])
+    yield "comment.zip", content(whole[:-2] + struct.pack("<H", 65_535) + b"x" * 65_535)
     yield "overlap.zip", _overlapping()
     yield "tar.zip", gzip.compress(whole)
     yield "text.zip", b"PK\x03\x04" + b"x" * 1000

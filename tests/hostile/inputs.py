@@ -6,7 +6,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -628,6 +628,17 @@ def zipped(*entries: tuple[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
+def large_zip(entries: Iterable[tuple[str, bytes, int]], method: int = zipfile.ZIP_DEFLATED) -> Make:
+    """Return a maker of a zip file: names, and contents given by a start and a number of spaces after it."""
+
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, start, spaces in entries:
+                archive.writestr(name, start + b" " * spaces)
+
+    return make
+
+
 def voc(size: str = "96", box: str = "8", name: str = "a", head: str = "") -> str:
     """Return a VOC file of one box."""
     return (
@@ -745,40 +756,38 @@ def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
     )
 
 
-def archives() -> Iterator[tuple[str, bytes]]:
+def archives() -> Iterator[tuple[str, Make]]:
     """Yield zip files."""
-    yield "climb.zip", zipped(("../../climbed.png", b"x"), ("coco.json", coco().encode()))
-    yield "absolute.zip", zipped(("/tmp/climbed.png", b"x"), ("coco.json", coco().encode()))
-    yield (
-        "bomb.zip",
-        zipped(("coco.json", b" " * (3 << 30 >> 3)), *[(f"{i}.png", bytes(1 << 24)) for i in range(20)]),
-    )
-    yield "itself.zip", zipped(("a.zip", zipped(("a.zip", b"PK"))))
+    yield "climb.zip", content(zipped(("../../climbed.png", b"x"), ("coco.json", coco().encode())))
+    yield "absolute.zip", content(zipped(("/tmp/climbed.png", b"x"), ("coco.json", coco().encode())))
+    images = ((f"{i}.png", b"", 1 << 24) for i in range(20))
+    yield "bomb.zip", large_zip([("coco.json", b"", 3 << 30 >> 3), *images])
+    yield "itself.zip", content(zipped(("a.zip", zipped(("a.zip", b"PK")))))
     whole = zipped(("coco.json", coco().encode()), ("a.png", saved("PNG")))
-    yield "half.zip", whole[: len(whole) // 2]
-    yield "damaged.zip", whole.replace(b"IHDR", b"XXXX")
-    yield "empty.zip", b""
-    yield "million.zip", zipped(*[(str(i), b"") for i in range(1_000_000)])
+    yield "half.zip", content(whole[: len(whole) // 2])
+    yield "damaged.zip", content(whole.replace(b"IHDR", b"XXXX"))
+    yield "empty.zip", content(b"")
+    yield "million.zip", large_zip((str(i), b"", 0) for i in range(1_000_000))
     locked = bytearray(zipped(("coco.json", coco().encode()), ("a.png", saved("PNG"))))
     locked[6] |= 1
     locked[locked.index(b"PK\1\2") + 8] |= 1
-    yield "locked.zip", bytes(locked)
+    yield "locked.zip", content(bytes(locked))
     yield (
         "windows.zip",
-        zipped(("..\\..\\climbed.png", b"x"), ("C:\\a.png", b"x"), ("coco.json", coco().encode())),
+        content(zipped(("..\\..\\climbed.png", b"x"), ("C:\\a.png", b"x"), ("coco.json", coco().encode()))),
     )
-    yield "nested.zip", zipped(("set.zip", zipped(("coco.json", coco().encode()), ("a.png", saved("PNG")))))
+    yield "nested.zip", content(zipped(("set.zip", whole)))
     for name, member in (("backslash", "..\\..\\x.png"), ("dot", "."), ("long", "x" * 5000),
                          ("escapes", "\x1b[2J.png"), ("deep", "a/" * 2000 + "x.png")):  # fmt: skip
-        yield f"{name}.zip", zipped((member, b"x"), ("coco.json", coco().encode()))
-    yield "twins.zip", zipped(("a", b"x"), ("a/b.png", b"x"), ("coco.json", coco().encode()))
-    yield "names.zip", zipped(*[(f"{i}.txt", b"") for i in range(5_000)])
+        yield f"{name}.zip", content(zipped((member, b"x"), ("coco.json", coco().encode())))
+    yield "twins.zip", content(zipped(("a", b"x"), ("a/b.png", b"x"), ("coco.json", coco().encode())))
+    yield "names.zip", content(zipped(*[(f"{i}.txt", b"") for i in range(5_000)]))
     linked = zipfile.ZipInfo("images")
     linked.external_attr = 0o120777 << 16
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(linked, "/etc")
         archive.writestr("coco.json", coco(file_name="images/passwd"))
-    yield "link.zip", stream.getvalue()
+    yield "link.zip", content(stream.getvalue())
     at = whole.index(b"PK\x01\x02")
-    yield "lies.zip", whole[: at + 24] + b"\xff\xff\xff\x7f" + whole[at + 28 :]
+    yield "lies.zip", content(whole[: at + 24] + b"\xff\xff\xff\x7f" + whole[at + 28 :])

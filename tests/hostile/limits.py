@@ -44,6 +44,7 @@ class Case(NamedTuple):
         results: function for what must not change among good inputs.
         expected: what it returns without the hostile input.
         keeps: whether the command must leave its folder as it is if it ends with exit code 2.
+        prepare: makes the folder, for the first of its cases that is run.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Case(NamedTuple):
     results: Callable[[], object] | None = None
     expected: object = None
     keeps: bool = False
+    prepare: Callable[[], None] = lambda: None
 
 
 def state(folder: Path) -> dict[Path, tuple[int, int]]:

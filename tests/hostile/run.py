@@ -37,6 +37,7 @@ def main() -> int:
             for number, case in enumerate(cases(Path(scratch) / kind)):
                 if number % chosen.every or chosen.name not in case.folder.name:
                     continue
+                case.prepare()
                 before = state(case.folder) if case.keeps else {}
                 ran = run(case.command, case.folder)
                 found = list(complaints(case, ran, before))
