@@ -1,9 +1,10 @@
-"""Train in a child process, kill it again and again, and at last let it finish.
+"""Train in a child process, kill it again and again, and at last let it finish; and once without a kill.
 
-    python -m tests.train.killed_run IMAGES OUT EPOCHS KILLS SEED
+    python -m tests.train.killed_run FOLDER EPOCHS KILLS SEED
 
-Everything is imported once and each attempt is a fork, so that an attempt costs what it trains. Every second
-kill waits until a checkpoint is being written. Prints how many of the kills left half a checkpoint behind.
+FOLDER/cut is the run that was killed, FOLDER/whole the other one. Everything is imported once and each
+attempt is a fork, so that an attempt costs what it trains. Every second kill waits until a checkpoint is being
+written. Prints how many of the kills left half a checkpoint behind.
 """
 
 import io
@@ -65,10 +66,10 @@ def killed(data: TrainData, out: Path, epochs: int, wait: float, *, while_writin
 
 
 def main() -> None:
-    images, out = map(Path, sys.argv[1:3])
-    epochs, kills, seed = map(int, sys.argv[3:])
+    folder, (epochs, kills, seed) = Path(sys.argv[1]), map(int, sys.argv[2:])
     torch.set_num_threads(1)  # a process with threads must not fork
-    samples = draw_samples(images, 7)
+    (images := folder / "images").mkdir()
+    samples, out = draw_samples(images, 7), folder / "cut"
     data = TrainData(INFO.names, samples, samples[:2])
     waits = random.Random(seed)
     halves = sum(
@@ -76,6 +77,7 @@ def main() -> None:
         for number in range(kills)
     )
     attempt(data, out, epochs)
+    attempt(data, folder / "whole", epochs)
     print(halves)
 
 

@@ -65,12 +65,9 @@ def column(file: Path, name: str) -> list[str]:
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, kills: int) -> None:
-    command, epochs = [sys.executable, "-m", "tests.train.killed_run"], str(4 * kills)
-
-    whole = [*command, str(tmp_path / "a"), str(tmp_path / "whole"), epochs, "0", "0"]
-    subprocess.run(whole, env=SINGLE, cwd=ROOT, check=True, capture_output=True)
-    cut = [*command, str(tmp_path / "b"), str(tmp_path / "cut"), epochs, str(kills), "7"]
-    halves = subprocess.run(cut, env=SINGLE, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    numbers = map(str, (4 * kills, kills, 7))
+    command = [sys.executable, "-m", "tests.train.killed_run", str(tmp_path), *numbers]
+    halves = subprocess.run(command, env=SINGLE, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     assert int(halves) >= kills // 2 - 1, "no kill fell into the writing of a checkpoint"
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
