@@ -105,9 +105,14 @@ class Sample:
     def joined(self, more: "Sample") -> "Sample":
         """Return the image with the objects of another sample of it after its own."""
         scored = self.scores is not None and more.scores is not None
-        names = ("boxes", "labels", "difficult", "crowd", *(["scores"] if scored else []))
-        both = {name: np.concatenate([getattr(each, name) for each in (self, more)]) for name in names}
-        return replace(self, **{"scores": None, **both})
+        return replace(
+            self,
+            boxes=np.concatenate([self.boxes, more.boxes]),
+            labels=np.concatenate([self.labels, more.labels]),
+            difficult=np.concatenate([self.difficult, more.difficult]),
+            crowd=np.concatenate([self.crowd, more.crowd]),
+            scores=np.concatenate([self.scores, more.scores]) if scored else None,
+        )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
         """Return the image with class numbers `numbers[label]`, without the objects that get -1."""

@@ -3,7 +3,7 @@
     python -m tests.train.killed_run FOLDER EPOCHS KILLS SEED
 
 FOLDER/cut is the run that was killed, FOLDER/whole the other one. Everything is imported once and each
-attempt is a fork, so that an attempt costs what it trains. Every second kill waits until a checkpoint is being
+attempt is a fork, so that one costs what it trains. Every second kill waits until a checkpoint is being
 written. Prints how many of the kills left half a checkpoint behind.
 """
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce._image_header import Color, read_header
+from lookonce._image_limits import JPEG_END_MARKER
 from lookonce.doctor.findings import Finding
 from lookonce.eight_bits import as_eight_bits
 from lookonce.errors import ImageError
-from lookonce.images import JPEG_END_MARKER, decode_file
+from lookonce.images import decode_file
 from lookonce.runtime.pipeline import in_parallel, memory_of
 from lookonce.seen import digest
 from lookonce.suffixes import SUFFIXES_BY_FORMAT
