@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation.py [--images 5000] [--found 100]
 
-Ground truth and detections are synthetic: 7.3 objects per image, as in COCO's validation part, of 80 classes;
+Ground truth and detections are synthetic: 7.3 objects per image, as in COCO val, of 80 classes;
 half of them are found, with slightly inaccurate boxes, and the other detections are placed at random. The
 times are seconds of CPU time, which other work on the machine hardly changes.
 """

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of `lookonce evaluate` hold the true value, by simulation.
+"""How often the 95% intervals of `lookonce evaluate` hold the true value, by simulation.
 
     python benchmarks/intervals.py [--images 10 20 40 120] [--rounds 600]
 

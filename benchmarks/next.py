@@ -3,7 +3,7 @@
     python benchmarks/next.py label DATA --out runs/next
     python benchmarks/next.py empty --out runs/empty
 
-`label`: some images of a data set are held out for evaluation; no test part is read. A few of the others,
+`label`: some images of a data set are held out for evaluation; no test split is read. A few of the others,
 drawn at random, are labeled first, and train COCO's weights. In each of the following rounds more are
 labeled, either in the order of `data next` with the model of the previous round, or at random. Each round
 trains on from the previous model, with the same number of images, so both orders take the same amount of

@@ -1,4 +1,4 @@
-"""AP against time: trained models on one test part, as a table and a plot.
+"""AP against time: trained models on one test split, as a table and a plot.
 
     python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --picture front.png \
         "tiny, 6 epochs=runs/tiny/best.safetensors" "slim=runs/slim/best.safetensors"
@@ -38,8 +38,8 @@ class Row:
         parameters: numbers in its weights.
         multiple: its time, as a multiple of a dense yolov3-tiny at that size.
         milliseconds: its time on the machine of the row.
-        ap50: AP at IoU 0.50 on the test part.
-        ap: AP on the test part.
+        ap50: AP at IoU 0.50 on the test split.
+        ap: AP on the test split.
     """
 
     name: str
@@ -137,7 +137,7 @@ def picture(rows: list[Row], path: Path) -> None:
             row.name, (row.multiple, row.ap), xytext=(7, -3), textcoords="offset points", fontsize=9
         )
     axes.set(
-        xlabel="time, as a multiple of a dense yolov3-tiny at the same size", ylabel="AP on the test part"
+        xlabel="time, as a multiple of a dense yolov3-tiny at the same size", ylabel="AP on the test split"
     )
     axes.set_xlim(0, 1.3 * max(row.multiple for row in rows))
     axes.grid(color="#ddd", linewidth=0.6)

@@ -4,7 +4,7 @@
     python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
 A fifth of the training images, different for each seed, is held out and evaluated after the last epoch; no
-test part is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
+test split is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
 are kept: the same command resumes an interrupted benchmark.
 """
 

@@ -4,7 +4,7 @@
 
 A row is `lookonce slim PARENT --data DATA --faster N`; the row "trained on" is PARENT trained for the same
 number of epochs with all of its channels, which shows how much of a row's AP comes from the training alone.
-Epoch and gate use DATA's validation part; TEST is read once per row. Times are those of the bare engine (ONNX
+Epoch and gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine (ONNX
 Runtime, all cores), each model in turn with PARENT; int8 is calibrated on DATA's training images, not gated,
 and timed in turn with PARENT's int8. Rows are kept: the same command resumes an interrupted run.
 """
@@ -111,7 +111,7 @@ def exported(path: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def tested(path: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """AP50 and AP on the test part, read once."""
+    """AP50 and AP on the test split, read once."""
     out = options.out / "test" / path.parent.name
     if not (out / "metrics.json").exists():
         run("evaluate", path, options.test, "--images", options.images, "--out", out)

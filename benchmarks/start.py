@@ -8,7 +8,7 @@ networks (`STARTS`). `--pace` measures on this machine, step by step in turn, ho
 per second of CPU time, including reading and augmentation. A row of N minutes has the number of epochs that
 two such cores reach in N minutes, so other work on the machine prolongs a row but does not change its result.
 A fifth of the training images is held out, and no epoch is chosen: the model is that of the last one. The
-test part is read once per row, after training. Rows are kept: the same command resumes an interrupted run.
+test split is read once per row, after training. Rows are kept: the same command resumes an interrupted run.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
 
 
 def row(folder: Path, part: str, start: str, epochs: int, options: argparse.Namespace) -> list[float]:
-    """Train and evaluate one row, unless it is done; return AP50 and AP, held out and on the test part."""
+    """Train and evaluate one row, unless it is done; return AP50 and AP, held out and on the test split."""
     out = folder / f"{start}-{part}-{epochs}"
     if not (out / "row.json").exists():
         train(folder / f"{part}.yaml", start, epochs, out, options)

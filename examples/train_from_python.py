@@ -2,7 +2,7 @@
 
     python examples/train_from_python.py DATA OUT [NAME=VALUE ...]
 
-DATA is anything that `lookonce train` takes and has a validation part; NAME=VALUE is any setting, such as
+DATA is anything that `lookonce train` takes and has a validation split; NAME=VALUE is any setting, such as
 model=yolov3 or epochs=60. The four parts of a training are in `lookonce.model.network.build` (architecture),
 `lookonce.train.loss.compute_losses` (loss), `lookonce.train.optimizer.make_optimizer` (optimizer) and
 `lookonce.train.loop.train_one_epoch` (step).

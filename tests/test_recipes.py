@@ -108,7 +108,7 @@ CLASSIC = {
 }
 FREE = {  # change no weight, or do not exist there
     "seed",
-    "group",  # its data has a validation part
+    "group",  # its data has a validation split
     "values",
     "workers",
     "evaluate_every",

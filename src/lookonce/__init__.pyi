@@ -60,29 +60,29 @@ def evaluate(
     explain: int = 6,
     force: bool = False,
 ) -> Evaluated:
-    """Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.
+    """Measure a model on annotated images: COCO's metrics, curves, counts and errors.
 
     Args:
-        model: coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, ncnn .param, .cfg.
+        model: Model: coco (built in), or a .safetensors, .onnx, OpenVINO .xml, ncnn .param or .cfg.
         data: Annotations in any format: folder, file or .zip.
-        split: Part to measure on: a split, held-out or all.
+        split: Images to measure on: a split, held-out or all.
         out: Folder for the report.
         names: File of class names, for annotations that have only numbers.
-        images: Folder of the images, if they lie elsewhere.
+        images: Folder of the images, if they are elsewhere.
         json_to: File for the result as JSON; - for standard output.
         size: Network input: 416, or 320x416 (height x width).
         conf: Minimum score; keep it low for AP.
         iou: IoU threshold of NMS.
-        fit: letterbox or stretch.
+        fit: Fit of images to the input: letterbox or stretch.
         rect: No letterbox padding: faster on wide or tall images.
-        reduce_jpeg: Decode large JPEGs at a half, a quarter or an eighth: faster, less exact.
-        tiles: Detect in tiles too, for small objects: 2x3 (rows x columns), or 640 (pixels).
-        overlap: Share of a tile's side that the next one covers too.
+        reduce_jpeg: Decode large JPEGs at a half, a quarter or an eighth: faster, less accurate.
+        tiles: Tiles to process as well, for small objects: 2x3 (rows x columns), or 640 (pixels).
+        overlap: Overlap of neighboring tiles, as a share of their side.
         soft_nms: Soft-NMS instead of --iou.
-        multi_label: Count every class of a box that is above --conf.
+        multi_label: Detect every class of a box above --conf, not only the best.
         weights: Weights of a .cfg.
-        precision: auto (as `lookonce tune` chose, else float32), float32, bfloat16 or int8.
-        device: auto (CUDA, else the CPU), cpu, cuda, mps, OpenVINO's gpu or npu; cuda:1 of several.
+        precision: auto (the plan of tune, else float32), float32, bfloat16 or int8.
+        device: auto (CUDA, else the CPU), cpu, cuda, cuda:1, mps (Apple), or gpu or npu (Intel, OpenVINO).
         group: Images that belong together: folder, or a regular expression on the path.
         strict: Stop at the first bad row or image.
         set_thresholds: Store the best score thresholds in the model file.
@@ -114,25 +114,25 @@ def export(
     weights: str | PathLike[str] | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write a model for another program, and prove that both compute the same.
+    """Write a model for another program, and check that both compute the same.
 
     Args:
         model: coco, .safetensors, .cfg or .onnx.
         to: Form to write.
-        out: Folder, or the file's name.
+        out: Folder, or name of the file.
         size: Network input: 416, or 320x416 (height x width).
-        fit: letterbox or stretch.
-        static: Fixed batch 1 and size; by default both are open.
-        layout: nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV.
+        fit: Fit of images to the input: letterbox or stretch.
+        static: Fix batch 1 and the size; by default both are variable.
+        layout: Input: nhwc for uint8 images, or nchw for float32 planes of fixed size, as OpenCV needs.
         nms: Include NMS in the graph.
-        conf: With --nms: score threshold: 0.3, or by class: dog=0.4,cat=0.2.
+        conf: With --nms: score threshold, such as 0.3 or, by class, dog=0.4,cat=0.2.
         iou: With --nms: IoU threshold of NMS.
         verify_on: Images for the comparison.
         precision: float32, or int8: quantized, and rejected if AP drops.
         int8: Short for --precision int8.
-        calibrate: With --int8: DATA, DATA/split, or a folder of images.
-        gate_on: With --int8: DATA or DATA/split to compare AP on.
-        max_drop: With --int8: largest AP drop.
+        calibrate: With --int8: images to calibrate on: DATA, DATA/split, or a folder.
+        gate_on: With --int8: DATA or DATA/split to measure AP on.
+        max_drop: With --int8: largest drop in AP.
         no_gate: With --int8: skip the comparison of AP.
         names: File of class names, for annotations that have only numbers.
         weights: Weights of a .cfg.
@@ -170,26 +170,26 @@ def train(
     Args:
         data: Annotations in any format: folder, file or .zip.
         out: Run folder.
-        model: yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l, or a .cfg; else that of --weights.
-        size: Network input: 416, or 320x416 (height x width); else that of the .cfg.
+        model: Network: yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l, or a .cfg.
+        size: Network input: 416, or 320x416 (height x width).
         epochs: Passes over the training images.
         minutes: Length of the run in minutes, instead of --epochs.
         patience: End after N epochs without a better AP.
         batch: Batch size, or "auto".
-        weights: Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.
-        within: Choose network and size: the most accurate that needs at most TIME per image here (5ms).
-        keep_classes: Add classes to the model of --weights, which teaches its own on DATA.
+        weights: Weights to start from: coco, a .safetensors, a .cfg with its .weights, or darknet53.conv.74.
+        within: Time per image on this machine, such as 5ms: chooses the most accurate network and its size.
+        keep_classes: Keep the classes of --weights and add those of DATA.
         names: File of class names, for annotations that have only numbers.
-        images: Folder of the images, if they lie elsewhere.
-        recipe: YAML file of settings, or the name of a recipe.
+        images: Folder of the images, if they are elsewhere.
+        recipe: YAML file of settings, or name of a recipe.
         assignments: Any setting, such as optimizer.rate=0.0005; see docs/train.md.
         resume: Resume the run in --out.
-        extend: Train a finished run for N more epochs.
+        extend: Epochs to add to a finished run.
         group_by: Images held out together: folder, or a regular expression on the path.
-        folds: Cross-validate: N runs, each image held out once.
-        device: auto (CUDA, else the CPU), cpu, cuda, or mps (Apple); cuda:1 of several.
+        folds: Runs of a cross-validation, each with other images held out.
+        device: auto (CUDA, else the CPU), cpu, cuda, cuda:1, or mps (Apple).
         strict: Stop at the first bad row or image.
-        self_test: Overfit 8 images only, to test data and settings.
+        self_test: Only overfit 8 images, to test data and settings.
 
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """

@@ -21,25 +21,25 @@ from lookonce.errors import ConfigError, LookonceError
 
 # verb -> first line of the docstring of its function, which has its name: `train`, `data_check`
 VERBS = {
-    "demo": "Render images, train, evaluate, detect and explain: minutes on two cores.",
+    "demo": "Render images, train, evaluate, detect and explain, in a few minutes on two cores.",
     "train": "Train a detector on annotated images.",
     "advise": "Show which networks can be trained on these images, and what each costs on this machine.",
     "slim": "Remove channels from a trained model, and train the rest with the model as its teacher.",
-    "evaluate": "Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.",
+    "evaluate": "Measure a model on annotated images: COCO's metrics, curves, counts and errors.",
     "compare": "Find out which of two models is better on the same images, and how certain that is.",
     "detect": "Find objects in images and videos.",
     "explain": "Show every step from image to detections: shapes, formulas, numbers, losses.",
-    "export": "Write a model for another program, and prove that both compute the same.",
+    "export": "Write a model for another program, and check that both compute the same.",
     "bench": "Measure how fast a model runs here, compared with other engines.",
     "tune": "Find the fastest way to run a model on this machine: engine, precision, threads.",
     "fetch": "Fetch official weights into the cache, with .cfg and class names.",
     "models": "List the trained models: the one in the package, and those that can be fetched.",
-    "rename": "Change class names in a model file. The weights stay identical.",
+    "rename": "Change class names in a copy of a model file; the weights stay identical.",
     "recipes": "List the recipes that come with the package, and how each differs from the default.",
     "data": "Inspect and convert annotations.",
 }
 DATA_VERBS = {
-    "check": "Find mistakes in images and boxes. Exit code 1: some need a decision.",
+    "check": "Find mistakes in images and boxes; the exit code is 1 if some need a decision.",
     "stats": "Count images, classes and box sizes in every split.",
     "anchors": "Find the anchors that suit the boxes, and compare them with the published ones.",
     "convert": "Write annotations in another format, split by split.",

@@ -283,7 +283,7 @@ class TrainSettings(SettingsSection):
     """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes as areas in which nothing
     counts. Evaluation never counts them."""
     holdout: float = Field(0.1, ge=0, lt=1)
-    """Share of the training images held out for validation if the data has no validation part."""
+    """Share of the training images held out for validation if the data has no validation split."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
     """Images that stay on one side of the split: `folder`, or a regular expression on the path, such as
     `patient(\\d+)`; near-duplicates and neighboring frames always do."""

@@ -81,8 +81,8 @@ def test_train_takes_the_most_accurate_network_that_is_fast_enough(
         (["--for", "soon"], "--for: expected milliseconds per image above 0, such as 5ms, found 'soon'"),
         (["--for", "-1"], "--for: expected milliseconds per image above 0, such as 5ms, found '-1'"),
         (["--for", "nan"], "--for: expected milliseconds per image above 0"),
-        (["--for", "5ms", "--model", "yolov3"], "--for: chooses the network and its size"),
-        (["--for", "5ms", "--set", "width=0.5"], "--for: chooses the network and its size"),
+        (["--for", "5ms", "--model", "yolov3"], "--for: expected none of --model"),
+        (["--for", "5ms", "--set", "width=0.5"], "--for: expected none of --model"),
     ],
 )
 def test_a_time_that_cannot_be_met_is_one_line(

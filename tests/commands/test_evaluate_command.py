@@ -135,7 +135,7 @@ def test_counts_and_intervals_are_printed_and_written(
     assert evaluate_lines(images) == 0
     said = capsys.readouterr().out
     assert "95% intervals over 3 images" in said
-    assert "the model has no thresholds: chosen on these images, for each half on the other half" in said
+    assert "the model has no thresholds; those of each half of the images were chosen on the other" in said
     table = said[said.index(" counts ") :].split("the model has")[0].splitlines()
     row = next(line.split() for line in table if "dog" in line)
     assert row[1:5] == ["0.40", "2", "3", "+50%"]
@@ -179,7 +179,7 @@ def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_one
     assert "warning: the model has learned from 2 of the 3 images: the results are optimistic" in said
     assert json.loads((images / "report" / "metrics.json").read_text())["learned_from"] == 2
     assert evaluate_lines(images, "--split", "val") == 2
-    assert "expected one of held-out, all, found no part val" in capsys.readouterr().err
+    assert "expected one of held-out, all, found no split val" in capsys.readouterr().err
 
 
 def test_the_best_thresholds_are_stored_in_the_model_file(

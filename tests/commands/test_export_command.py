@@ -136,7 +136,7 @@ def test_what_differs_gets_no_name_and_an_earlier_file_stays(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--to", "onnx", "--conf", "0.3"), "thresholds of NMS in the graph, only with --nms"),
+        (("--to", "onnx", "--conf", "0.3"), "--conf and --iou: expected --nms with them"),
         (("--to", "onnx", "--nms", "--iou", "1.5"), "iou: expected a number from 0 to 1"),
         (("--to", "onnx", "--size", "100"), "--size: expected a size like 416"),
         (("--to", "darknet", "--nms"), "no further option but --fit"),

@@ -201,11 +201,11 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--calibrate", "x", "--to", "onnx"], "only with --int8"),
-        (["--no-gate", "--to", "onnx"], "only with --int8"),
+        (["--calibrate", "x", "--to", "onnx"], "expected --int8 with them"),
+        (["--no-gate", "--to", "onnx"], "expected --int8 with them"),
         (["--int8", "--to", "onnx"], "--int8: expected --calibrate DATA"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--no-gate", "--max-drop", "0.1"], "--no-gate"),
-        (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8 and --nms"),
+        (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8: expected no --nms with it"),
         (
             ["--int8", "--to", "darknet", "--calibrate", "x"],
             "expected no further option but --fit, --out and --force",

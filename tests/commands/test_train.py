@@ -104,7 +104,7 @@ def test_a_chosen_network_starts_from_random_weights(choice: list[str], lines: P
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
-    assert "no val part: 1 of 7 images held out for validation" in ran.output
+    assert "no val split: 1 of 7 images held out for validation" in ran.output
     assert "start: random weights, seed 0" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
@@ -167,7 +167,7 @@ def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
     assert ran.exit_code == 0, ran.output
     assert "fold 1 of " in ran.output
     assert "mean of " in ran.output
-    assert "each by the model that has not learned from it: AP 0." in ran.output
+    assert "each detected by the model that has not learned from it: AP 0." in ran.output
     assert (tmp_path / "run" / "folds.json").exists()
     settings = (tmp_path / "run" / "fold-1" / "settings.yaml").read_text()
     assert "group: ([0-3])?\\.png" in settings
@@ -308,9 +308,9 @@ def test_help_names_the_defaults() -> None:
     defaults = {
         "batch": settings.batch,
         "epochs": settings.epochs,
-        "model": f"that of {START}",
-        "size": f"{own_height}, with --model {height}",
-        "weights": f"{START}, with --model random",
+        "model": f"that of --weights, else {START}",
+        "size": f"{own_height}; with --model {height}, or as in the .cfg",
+        "weights": f"{START}; with --model, random weights",
     }
     assert {name: shown[name] for name in defaults} == {name: str(value) for name, value in defaults.items()}
 

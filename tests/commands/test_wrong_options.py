@@ -53,7 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("detect", "--device=cpu:3", "--device: expected auto, cpu, cuda, mps, gpu, npu"),
         ("detect", "--coco-ids=lines.txt", "--coco-ids: expected coco among --save, found images,json"),
         ("explain", "--out=.", "--out: expected the name of a page, such as report.html, found ."),
-        ("explain", "--names=names.txt", "--names: expected --truth with it, whose classes it names"),
+        ("explain", "--names=names.txt", "--names: expected --truth with it, to name its classes"),
         ("explain", "--json=page.html", "page.html: expected one result for this file, found two"),
         (
             "export",

@@ -16,12 +16,12 @@ def world(rng: np.random.Generator, images: int) -> Ranking:
     objects = rng.poisson(4, images)
     image = np.repeat(np.arange(images), objects)
     image = image[rng.random(len(image)) < 1 / (1 + np.exp(-1.2 - skill[image]))]
-    right = rng.beta(4, 2, len(image)) * 0.6 + 0.4 >= IOUS[:, None]
+    correct = rng.beta(4, 2, len(image)) * 0.6 + 0.4 >= IOUS[:, None]
     false = np.repeat(np.arange(images), rng.poisson(2, images))
     scores = np.concatenate([rng.normal(1.5 + 0.4 * skill[image], 0.9), rng.normal(0, 0.9, len(false))])
     order = np.argsort(-scores)
-    right = np.concatenate([right, np.zeros((len(IOUS), len(false)), bool)], axis=1)[:, order]
-    return Ranking(np.concatenate([image, false])[order], right, np.zeros_like(right), objects)
+    correct = np.concatenate([correct, np.zeros((len(IOUS), len(false)), bool)], axis=1)[:, order]
+    return Ranking(np.concatenate([image, false])[order], correct, np.zeros_like(correct), objects)
 
 
 def counts(annotated: np.ndarray, counted: np.ndarray) -> Counting:
@@ -118,12 +118,12 @@ def test_copies_of_images_do_not_narrow_the_interval_if_they_are_grouped() -> No
     ranking = world(np.random.default_rng(1), 30)
     copies = Ranking(
         np.concatenate([ranking.image, ranking.image + 30]),
-        np.tile(ranking.right, 2),
+        np.tile(ranking.correct, 2),
         np.tile(ranking.ignored, 2),
         np.tile(ranking.objects, 2),
     )
     order = np.argsort(np.tile(np.arange(len(ranking.image)), 2), kind="stable")
-    copies = Ranking(copies.image[order], copies.right[:, order], copies.ignored[:, order], copies.objects)
+    copies = Ranking(copies.image[order], copies.correct[:, order], copies.ignored[:, order], copies.objects)
 
     def width(ranking: Ranking, groups: list[int] | None) -> float:
         zero = np.zeros_like(ranking.objects)
@@ -138,7 +138,7 @@ def test_copies_of_images_do_not_narrow_the_interval_if_they_are_grouped() -> No
 def test_the_mean_is_over_the_classes_that_were_drawn() -> None:
     rng = np.random.default_rng(2)
     common, rare = world(rng, 10), world(rng, 10)
-    only_first = Ranking(rare.image, rare.right, rare.ignored, np.where(np.arange(10) == 0, 2, 0))
+    only_first = Ranking(rare.image, rare.correct, rare.ignored, np.where(np.arange(10) == 0, 2, 0))
     ap, _ = precisions([common, only_first], 10)
     missing = np.concatenate(list(draws(10)))[:, 0] == 0
     assert np.isnan(ap[missing, 1]).all()

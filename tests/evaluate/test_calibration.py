@@ -1,4 +1,4 @@
-"""Scores against the share that is right."""
+"""Scores against the share that is correct."""
 
 import math
 
@@ -20,16 +20,16 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
 
     assert [each.detections for each in bins] == [2, 2, 0, 0, 0, 0, 0, 0, 0, 2]
     assert bins[1].score == pytest.approx(0.155)
-    assert bins[1].right == 0.5
+    assert bins[1].correct == 0.5
     assert math.isnan(bins[4].score)
 
 
 def test_scores_that_are_the_share_right_have_no_error() -> None:
     rng = np.random.default_rng(0)
     scores = rng.random(200_000)
-    right = rng.random(200_000) < scores
+    correct = rng.random(200_000) < scores
 
-    assert all(abs(each.score - each.right) < 0.02 for each in score_bins(scores, right))
+    assert all(abs(each.score - each.correct) < 0.02 for each in score_bins(scores, correct))
 
 
 def test_by_hand() -> None:
@@ -38,9 +38,9 @@ def test_by_hand() -> None:
 
     measured = calibration(find_outcomes(images, results, ("cat",)), 0.5)
 
-    # four at 0.9, three of them right; three at 0.1, none right
+    # four at 0.9, three of them correct; three at 0.1, none correct
     assert measured.bins[8].detections == 4
-    assert measured.bins[8].right == 0.75
+    assert measured.bins[8].correct == 0.75
     assert measured.error == pytest.approx((4 * 0.15 + 3 * 0.1) / 7)
     assert measured.error_above == pytest.approx(0.15)
     assert measured.bias_above == pytest.approx(0.15)  # too sure

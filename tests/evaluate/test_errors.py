@@ -21,7 +21,7 @@ LOOSE = [0, 0, 40, 12]  # 0.30
 TOUCHING = [0, 0, 40, 3]  # 0.075
 FAR = [100, 100, 140, 140]
 CAT, DOG = 0, 1
-RIGHT, CLS, LOC, BOTH, DUPLICATE, BACKGROUND, MISSED, IGNORED = Outcome
+CORRECT, CLS, LOC, BOTH, DUPLICATE, BACKGROUND, MISSED, IGNORED = Outcome
 
 # tidecv 1.0.1 (MIT) on the 452 detections of voc_sample, IoU 0.5 and 0.1, any number of detections an image:
 # TIDE().evaluate(truth, detections), then get_main_errors() and get_special_errors(), in AP points.
@@ -56,27 +56,27 @@ def without_ties(case: Case) -> Case:
         (sample([]), found([], []), [], 0),
         (sample([BOX]), found([], []), [], 1),
         (sample([]), found([BOX], [0.9]), [BACKGROUND], 0),
-        (sample([BOX]), found([NEAR], [0.9]), [RIGHT], 0),
+        (sample([BOX]), found([NEAR], [0.9]), [CORRECT], 0),
         (sample([BOX]), found([FAR], [0.9]), [BACKGROUND], 1),
         (sample([BOX]), found([TOUCHING], [0.9]), [BACKGROUND], 1),
         (sample([BOX]), found([NEAR], [0.9], [DOG]), [CLS], 0),
         (sample([BOX]), found([LOOSE], [0.9]), [LOC], 0),
         (sample([BOX]), found([LOOSE], [0.9], [DOG]), [BOTH], 1),
         (sample([BOX]), found([TOUCHING], [0.9], [DOG]), [BACKGROUND], 1),
-        (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [RIGHT, DUPLICATE], 0),
+        (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [CORRECT, DUPLICATE], 0),
         # by falling score, whatever the order they come in
-        (sample([BOX]), found([BOX, NEAR], [0.6, 0.9]), [DUPLICATE, RIGHT], 0),
+        (sample([BOX]), found([BOX, NEAR], [0.6, 0.9]), [DUPLICATE, CORRECT], 0),
         # one object each, though both overlap the first one most
-        (sample([BOX, NEAR]), found([BOX, BOX], [0.9, 0.6]), [RIGHT, RIGHT], 0),
+        (sample([BOX, NEAR]), found([BOX, BOX], [0.9, 0.6]), [CORRECT, CORRECT], 0),
         # an error that stands for an object keeps it from being missed, a right one beside it changes nothing
-        (sample([BOX]), found([LOOSE, BOX], [0.9, 0.6]), [LOC, RIGHT], 0),
+        (sample([BOX]), found([LOOSE, BOX], [0.9, 0.6]), [LOC, CORRECT], 0),
         # where two definitions hold: localization before classification before duplicate
         (sample([LOOSE, BOX], [CAT, DOG]), found([BOX], [0.9], [CAT]), [LOC], 1),
-        (sample([BOX, NEAR], [CAT, DOG]), found([BOX, NEAR], [0.9, 0.8], [CAT, CAT]), [RIGHT, CLS], 0),
+        (sample([BOX, NEAR], [CAT, DOG]), found([BOX, NEAR], [0.9, 0.8], [CAT, CAT]), [CORRECT, CLS], 0),
         # difficult: one detection is ignored, a second is a duplicate; it is never missed
         (sample([BOX], difficult=[True]), found([BOX, NEAR], [0.9, 0.8]), [IGNORED, DUPLICATE], 0),
         (sample([BOX], difficult=[True]), found([LOOSE], [0.9]), [LOC], 0),
-        (sample([BOX, NEAR], difficult=[True, False]), found([BOX], [0.9]), [RIGHT], 0),
+        (sample([BOX, NEAR], difficult=[True, False]), found([BOX], [0.9]), [CORRECT], 0),
         (sample([BOX], crowd=[True]), found([BOX, NEAR], [0.9, 0.8]), [IGNORED, IGNORED], 0),
         (sample([BOX], crowd=[True]), found([BOX], [0.9], [DOG]), [BACKGROUND], 0),
     ],
@@ -93,7 +93,7 @@ def test_the_thresholds_belong_to_the_better_side() -> None:
 
     outcomes = one(sample([BOX]), found([tenth, half], [0.9, 0.8]))
 
-    assert [Outcome(each) for each in outcomes.outcome] == [LOC, RIGHT]
+    assert [Outcome(each) for each in outcomes.outcome] == [LOC, CORRECT]
 
 
 def test_objects_are_counted_through_all_images() -> None:
@@ -104,7 +104,7 @@ def test_objects_are_counted_through_all_images() -> None:
 
     assert outcomes.image.tolist() == [0, 1, 2, 2]
     assert outcomes.object.tolist() == [0, -1, 3, 2]
-    assert [Outcome(each) for each in outcomes.outcome] == [RIGHT, BACKGROUND, CLS, RIGHT]
+    assert [Outcome(each) for each in outcomes.outcome] == [CORRECT, BACKGROUND, CLS, CORRECT]
     assert outcomes.missed().tolist() == [False, True, False, False]
 
 
@@ -123,9 +123,9 @@ def test_each_detection_has_one_type_and_each_object_one_right_detection() -> No
 
     outcomes = find_outcomes(*case)
 
-    counted = sum(outcomes.count(outcome) for outcome in (*FALSE, RIGHT, IGNORED))
+    counted = sum(outcomes.count(outcome) for outcome in (*FALSE, CORRECT, IGNORED))
     assert counted == sum(map(len, case[1]))
-    right = outcomes.object[outcomes.has(RIGHT)]
+    right = outcomes.object[outcomes.has(CORRECT)]
     assert len(right) == len(np.unique(right)) > 50
 
 

@@ -64,8 +64,8 @@ def test_every_measure_leaves_them_out() -> None:
     assert evaluate([plain], [result], NAMES).ap == pytest.approx(0.5)
     assert match([truth()], [result], NAMES).correct.tolist() == [True]
     assert match([plain], [result], NAMES).correct.tolist() == [False, True]
-    assert find_outcomes([truth()], [result], NAMES).outcome.tolist() == [Outcome.RIGHT]
+    assert find_outcomes([truth()], [result], NAMES).outcome.tolist() == [Outcome.CORRECT]
     assert confusion([truth()], [result], NAMES, 0.1).counts[2].sum() == 0
     assert confusion([plain], [result], NAMES, 0.1).counts[2].sum() == 1
-    assert rank([truth()], [result], NAMES)[0].right.shape == (10, 1)
-    assert rank([plain], [result], NAMES)[0].right.shape == (10, 2)
+    assert rank([truth()], [result], NAMES)[0].correct.shape == (10, 1)
+    assert rank([plain], [result], NAMES)[0].correct.shape == (10, 2)

@@ -1,4 +1,4 @@
-"""The part of the data that a model is measured on, in every format."""
+"""The images of a data set that a model is measured on, in every format."""
 
 from pathlib import Path
 
@@ -76,10 +76,10 @@ def test_val_comes_first_and_what_exists_is_named(images: Path, seen: Seen) -> N
     annotations = open_annotations(converted(images, "coco", "val"))
     part = choose_part(annotations, None, seen)
     assert (part.name, part.learned) == ("val", 4)
-    with pytest.raises(AnnotationError, match=r"expected one of val, held-out, all, found no part test"):
+    with pytest.raises(AnnotationError, match=r"expected one of val, held-out, all, found no split test"):
         choose_part(annotations, "test", seen)
     lines = open_annotations(images / "lines.txt")
-    with pytest.raises(AnnotationError, match=r"expected one of held-out, all, found no part val"):
+    with pytest.raises(AnnotationError, match=r"expected one of held-out, all, found no split val"):
         choose_part(lines, "val", seen, ("cat",))
 
 

@@ -34,7 +34,7 @@ def test_detections_have_the_colors_of_their_outcomes_the_false_ones_first() -> 
     marks = detection_marks(outcomes_of(), 0, NAMES)
 
     assert [(mark.name, mark.suffix) for mark in marks] == [("cat", "0.80"), ("dog", "0.70"), ("cat", "0.90")]
-    outcomes = (Outcome.LOCALIZATION, Outcome.BACKGROUND, Outcome.RIGHT)
+    outcomes = (Outcome.LOCALIZATION, Outcome.BACKGROUND, Outcome.CORRECT)
     assert [mark.color for mark in marks] == [COLORS[outcome] for outcome in outcomes]
     assert not any(mark.dashed for mark in marks)
 
@@ -43,7 +43,7 @@ def test_objects_without_a_right_detection_are_dashed_the_missed_first() -> None
     marks = object_marks(outcomes_of(), 0, NAMES)
 
     assert [(mark.name, mark.dashed) for mark in marks] == [("dog", True), ("cat", True), ("cat", False)]
-    outcomes = (Outcome.MISSED, Outcome.RIGHT, Outcome.RIGHT)
+    outcomes = (Outcome.MISSED, Outcome.CORRECT, Outcome.CORRECT)
     assert [mark.color for mark in marks] == [COLORS[outcome] for outcome in outcomes]
 
 
@@ -87,7 +87,7 @@ def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:
 
 
 def test_the_colors_of_outcomes_stay_apart_without_red_and_green_cones_too() -> None:
-    assert set(COLORS) == {Outcome.RIGHT, *ERRORS}
+    assert set(COLORS) == {Outcome.CORRECT, *ERRORS}
     for seen in (np.eye(3), DEUTERANOPIA):
         pairs = itertools.combinations([lab(color, seen) for color in COLORS.values()], 2)
         assert min(np.linalg.norm(one - other) for one, other in pairs) > APART

@@ -164,5 +164,5 @@ def test_pages_of_extremes(case: Case, tmp_path: Path) -> None:
 
 def test_every_type_of_error_is_explained(written: Written) -> None:
     page = written.page.read_text("utf-8")
-    for error in (*ERRORS, Outcome.RIGHT):
+    for error in (*ERRORS, Outcome.CORRECT):
         assert error.text in page

@@ -32,12 +32,12 @@ def summary_of(case: Case) -> dict[str, Any]:
         ),
         (
             ([sample([BOX, FAR])], [found([BOX], [0.9])], ("cat",)),
-            "Finds 1 of 2 objects; 1 of 1 boxes are right; counts are 50% low in all and off by 1.0 per "
+            "Finds 1 of 2 objects; 1 of 1 boxes are correct; counts are 50% low in all and off by 1.0 per "
             "image; use threshold 0.45; more images of the objects, or a larger --size would help most.",
         ),
         (
             ([sample([BOX])] * 120, [found([BOX], [0.8])] * 120, ("cat",)),
-            "Finds 100 of 100 objects; 100 of 100 boxes are right; counts are right in all and off by "
+            "Finds 100 of 100 objects; 100 of 100 boxes are correct; counts are correct in all and off by "
             "0.0 per image; use threshold 0.40; no class stands out as weak.",
         ),
     ],
@@ -54,8 +54,8 @@ def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
         count: figures(evaluation, report, images, {"validated_on": count}, None, None)["summary"]["text"]
         for count in (0, 4)
     }
-    assert "right; counts are right in all" in said[0]
-    assert "right; counts, at thresholds chosen on these images, are right in all" in said[4]
+    assert "correct; counts are correct in all" in said[0]
+    assert "correct; counts, at thresholds chosen on these images, are correct in all" in said[4]
 
 
 def test_numbers_of_the_sentence() -> None:

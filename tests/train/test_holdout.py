@@ -96,7 +96,7 @@ def test_of_a_single_film_the_last_frames_are_held_out(tmp_path: Path) -> None:
     assert split.left_out
     assert max(numbers[i] for i in split.train) < min(numbers[i] for i in split.left_out)
     assert len(split.train) > 30
-    assert "look like both parts" in split.describe()
+    assert "look like both sides" in split.describe()
 
 
 def test_of_a_camera_that_never_moves_nothing_can_be_held_out(tmp_path: Path) -> None:

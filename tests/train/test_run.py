@@ -387,7 +387,7 @@ def test_a_validation_part_without_objects_is_reported_once(data: TrainData, tmp
         TrainData(data.names, data.train, [empty]), settings("epochs=2"), tmp_path / "run", Session(console)
     )
     said = console.export_text()
-    assert said.count("no object in the validation part") == 1
+    assert said.count("no object in the validation split") == 1
     assert "nan" not in said
     assert result.progress.best_epoch == 2
 

@@ -1,4 +1,4 @@
-"""Unpack a `.zip` of a data set once into the cache: within limits, and no path leaves the folder."""
+"""Unpack a `.zip` of a data set once into the cache, within limits and without leaving the folder."""
 
 import hashlib
 import lzma
@@ -17,25 +17,27 @@ from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
 MOST_FILES = 500_000
-LARGEST_DIRECTORY = 256 << 20  # bytes of an archive's list of members
-MOST_BYTES = 200 << 30  # unpacked
-HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
-CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # what macOS adds
-ZIP64 = 56 + 20  # bytes of the records between that list and the last one
-LONGEST_END = ZIP64 + 22 + 0xFFFF  # the last record may have a comment
-FREE = 1 << 30  # bytes of the disk that stay free
-# `zipfile` unpacks members of other kinds 4 KiB at a time, which can be gigabytes, whatever they declare
+LARGEST_DIRECTORY = 256 << 20  # bytes that an archive's list of members may take
+MOST_BYTES = 200 << 30  # bytes that an archive may unpack to
+HIGHEST_RATIO = 200  # of unpacked to packed bytes, beyond the first gigabyte; no images compress this well
+CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # files that macOS adds
+ZIP64 = 56 + 20  # bytes of the records between the list of members and the end record
+LONGEST_END = ZIP64 + 22 + 0xFFFF  # bytes; the end record may contain a comment
+FREE = 1 << 30  # bytes of disk space to leave free
+# Only these kinds of members are unpacked: of the others, `zipfile` unpacks 4 KiB of packed bytes at a time,
+# which can become gigabytes, whatever size they declare.
 BOUNDED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: no name
+DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: an empty name
 
 
 def unpack(path: Path) -> Path:
-    """Unpack a zip, unless that was done before; the folder is named after the zip's path, size and time.
+    """Unpack a zip, unless it has been unpacked before, and return the folder.
 
-    From then on, messages name the zip instead of the folder.
+    The folder is named after the path, the size and the time of the zip. From then on, messages name the zip
+    instead of the folder.
 
     Raises:
-        AnnotationError: the file is not a zip, damaged, encrypted, or too large when unpacked.
+        AnnotationError: the file is not a zip, is damaged or encrypted, or is too large when unpacked.
     """
     about = path.stat()
     digest = hashlib.sha256(
@@ -63,7 +65,7 @@ def unpack(path: Path) -> Path:
                             shutil.copyfileobj(source, out)  # never more than the member declares
                 try:
                     whole.rename(folder)
-                except OSError:  # another process, such as another rank of a training, was faster
+                except OSError:  # another process, such as another rank of the same run, was faster
                     if not folder.is_dir():
                         raise
     except (*DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
@@ -74,15 +76,15 @@ def unpack(path: Path) -> Path:
 
 
 def _check_directory(path: Path, stream: BufferedReader) -> None:
-    """Refuse an archive with too many members before its list is read, which takes seconds for a million."""
+    """Refuse too many members before their list is read, which takes seconds for a million members."""
     end = stream.seek(0, SEEK_END)
     start = stream.seek(max(0, end - LONGEST_END))
     tail = stream.read()
     at, field, form = tail.rfind(b"PK\5\6"), 12, "<I"
-    if tail[at + 12 : at + 16] == b"\xff" * 4:  # too long for 32 bits
+    if tail[at + 12 : at + 16] == b"\xff" * 4:  # the number does not fit into 32 bits
         at, field, form = tail.rfind(b"PK\6\6", 0, at), 40, "<Q"
     if at < 0 or len(tail) < at + field + 8:
-        return  # `zipfile` finds words for it
+        return  # `zipfile` will raise an error with a better message
     length = struct.unpack_from(form, tail, at + field)[0]
     if length > LARGEST_DIRECTORY:
         raise AnnotationError(
@@ -94,7 +96,7 @@ def _check_directory(path: Path, stream: BufferedReader) -> None:
 
 
 def _inner(folder: Path, archive: Path) -> Path:
-    """Return the one folder that an archive holds, or the folder itself."""
+    """Return the only folder in an unpacked archive, or the folder itself if it holds anything else."""
     inside = list(folder.iterdir())
     inner = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
     name_archive(inner, archive)
@@ -102,12 +104,12 @@ def _inner(folder: Path, archive: Path) -> Path:
 
 
 def _place(member: zipfile.ZipInfo) -> PurePosixPath:
-    """Return a member's path; some programs on Windows write it with backslashes."""
+    """Return a member's path; some programs on Windows write backslashes in it."""
     return PurePosixPath(member.filename.replace("\\", "/"))
 
 
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
-    """Check an archive, and refuse it before anything is unpacked."""
+    """Raise if an archive is not to be unpacked, before anything is unpacked."""
     if not members:
         raise AnnotationError(f"{path}: expected a zip of a data set, found no file in it")
     whole = sum(member.file_size for member in members)

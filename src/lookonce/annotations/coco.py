@@ -1,8 +1,9 @@
 """Read and write COCO's detection JSON.
 
-Category ids may be any number; classes are ordered by them. `iscrowd` is kept; `ignore`, which some
-converters write for VOC's difficult objects, is read and written as that flag. An image without annotations
-is a background image. An object without a box gets the one around its polygons or its run-length mask.
+Category ids may be any numbers, and classes are ordered by them. `iscrowd` is kept. `ignore`, which some
+converters write for VOC's difficult objects, is read and written as the difficult flag. An image without
+annotations is a background image. An object without a box gets the box around its polygons or its run-length
+mask.
 """
 
 import json
@@ -24,7 +25,7 @@ from lookonce.samples import Problem, SampleSet
 
 PARTS = ("images", "annotations", "categories")
 NUMBER = int | str
-SHORT = 20  # characters of an id that may be a number
+SHORT = 20  # largest number of characters in a text that is tried as a number
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -34,7 +35,7 @@ def recognize(data: DataPath) -> Recognized | None:
     if not data.is_folder:
         return None
     files = data.tree.highest([file for file in data.tree.with_suffix(".json") if looks_like(file)])
-    # COCO's own download has captions and keypoints as well as boxes.
+    # COCO's own download has captions and keypoints beside the boxes.
     files = [file for file in files if file.name.startswith("instances_")] or files
     found: dict[str, Path] = {}
     for file in files:
@@ -55,7 +56,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def looks_like(file: Path) -> bool:
-    """Return whether a JSON file has COCO's lists, or is cut short after the start of one."""
+    """Return whether a JSON file has COCO's lists, or is cut short after one of them has started."""
     keys = json_keys(file)
     return "[]" not in keys and "images" in keys and bool(keys & {"annotations", "categories", "file_name"})
 
@@ -64,7 +65,7 @@ def read(path: Path) -> Parsed:
     """Read a COCO file.
 
     Raises:
-        AnnotationError: the file is not COCO, or unusable as a whole.
+        AnnotationError: the file is not COCO, or cannot be used as a whole.
     """
     tree = read_json(path)
     for part in PARTS:
@@ -105,7 +106,7 @@ def read(path: Path) -> Parsed:
 
 
 def _id(value: Any) -> NUMBER | None:
-    """Return an id in one type, so ids of the same number are equal, whatever type a tool gave them."""
+    """Return an id in a form in which equal ids are equal, whatever types a tool wrote them in."""
     if isinstance(value, str) and len(value) < SHORT:
         try:
             value = float(value) if "." in value else int(value)
@@ -119,7 +120,7 @@ def _id(value: Any) -> NUMBER | None:
 def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dict[NUMBER, str]:
     """Return category id -> name, ordered by id.
 
-    A name with two ids is one class. A root category, which only groups the others, is not a class.
+    A name with two ids is one class. A root category, which only groups other categories, is not a class.
 
     Raises:
         AnnotationError: an entry has no id or name, or two names have the same id.
@@ -202,7 +203,7 @@ def _row(
     given: Any = entry.get("bbox")
     shape: Any = entry.get("segmentation")
     try:
-        if isinstance(given, str):  # as a table writes it
+        if isinstance(given, str):  # some exports from tables write the list as text
             given = json.loads(given)
     except ValueError:
         return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}")
@@ -211,7 +212,7 @@ def _row(
     try:
         if is_hull and isinstance(shape, dict):
             box = box_around(shape, size)
-        elif is_hull:  # around all polygons of the object: lists x, y, x, y, ...
+        elif is_hull:  # the box around all polygons of the object, which are lists of x, y, x, y, ...
             polygons = shape if isinstance(shape[0], list) else [shape]
             sides = [[float(side) for side in polygon] for polygon in polygons]
             box = hull([point for each in sides for point in zip(each[::2], each[1::2], strict=True)])
@@ -234,7 +235,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[str, Any]:
-    """Convert a set to COCO; ids from the original annotations are kept."""
+    """Return a set as a COCO tree; ids from the original annotations are kept."""
     ids = [sample.image_id for sample in samples.samples]
     if len({i for i in ids if isinstance(i, int)}) < len(ids):
         ids = list(range(1, len(ids) + 1))

@@ -1,7 +1,7 @@
-"""Turn records into samples and problems, by the same rules for dirty data in all formats.
+"""Turn records into samples and problems, with the same rules for dirty data in all formats.
 
 Boxes that cross the border are clipped, unusable ones are skipped, an image listed twice gets the boxes of
-both entries, and boxes on an image that EXIF rotates are rotated with it.
+both entries, and boxes drawn on an image that EXIF rotates are rotated with it.
 """
 
 import math
@@ -23,19 +23,19 @@ from lookonce.geometry.sizes import size_text
 from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
-ROUNDING = 0.5  # pixels beyond the border that come from rounding in the file and are clipped silently
-LONGEST_PATH = 4096  # characters; no file system allows longer names
-WITHIN_ONE = 1.5  # if no corner exceeds this, the corners are fractions, or the box is one pixel
+ROUNDING = 0.5  # pixels beyond the border that are taken for rounding in the file, and clipped silently
+LONGEST_PATH = 4096  # characters; no file system allows longer paths
+WITHIN_ONE = 1.5  # corners that do not exceed this are fractions, or the box is a single pixel
 
 
 class _Image(NamedTuple):
     """A readable image with all of its records.
 
     Attributes:
-        path: its file.
-        header: its size and orientation.
-        records: one, or more if it is listed repeatedly.
-        rows: rows of all records, without repetitions.
+        path: image file.
+        header: size and orientation of the image.
+        records: its record, or several if it is listed more than once.
+        rows: rows of all its records, without repetitions.
     """
 
     path: Path
@@ -47,17 +47,17 @@ class _Image(NamedTuple):
 def collect(
     parsed: Parsed, images: Sequence[Path], names: Names, strict: bool = False, further: Names = ()
 ) -> SampleSet:
-    """Make samples of records.
+    """Turn records into samples.
 
     Args:
-        parsed: the records.
+        parsed: records of one split.
         images: file of each record's image.
         names: class names.
-        further: class names that rows may use, but that have no class number in the files; they come last.
         strict: raise at the first row or image that would be skipped or repaired.
+        further: class names that rows may use but that have no class number in the files; they come last.
 
     Raises:
-        AnnotationError: in strict mode.
+        AnnotationError: something would be skipped or repaired, and `strict` is true.
     """
     return _Collector(parsed, names, strict, further).run(images)
 
@@ -69,14 +69,15 @@ class _Collector:
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._range = range(len(names))
         self._strict = strict
-        # YOLO writes no file for an empty image; a set that has such files writes them for every image
+        # YOLO tools write no file for an image without objects, unless the set has empty files for such
+        # images
         has_empty = any(not record.rows and not record.unlabeled for record in parsed.records)
         self._may_lack_files = parsed.form == "yolo" and not has_empty
         self._problems: list[Problem] = []
         self._tallies: dict[tuple[ProblemKind, Outcome], list[tuple[str, str]]] = defaultdict(list)
 
     def run(self, images: Sequence[Path]) -> SampleSet:
-        """Make samples of the records."""
+        """Turn all records into samples."""
         for problem in self._parsed.problems:
             self._add(problem)
         read = self._read(images)
@@ -116,7 +117,7 @@ class _Collector:
         self._add(Problem(place, what, outcome, **about))
 
     def _tally(self, kind: ProblemKind, outcome: Outcome, place: str, what: str) -> None:
-        """Count a remark that is reported once for the whole set; `what` is the text after the count."""
+        """Count a problem that is reported only once for the whole set."""
         self._tallies[kind, outcome].append((place, what))
 
     def _read(self, images: Sequence[Path]) -> list[_Image]:
@@ -158,8 +159,9 @@ class _Collector:
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
         """Return the images whose boxes refer to the stored pixels, before EXIF rotation.
 
-        The declared size proves this for an image that EXIF rotates by 90 degrees. If it does not, as with
-        180 degrees, the other images of the set decide if they agree; otherwise, the image counts as upright.
+        For an image that EXIF rotates by 90 degrees, the declared size shows this. For one that EXIF rotates
+        by 180 degrees or mirrors, it does not; the other images of the set then decide if they agree, and
+        otherwise the boxes are taken as drawn on the upright image.
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
@@ -178,7 +180,7 @@ class _Collector:
         turned = proved[True]
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
-        elif turned or not proved[False]:  # nothing proves it, or the others disagree
+        elif turned or not proved[False]:  # no image shows it, or the images disagree
             for each in (each for each in open_cases if each.rows):
                 what = (
                     f"EXIF turns {each.path.name}, which its size does not show; its boxes are taken as drawn"
@@ -190,7 +192,7 @@ class _Collector:
         return {each.path for each in turned}
 
     def _doubted(self, read: Sequence[_Image]) -> tuple[ProblemKind, str] | None:
-        """Return the form that all boxes of the set probably have, if it is not that of the format."""
+        """Return the problem if the boxes of the set probably have another form than that of the format."""
         plain = [
             (row.box, (each.header.width, each.header.height), each.records[0].relative)
             for each in read
@@ -216,7 +218,7 @@ class _Collector:
     def _sample(
         self, each: _Image, turned: bool, in_fractions: bool
     ) -> tuple[Sample, tuple[str, ...]] | None:
-        """Make the sample of an image, with the places of its boxes."""
+        """Return the sample of an image and the places of its boxes; None if the image is skipped."""
         first, size = each.records[0], (each.header.height, each.header.width)
         about: dict[str, Any] = {"image": each.path}
         if first.declared is not None and first.declared != size and not turned:
@@ -256,7 +258,7 @@ class _Collector:
     def _usable(
         self, each: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
     ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
-        """Return the usable rows with their class numbers, and their boxes in pixels, clipped to it."""
+        """Return the usable rows with their class numbers, and their boxes in pixels, clipped to `size`."""
         relative = each.records[0].relative
         sound = []
         for row in each.rows:
@@ -274,7 +276,7 @@ class _Collector:
                     fault = f"expected a class number from 0 to {len(self._range) - 1}, found {row.label}"
                     fault += self._counted_from_one
                 elif isinstance(row.label, str) and not row.has_area(relative=relative):
-                    # the names of a set without a list of them are those of its usable boxes
+                    # if the set lists no class names, they are the names on its usable boxes
                     what = f"{_text(row.box)} has no area or is inverted"
                     fault = f"{what}, and no usable box has its class {shown(row.label)}"
             elif not fault and not relative and _are_fractions(row, in_fractions):
@@ -315,8 +317,8 @@ class _Collector:
 def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]:
     """Rotate (N, 4) xyxy boxes on the stored pixels as EXIF rotates the image."""
     left, top, right, bottom = boxes.T
-    width, height = header.width, header.height  # upright
-    if header.orientation >= 5:  # rows become columns
+    width, height = header.width, header.height  # of the upright image
+    if header.orientation >= 5:  # these orientations turn rows into columns
         left, top, right, bottom = top, left, bottom, right
     if header.orientation in (2, 3, 6, 7):
         left, right = width - right, width - left
@@ -326,13 +328,16 @@ def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]
 
 
 def _are_fractions(row: Row, in_fractions: bool) -> bool:
-    """Return whether a box in pixels is in fractions: too small, and integer only if all boxes are."""
+    """Return whether a box that should be in pixels is in fractions.
+
+    Its sides are then too small for pixels. A box of integers counts only if all boxes are in fractions.
+    """
     small = all(math.isfinite(side) and abs(side) <= WITHIN_ONE for side in row.box)
     return small and any(row.box) and (in_fractions or any(side % 1 for side in row.box))
 
 
 def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKind, str, Outcome]:
-    """Describe the defect of a box that cannot be used unchanged."""
+    """Describe the defect of a box that cannot be used as it is, and what becomes of the box."""
     left, top, right, bottom = box.tolist()
     height, width = size
     if not np.isfinite(box).all():

@@ -1,4 +1,4 @@
-"""Read Apple's CreateML: one JSON for all images; center and size in pixels."""
+"""Read Apple's CreateML, which has one JSON for all images, and center and size of boxes in pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
 
-LIST_KEYS = ("annotations", "annotation")  # the second in older exports
+LIST_KEYS = ("annotations", "annotation")  # older exports have the second
 IMAGE_KEYS = ("image", "imagefilename", "filename")
 
 

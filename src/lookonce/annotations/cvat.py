@@ -3,7 +3,7 @@
     <image name="a.jpg" width="640" height="480" subset="train">
         <box label="cat" xtl="1" ytl="2" xbr="30" ybr="40"/>
 
-A video's XML has tracks of boxes by frame; its images are frames saved as `frame_000012.PNG`.
+The XML of a video has tracks of boxes by frame; its images are frames saved as `frame_000012.PNG`.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from lookonce.annotations.records import Parsed, Record, Row, declared_size, hul
 from lookonce.samples import SampleSet
 
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
-CORNERS = [f"{corner}{face}" for face in (1, 2) for corner in ("tl", "bl", "tr", "br")]  # of a cuboid
+CORNERS = [f"{corner}{face}" for face in (1, 2) for corner in ("tl", "bl", "tr", "br")]  # corners of a cuboid
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -75,7 +75,7 @@ def _frames(file: Path, root: ET.Element) -> list[Record]:
     for track in root.iterfind("track"):
         for shape in track:
             place = f"{file}: track {track.get('id', '?')}, frame {shape.get('frame', '?')}"
-            # of a skeleton, only the points say whether they are outside
+            # in a skeleton, only the points tell whether they are outside
             parts = shape.findall("points") or [shape]
             if (
                 not all(part.get("outside") == "1" for part in parts)
@@ -135,8 +135,8 @@ def _points(shape: ET.Element) -> list[tuple[float, float]]:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `annotations.xml` with a subset per split, and `images`, a folder of links.
 
-    CVAT matches images by their name in its task; for a name that it does not know, it takes the image with
-    the same number. Scores of predictions become the attribute `score`.
+    CVAT matches images by their names in its task. For a name that it does not know, it takes the image with
+    the same number. The scores of predictions become the attribute `score`.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"

@@ -1,4 +1,4 @@
-"""Write Darknet's own folder, for `darknet detector train` and `map` run inside it.
+"""Write a folder for Darknet, in which `darknet detector train` and `map` run.
 
 obj.data obj.names    the settings and the class names
 train.txt valid.txt   lists of images
@@ -19,14 +19,15 @@ from lookonce.images import read_image, read_image_header, write_image
 from lookonce.samples import SampleSet
 
 FOLDER = "obj"
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}  # the ones of which every Darknet finds the labels
-# The original Darknet replaces the first of these words anywhere in a path to find the labels, AlexeyAB's
-# some folders called so, hank-ai's the suffix alone. Without these words all three look beside the image.
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}  # suffixes of images whose labels every Darknet finds
+# To find the labels, the original Darknet replaces the first of these words anywhere in a path, AlexeyAB's
+# replaces some folders with these names, and hank-ai's only the suffix. Without these words in the path, all
+# three look beside the image.
 MISREAD = re.compile(r"images|raw|\.(jpe?g|png)", re.IGNORECASE)
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write the folder; without a train or val split, Darknet's `train` or `valid` is the first split."""
+    """Write the folder; the first split takes the place of a missing train or val split."""
     names = next(iter(sets.values())).names
     named = distinct(sets, lambda path: MISREAD.sub("_", path.stem))
     (out / FOLDER).mkdir(parents=True)
@@ -37,7 +38,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
         if header.orientation == 1 and (suffix := SUFFIXES.get(header.format)):
             image = images[stem] = out / FOLDER / f"{stem}{suffix}"
             shutil.copyfile(sample.path, image)
-        else:  # Darknet may not read it, or reads it without its EXIF rotation
+        else:  # Darknet may not read this format, or may ignore the EXIF rotation
             image = images[stem] = out / FOLDER / f"{stem}.png"
             write_image(image, read_image(sample.path))
         lines = "".join(f"{line}\n" for line in label_lines(sample))

@@ -1,4 +1,4 @@
-"""Input and result of the functions that recognize a format."""
+"""Define the input and the result of the functions that recognize a format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class DataPath:
     """DATA as the user gave it.
 
     Attributes:
-        path: a file or folder.
-        images: folder of the images, if the user named one.
-        keypoints: numbers after each box of YOLO's text, according to a dataset YAML.
-        most_files: largest number of files and folders below it.
+        path: file or folder.
+        images: folder of the images, if the user gave one.
+        keypoints: number of values after each box in YOLO text, according to a dataset YAML.
+        most_files: largest number of files and folders that may be below the folder.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class DataPath:
 
     @cached_property
     def tree(self) -> Tree:
-        """Files of the folder, or around the file."""
+        """The files of the folder, or the files around the file."""
         folder = self.path if self.path.is_dir() else self.path.parent
         return Tree(folder, self.images, self.most_files)
 
@@ -50,11 +50,11 @@ class Recognized:
     """A recognized format.
 
     Attributes:
-        title: description of the data.
-        parses: split -> its reader; `ALL` alone if there are no splits.
+        title: description of the data for messages.
+        parses: split -> function that reads it; only `ALL` if there are no splits.
         remarks: problems of the data set as a whole.
-        depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
         unlabeled: why an image without annotations is a background image; empty if it is left out instead.
+        depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
     """
 
     title: str
@@ -71,7 +71,7 @@ def file_per_image(
     parse: Callable[[Sequence[Path]], Parsed],
     unlabeled: str,
 ) -> Recognized:
-    """Recognize a format with one file per image: splits are folders."""
+    """Return the data of a format with one file per image, where splits are folders."""
     groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
     return Recognized(title, parses, outside_splits(outside, groups), unlabeled, data.tree.depth(files))
@@ -84,14 +84,14 @@ def file_per_split(
     suffix: str,
     parse: Callable[[Sequence[Path]], Parsed],
 ) -> Recognized | None:
-    """Recognize a format with one file for many images: splits come from the names of files and folders.
+    """Recognize a format with one file for many images, where names of files and folders tell the split.
 
     Args:
         data: path that the user gave.
         name: name of the format.
-        looks_like: whether a file has the format.
-        suffix: suffix of its files.
-        parse: reads the files of one split.
+        looks_like: function that tells whether a file has the format.
+        suffix: suffix of the files.
+        parse: function that reads the files of one split.
     """
     if data.suffix == suffix and looks_like(data.path):
         return Recognized(f"{name} file {data.path}", {ALL: partial(parse, [data.path])})
@@ -107,7 +107,7 @@ def file_per_split(
 
 
 def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem]:
-    """Return the remark on files outside the folders of the splits."""
+    """Return a remark on the files outside the folders of the splits, if there are any."""
     if not files:
         return []
     what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} like this in all"

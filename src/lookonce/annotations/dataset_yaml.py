@@ -1,21 +1,22 @@
-"""The dataset YAML: class names, and the place of each split, in any of the formats.
+"""Read a dataset YAML: class names, and the place of each split, in any of the formats.
 
     names: [RBC, WBC, Platelets]        # or {0: RBC, 1: WBC, 2: Platelets}
     train: annotations/train.json       # a folder, a COCO file, a text, or a list of these
     val: ../more/val_lines.txt
 
-More keys decide what is learned, see docs/labels.md:
+More keys change what is learned, see docs/labels.md:
 
     classes: {van: car, tree: null}     # merge, rename and leave out
     ignore: [DontCare, [[0, 0], [640, 0], [640, 90]]]    # classes, and polygons of every image
     train:
-      - path: cars/                     # a source with settings of its own
-        annotated: [car]                # the other classes may be there without a box
+      - path: cars/                     # a source with its own settings
+        annotated: [car]                # objects of the other classes may have no box in it
 
 YOLO tools call it `data.yaml` and add `path`, the folder that the other paths are relative to, and `nc`, the
-number of classes. Paths are relative to the YAML. Without splits, it provides the class names of its folder.
+number of classes. Without `path`, paths are relative to the YAML. A YAML without splits gives the class names
+for the annotations in its folder.
 
-Every value is read as text: `no` is a name, and so is `2024-01-01`.
+Every value is read as text, so `no` and `2024-01-01` are possible names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,13 +52,13 @@ HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_id
                  "kpt_shape", "licence", "license", "roboflow", "skeleton", "task", "url",
                  "version")  # fmt: skip
 DEEPEST = 20
-MOST_ABOVE = 100_000  # files and folders below a folder that is two levels above the YAML, or more
+MOST_ABOVE = 100_000  # limit on the files and folders below a folder two or more levels above the YAML
 
-Open = Callable[[DataPath], Annotations]  # recognizes any format; called for each entry of the YAML
+Open = Callable[[DataPath], Annotations]  # function that recognizes any format, for each entry of the YAML
 
 
 def recognize(data: DataPath, open_data: Open) -> Annotations | None:
-    """Recognize a `.yaml`, or the one with class names in a folder."""
+    """Recognize a `.yaml`, or a folder with one that has class names."""
     path = data.path
     if data.is_folder:
         found = _find_yaml(data)
@@ -117,7 +118,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: skipped", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
-    # the images around a YAML whose `path` is elsewhere are none of the set
+    # if `path` leads elsewhere, the images around the YAML do not belong to the set
     place = root if root.is_dir() else path.parent
     all_files = Tree(place, data.images, _most_files(place, path)) if place.resolve().name else None
     return Annotations(data.path, title, parts, all_files, remarks)
@@ -127,10 +128,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping whose scalars are all text.
 
     Raises:
-        AnnotationError: the file is unreadable, not YAML, not a mapping, nested too deep, or has aliases.
+        AnnotationError: the file is unreadable, not YAML, not a mapping, nested too deeply, or has aliases.
     """
     try:
-        tree = yaml.load(read_text(path), _Loader)  # builds only text, lists and dicts
+        tree = yaml.load(read_text(path), _Loader)  # safe, since the loader only builds text, lists and dicts
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(tree, dict):
@@ -139,12 +140,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Loader that refuses repeated names, and aliases, which can expand a few bytes to gigabytes."""
+    """Loader that refuses repeated keys, and aliases, which can expand a few bytes to gigabytes."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node, unless it is an alias or lies too deep."""
+        """Compose one node; raise if it is an alias or is nested too deeply."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not read", None)
         self.depth += 1
@@ -204,7 +205,7 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
 
 
 def _root(path: Path, tree: Mapping[str, Any]) -> str:
-    """Return `path`, which the other paths are relative to."""
+    """Return the value of `path`, the folder that the other paths are relative to; empty without it."""
     given = tree.get("path", ".")
     if not isinstance(given, str):
         raise AnnotationError(f"{path}: expected path: with a folder, found {shown(given)}")
@@ -212,14 +213,16 @@ def _root(path: Path, tree: Mapping[str, Any]) -> str:
 
 
 def _most_files(place: Path, path: Path) -> int:
-    """Return how many files and folders may be below a folder that a YAML names, since it may be any folder.
+    """Return how many files and folders may be below a folder that a YAML names.
+
+    A limit is needed because a YAML from elsewhere can name any folder.
 
     Raises:
         AnnotationError: the folder is the root of the file system.
     """
     try:
         whole, above = place.resolve(), path.resolve().parents
-    except (OSError, RuntimeError, ValueError):  # a circle of links
+    except (OSError, RuntimeError, ValueError):  # such as a loop of links
         return WALK_LIMIT
     if whole == Path(whole.anchor):
         raise AnnotationError(
@@ -229,7 +232,7 @@ def _most_files(place: Path, path: Path) -> int:
 
 
 def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
-    """Return how many keypoint numbers follow each box: `kpt_shape` is points, numbers per point."""
+    """Return how many keypoint numbers follow each box, from `kpt_shape`: [points, numbers per point]."""
     given = tree.get("kpt_shape", ["0", "2"])
     if not isinstance(given, list) or [each.isdecimal() for each in given] != [True, True]:
         raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(given)}")
@@ -258,7 +261,7 @@ def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, N
 
 
 class Entry(NamedTuple):
-    """One place of a split.
+    """One source of a split.
 
     Attributes:
         data: data to recognize, or already recognized.
@@ -274,11 +277,11 @@ class YamlPart:
     """One split of a dataset YAML; its entries are recognized once.
 
     Attributes:
-        path: the YAML.
-        split: the split.
-        entries: its places.
-        given: class names of the YAML, as its files have them.
-        open_data: recognizes an entry.
+        path: path of the YAML.
+        split: name of the split.
+        entries: sources of the split.
+        given: class names of the YAML, as they are in its files.
+        open_data: function that recognizes an entry.
         selection: changes to the classes.
     """
 
@@ -291,19 +294,19 @@ class YamlPart:
 
     @cached_property
     def sources(self) -> list[Annotations]:
-        """The entries, recognized."""
+        """The recognized data of each entry."""
         given = (entry.data for entry in self.entries)
         return [each if isinstance(each, Annotations) else self.open_data(each) for each in given]
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether or not it exists."""
+        """Return every image that the split names, whether or not it exists."""
         return {image for source in self.sources for part in source.parts.values() for image in part.images()}
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
         """Read all entries as one set.
 
         Raises:
-            AnnotationError: different class names were requested, or an entry cannot be read.
+            AnnotationError: other class names were requested, or an entry cannot be read.
         """
         extra = self.selection.further(self.given)
         mine = self.selection.names((*self.given, *extra))
@@ -320,7 +323,7 @@ class YamlPart:
                 complete[entry.data.path] = images
                 continue
             mine_here = annotated_targets(entry.annotated, self.selection, (*self.given, *extra))
-            for image in images:  # listed with other classes by another entry, it has both
+            for image in images:  # an image in two entries has the classes of both
                 annotated[image] = tuple(dict.fromkeys([*annotated.get(image, ()), *mine_here]))
         found = merge(sets, "", unite=True)
         for image in {image for images in complete.values() for image in images}:

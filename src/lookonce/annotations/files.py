@@ -1,4 +1,4 @@
-"""Read annotation files: text, JSON and XML of bounded size, class names, names of splits."""
+"""Read annotation files of bounded size (text, JSON and XML), class names, and names of splits."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
 from lookonce._texts import SHOWN
 from lookonce.errors import AnnotationError
 
-ALL = "all"  # name of the only part of data without splits
+ALL = "all"  # key of the data if it has no splits
 SPLITS = ("train", "val", "trainval", "test")
 SPLIT_WORDS = {**{split: split for split in SPLITS}, "valid": "val", "validation": "val", "training": "train",
                "testing": "test"}  # fmt: skip
@@ -28,8 +28,8 @@ FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "
 NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt",
               "predefined_classes.txt")  # fmt: skip
 SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
-PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognize it
-# Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
+PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed in order to recognize it
+# Encodings that XML files declare but expat does not know, and codecs that contain all of their characters.
 WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
 
@@ -42,7 +42,7 @@ def listed(names: Iterable[object]) -> str:
 
 
 def key(name: str) -> str:
-    """Return a name without differences that file systems and tools introduce: case, composed letters."""
+    """Return a name without the differences that file systems and tools introduce: case, composed letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -62,9 +62,9 @@ def read_json(path: Path) -> Any:
 
 
 def json_keys(path: Path) -> frozenset[str]:
-    """Return the keys of the object in a JSON file, or of the first object in its list, with `[]` for a list.
+    """Return the keys of the object in a JSON file or, with `[]` added, those of the first object in a list.
 
-    A file that is large or damaged gives all keys near its two ends.
+    For a large or damaged file, the keys are all those near its two ends.
     """
     try:
         about = path.stat()
@@ -96,7 +96,7 @@ def _json_keys(path: Path, _: int, size: int) -> frozenset[str]:
 
 
 def is_json(path: Path) -> bool:
-    """Return whether a file is JSON from beginning to end."""
+    """Return whether a file is complete JSON."""
     try:
         read_json(path)
     except AnnotationError:
@@ -105,21 +105,21 @@ def is_json(path: Path) -> bool:
 
 
 def read_xml(path: Path) -> ET.Element:
-    """Read an XML file in any encoding that it declares; entities are refused.
+    """Read an XML file in any encoding that it declares.
 
     Raises:
-        AnnotationError: the file is unreadable, damaged, or hostile.
+        AnnotationError: the file is unreadable or damaged, or defines entities, which could do harm.
     """
     content = read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT)
     codec = ""
     try:
         if content[:1].isspace() and content.lstrip().startswith(b"<?xml"):
-            start, declaration = content.split(b"<?xml", 1)  # blank lines before it are not XML
+            start, declaration = content.split(b"<?xml", 1)  # skip blank lines before it, which are not XML
             content = b"<?xml" + declaration.replace(b"?>", b"?>" + start, 1)
         if match := _DECLARED.match(content):
             codec = match[1].decode().lower()
             codec = WIDER_CODECS.get(codec, codec)
-            if codec == "utf-16":  # these bytes are not, but programs on Windows declare so
+            if codec == "utf-16":  # programs on Windows declare this for bytes in UTF-8
                 content = content[match.end() :]
             elif codec not in ("utf-8", "us-ascii"):
                 content = content[match.end() :].decode(codec).encode()
@@ -132,7 +132,7 @@ def read_xml(path: Path) -> ET.Element:
         raise AnnotationError(f"{path}: expected XML in a known encoding, found {codec!r}") from error
     except ET.ParseError as error:
         line, column = error.position
-        lines = re.split(rb"\r\n|\r|\n", content)[line - 1 : line]  # as the parser counts them
+        lines = re.split(rb"\r\n|\r|\n", content)[line - 1 : line]  # lines as the parser counts them
         around = b"".join(lines)[max(0, column - 20) : column + 20]
         hint = " (& must be written &amp;)" if b"&" in around else ""
         if not hint and "invalid token" in str(error) and not around.isascii():
@@ -147,7 +147,7 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def xml_root(path: Path) -> str:
-    """Return the name of the root element of an XML file from its start; empty for none."""
+    """Return the name of the root element from the start of an XML file; empty if there is none."""
     try:
         if not path.is_file():
             return ""
@@ -161,7 +161,7 @@ def xml_root(path: Path) -> str:
 
 
 def find_names(*folders: Path) -> Path | None:
-    """Return the file of class names in the first folder with one: a usual name, or the only `*.names`."""
+    """Return the file of class names in the first folder that has one, by a usual name or as `*.names`."""
     for folder in folders:
         try:
             there = {file.name.lower(): file for file in sorted(folder.iterdir())}
@@ -182,7 +182,7 @@ def split_in(text: str) -> str | None:
 
 
 def split_of(file: Path, root: Path) -> str | None:
-    """Return the split that a folder between a file and `root` names: `images/train2017/a.jpg` -> `train`."""
+    """Return the split named by a folder between a file and `root`: `images/train2017/a.jpg` -> `train`."""
     for folder in file.relative_to(root).parts[:-1]:
         words = set(re.findall(r"[a-z]+", folder.lower())) - FOLDER_WORDS
         if len(words) == 1 and (split := SPLIT_WORDS.get(words.pop())):
@@ -191,7 +191,7 @@ def split_of(file: Path, root: Path) -> str | None:
 
 
 def depth_of(file: Path, root: Path) -> int:
-    """Count the folders between a file and `root` whose names are unusual in a data set."""
+    """Count the folders between a file and `root` whose names are not usual in data sets."""
     if not file.is_relative_to(root):
         return 0
     words = [set(re.findall(r"[a-z]+", folder.lower())) for folder in file.relative_to(root).parts[:-1]]

@@ -1,4 +1,4 @@
-"""Formats that are recognized but not read: the error names the format and what to export instead."""
+"""Recognize formats that are not read, so that an error can name the format and what to export instead."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookonce.annotations.files import json_keys
 from lookonce.errors import AnnotationError
 
 _NUMBER = rb"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
-_TEXTS = {  # first lines of text formats
+_TEXTS = {  # patterns of the first lines of text formats
     "KITTI": re.compile(rb"[A-Za-z_]\S* " + rb" ".join([_NUMBER] * 14) + rb"(?: " + _NUMBER + rb")?"),
     "DOTA": re.compile(rb"imagesource:.*|" + rb" ".join([_NUMBER] * 8) + rb" [A-Za-z_]\S*(?: \d)?"),
     "VisDrone": re.compile(rb"(?:-?\d+,){7}-?\d+,?"),

@@ -1,4 +1,4 @@
-"""Read and write LabelMe: one JSON beside each image; boxes and polygons as points in pixels."""
+"""Read and write LabelMe, which has a JSON beside each image, and boxes and polygons as points in pixels."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def recognize(data: DataPath) -> Recognized | None:
     images: dict[str, list[Path]] = {}
     for image in data.tree.images:
         images.setdefault(key(image.stem), []).append(image)
-    # a JSON with the name of an image may be damaged: its image is no background
+    # a damaged JSON may belong to an image, which is then not a background image
     files = [file for file in given if looks_like(file) or (key(file.stem) in images and not is_json(file))]
     parse = partial(_parse, images=images)
     return file_per_image(data, f"LabelMe folder {data.path}", files, parse, UNLABELED)
@@ -74,11 +74,11 @@ def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) 
 def _image(
     file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]
 ) -> Path | str | None:
-    """Return the image beside the JSON with the same name, as LabelMe does; else the one that the JSON names.
+    """Return the image with the name of the JSON, as LabelMe does, else the image that the JSON names.
 
-    Of several with that name, take the one whose folders match the JSON's best; None if there is a tie.
-
-    A JSON that was copied or renamed names an image other than its own.
+    The name of the JSON comes first because a JSON that was copied or renamed names another image. Of several
+    images with the name, the one whose folders match those of the JSON best is used; if two match equally
+    well, the result is None.
     """
     named = written.replace("\\", "/") if isinstance(written, str) else ""
     last = named.rpartition("/")[2]

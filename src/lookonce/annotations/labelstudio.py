@@ -21,7 +21,7 @@ from lookonce.samples import Problem, Sample, SampleSet
 from lookonce.suffixes import IMAGE_SUFFIXES
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
-SHAPES = ("rectangle", "polygon", "ellipse", "brush")  # results without a class of their own
+SHAPES = ("rectangle", "polygon", "ellipse", "brush")  # types of results whose class may be in another result
 IMAGE_KEYS = ("image", "img", "picture", "photo")
 
 
@@ -49,7 +49,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
         for i, task in enumerate(tasks):
             place = f"{file}: task {task.get('id', i) if isinstance(task, dict) else i}"
             data = task.get("data", task) if isinstance(task, dict) else {}
-            # `image` is the usual key of the image, but any may hold it
+            # the image is usually under `image`, but any key may hold it
             values = [data.get(key) for key in (*IMAGE_KEYS, *data)] if isinstance(data, dict) else []
             texts = [each for each in values if isinstance(each, str) and "." in each]
             parts = ((text, re.split("[?&#]", text.lower())) for text in texts)
@@ -79,7 +79,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
 
 def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
     """Return the results of a task's last annotation that is not cancelled, and whether there is one."""
-    if "data" not in task:  # JSON-MIN: a list of rectangles under the name of the control
+    if "data" not in task:  # JSON-MIN has a list of rectangles under the name of the control
         lists = [value for value in task.values() if isinstance(value, list)]
         return [each for found in lists for each in found], True
     given = task.get("annotations", task.get("completions"))
@@ -95,9 +95,9 @@ def _labels(result: Mapping[str, Any]) -> list[str]:
 
 
 def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
-    """Return the box of a result; None for one that is no shape, or whose class is in another result.
+    """Return the box of a result; None if it is not a shape, or if another result has the box and the class.
 
-    A shape and its class are two results with one id if the labeling interface separates them.
+    If the labeling interface separates shapes and classes, these are two results with one id.
     """
     if not isinstance(result, dict):
         return Row(place, fault=f"expected a result, found {shown(result)}")
@@ -137,12 +137,12 @@ def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
 def _rectangle(
     value: Mapping[str, Any], result: Mapping[str, Any]
 ) -> tuple[float, float, float, float, bool]:
-    """Return the corners of a rectangle in percent, and whether they enclose a rotated one."""
+    """Return the corners of a rectangle in percent, and whether it encloses a rotated rectangle."""
     x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
     angle = math.radians(float(value.get("rotation") or 0))
     if not angle:
         return x, y, x + width, y + height, False
-    # It is rotated about its upper left corner, in pixels.
+    # Label Studio rotates a rectangle about its upper left corner, in pixels.
     wide = float(result.get("original_width", value.get("original_width", 1)))
     high = float(result.get("original_height", value.get("original_height", 1)))
     if not (wide > 0 and high > 0):
@@ -156,9 +156,9 @@ def _rectangle(
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write a `<split>.json` per split for import, a folder `images` of links, and `interface.xml`.
 
-    The tasks name images as Label Studio serves local files: relative to the folder that contains `out`.
-    `interface.xml` is the labeling interface, with the names that the results refer to; `classes.txt` keeps
-    the class numbers.
+    The tasks name images by the paths under which Label Studio serves local files, relative to the folder
+    that contains `out`. `interface.xml` is the labeling interface, with the names that the results refer to;
+    `classes.txt` keeps the class numbers.
     """
     names = next(iter(sets.values())).names
     write_names(out / NAMES, names)
@@ -182,7 +182,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
-    """Return the boxes as an annotation, or as a prediction with scores, which people have yet to accept."""
+    """Return the boxes as an annotation or, if they have scores, as a prediction for people to accept."""
     height, width = sample.image_size
     results = []
     for i, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)):
@@ -210,6 +210,6 @@ def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, 
         results.append(result)
     if sample.scores is None:
         return {"annotations": [{"result": results}]}
-    lowest = float(sample.scores.min(initial=1))  # what its Data Manager sorts by: the most doubtful object
+    lowest = float(sample.scores.min(initial=1))  # the Data Manager sorts by this: the least certain object
     prediction = {"model_version": "lookonce", "score": round(lowest, SCORE_DIGITS), "result": results}
     return {"predictions": [prediction]}

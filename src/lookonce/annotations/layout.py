@@ -1,4 +1,4 @@
-"""Functions shared by the writers: numbers, references to images, and folders of images."""
+"""Format numbers, refer to images and gather them in folders, for all writers."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from lookonce._files import destination, fit_name, write_text
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
-ROOM = "_99999999.json"  # behind the stem of an image's name
+ROOM = "_99999999.json"  # longest text that is added to the stem of an image's name
 DECIMALS = 3  # decimals of a pixel; integers stay integers, as most readers of VOC and one-line text expect
 
 
@@ -31,11 +31,11 @@ def number(value: float) -> str:
 def reference(image: Path, out: Path) -> str:
     """Return the path by which a file in `out` refers to an image that stays where it is.
 
-    The path is relative if the image is below the folder that contains `out`, so the two can move together;
-    otherwise it is absolute, so `out` can move alone.
+    The path is relative if the image is below the folder that contains `out`, so that both can be moved
+    together. Otherwise it is absolute, so that `out` can be moved alone.
     """
     image, out = image.absolute(), out.absolute()
-    if not image.is_relative_to(out):  # nor moves together with the references
+    if not image.is_relative_to(out):  # the image is not moved together with the references
         out = destination(out)
     near = image.is_relative_to(out.parent)
     return Path(os.path.relpath(image, out) if near else image).as_posix()
@@ -71,10 +71,10 @@ def write_dataset_yaml(path: Path, names: tuple[str, ...], splits: Iterable[str]
 def distinct(
     sets: Mapping[str, SampleSet], stem_of: Callable[[Path], str] = attrgetter("stem")
 ) -> dict[str, Sample]:
-    """List every image of every split once, under a unique name without suffix.
+    """Return every image of every split once, by a unique name without suffix.
 
-    Images with the same name in different folders become `name`, `name_2`, ...; a name that leaves no room
-    for that, or for a longer suffix, is shortened.
+    Images with the same name in different folders become `name`, `name_2`, ...; a name is shortened if it
+    leaves no room for such an ending or a longer suffix.
 
     Raises:
         AnnotationError: two splits have different boxes for one image.
@@ -108,8 +108,11 @@ def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
 def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
     """Put the images into a folder as links, or as copies if links are impossible.
 
-    Images that are there already stay. Links within the parent folder, which may still get its name, are
-    relative.
+    Images that are already there are left alone. Links that stay within the parent folder are relative,
+    because that folder may still be renamed.
+
+    Returns:
+        Name in `named` -> path in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed, real = {}, folder.resolve()
@@ -121,6 +124,6 @@ def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
             target = sample.path.resolve()
             is_inside = target.is_relative_to(real.parent)
             placed[stem].symlink_to(os.path.relpath(target, real) if is_inside else target)
-        except OSError:  # Windows without the right to make links, or a file system without them
+        except OSError:  # links are not permitted (Windows), or the file system has none
             shutil.copyfile(sample.path, placed[stem])
     return placed

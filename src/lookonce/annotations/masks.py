@@ -1,8 +1,8 @@
 """Find the boxes around COCO's run-length masks.
 
-A mask has `size` [height, width] and `counts`: lengths of runs of background and object in turn, down the
-columns from the left. `counts` is a list, or text that packs each length, from the third on as the difference
-from the length two before it, into characters of five bits.
+A mask has `size` [height, width] and `counts`, the lengths of alternating runs of background and object,
+column by column from the left. `counts` is a list, or text in which characters of five bits each pack the
+lengths; from the fourth on, a length is packed as its difference from the length two before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from lookonce.annotations.records import Box
 
-LONGEST = 1 << 24  # runs of one mask
-FIRST = 48  # the character "0" stands for 0
+LONGEST = 1 << 24  # largest number of runs in a mask
+FIRST = 48  # code of the character "0", which stands for 0
 MORE, SIGN, FIVE_BITS = 0x20, 0x10, 0x1F
 
 
@@ -25,8 +25,8 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
         size: (height, width) of the image; None if it is not declared.
 
     Raises:
-        ValueError: this is not a mask, or it is empty or differs from the image in size.
-        TypeError: a value has another type.
+        ValueError: it is not a mask, is empty, or has another size than the image.
+        TypeError: a value has the wrong type.
     """
     height, width = (int(side) for side in mask["size"])
     if size is not None and all(size) and (height, width) != size:
@@ -36,12 +36,12 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
     if runs.ndim != 1 or runs.size > LONGEST or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError("expected runs that fill the mask")
     ends = np.cumsum(runs)
-    starts, ends = ends[0::2][: len(runs) // 2], ends[1::2]  # of the object
+    starts, ends = ends[0::2][: len(runs) // 2], ends[1::2]  # of the runs of object
     starts, ends = starts[ends > starts], ends[ends > starts]
     if not len(starts):
         raise ValueError("expected an object in the mask, found none")
     first, last = starts // height, (ends - 1) // height  # columns
-    whole = first != last  # a run that continues in the next column touches the bottom and the top
+    whole = first != last  # a run that continues in the next column touches bottom and top
     top = np.where(whole, 0, starts % height)
     bottom = np.where(whole, height - 1, (ends - 1) % height)
     return float(first.min()), float(top.min()), float(last.max() + 1), float(bottom.max() + 1)

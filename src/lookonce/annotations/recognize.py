@@ -27,8 +27,9 @@ from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet
 
-# A folder can hold two formats, such as VOC with its boxes also in COCO form. VOC comes first: its lists say
-# which images belong to which split. YOLO's lists of images are `.txt` like plain lines and come before.
+# A folder can hold two formats, such as VOC and the same boxes as COCO. VOC comes first because its lists
+# tell which images belong to which split. YOLO comes before plain lines because its lists of images are
+# `.txt` as well.
 FORMATS: dict[str, Callable[[DataPath], Recognized | None]] = {
     "Pascal VOC": voc.recognize,
     "COCO": coco.recognize,
@@ -53,7 +54,8 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
         images: folder of the images, if they are elsewhere.
 
     Raises:
-        AnnotationError: nothing there, or no known format; of a folder of images, `NoAnnotationsError`.
+        AnnotationError: there is nothing at the path, or nothing in a known format.
+        NoAnnotationsError: the folder holds only images.
     """
     if images is not None and not images.is_dir():
         raise AnnotationError(f"{images}: expected a folder of images, found none")
@@ -76,13 +78,13 @@ def _open_format(data: DataPath) -> Annotations:
             f"{path}: expected annotations, found no such file or folder{did_you_mean(path)}"
         )
     if not data.is_folder:
-        open_input(path, AnnotationError).close()  # regular
+        open_input(path, AnnotationError).close()  # raises unless it is a regular file
     results: dict[str, Recognized | AnnotationError] = {}
     for name, recognizer in FORMATS.items():
         try:
             if result := recognizer(data):
                 results[name] = result
-        except AnnotationError as error:  # a file that is not read may be damaged
+        except AnnotationError as error:  # it may be about a damaged file of a format that is not used
             results[name] = error
         if results and not data.is_folder:
             break
@@ -110,7 +112,7 @@ def _open_format(data: DataPath) -> Annotations:
     if known := foreign.name_of(data):
         raise AnnotationError(f"{path}: {known}, which lookonce does not read: export as COCO")
     if data.suffix == ".json":
-        coco.read(path)  # the error names what is missing
+        coco.read(path)  # raises an error that names what is missing
     elif data.suffix == ".xml":
         raise AnnotationError(
             f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"
@@ -172,19 +174,20 @@ def load_samples(
     """Read annotated images in any format.
 
     Args:
-        path: data as for `open_annotations`.
-        split: `train`, `val`, `test` or any other split of the data; None reads everything, each image once.
-            `trainval` replaces a missing `train`, and data without splits replaces any; `origin` says so.
-        names: class names, or a file of them: for annotations that have only numbers, or to set the order.
+        path: folder or file, as for `open_annotations`.
+        split: `train`, `val`, `test` or any other split of the data; None for everything, each image once.
+            `trainval` replaces a missing `train`, and data without splits replaces any split; `origin` of the
+            result then says so.
+        names: class names, or a file of them, for annotations that have only numbers, or to set the order.
         strict: raise at the first problem.
         images: folder of the images, if they are elsewhere.
 
     Returns:
-        The images; `describe()` says what was recognized, `problems` what was skipped.
+        The images. `describe()` tells what was recognized, and `problems` what was skipped.
 
     Raises:
-        AnnotationError: the format is not recognized, there is no such split, the data is unusable as a
-            whole, or there is a problem in strict mode.
+        AnnotationError: the format is not recognized, there is no such split, the data cannot be used as a
+            whole, or there is a problem and `strict` is true.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load(split, names, strict)
@@ -193,9 +196,9 @@ def load_samples(
 def load_splits(
     path: Path, names: Path | Names | None = None, strict: bool = False, images: Path | None = None
 ) -> dict[str, SampleSet]:
-    """Read every split, all under the class names of the first; arguments and errors as for `load_samples`.
+    """Read every split with the class names of the first; arguments and errors are those of `load_samples`.
 
-    Data without splits counts as the split that its file name contains, else as `train`.
+    Data without splits counts as the split in its file name, else as `train`.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load_all(names, strict, split_in(path.stem) or "train")

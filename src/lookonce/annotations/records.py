@@ -1,4 +1,4 @@
-"""Output of every reader: images as named in the files, with their rows, valid or not."""
+"""Define the output of every reader: images as named in the files, with their rows, valid or not."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lookonce._texts import Names
 from lookonce.samples import Problem, ProblemKind
 
-Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, center and size in fractions
+Box = tuple[float, float, float, float]  # xyxy in pixels; in a relative record, center and size in fractions
 
 
 class Row(NamedTuple):
@@ -17,14 +17,14 @@ class Row(NamedTuple):
 
     Attributes:
         place: place in the file, for messages.
-        box: four numbers; see `Record.relative`.
+        box: four numbers whose meaning `Record.relative` gives.
         label: class number or class name, not yet checked.
         difficult: VOC's flag for difficult objects.
         crowd: COCO's flag for crowds.
-        polygon: whether the box is the one around a polygon or a mask.
-        keypoints: numbers after the box, which are not used.
-        fault: why the row cannot be used; all other fields but `place` are then meaningless.
-        kind: kind of that fault.
+        polygon: whether the box was computed around a polygon or a mask.
+        keypoints: number of values after the box, which are not used.
+        fault: why the row cannot be used; only `place`, `fault` and `kind` then have a meaning.
+        kind: kind of the fault.
     """
 
     place: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     kind: ProblemKind = "row"
 
     def has_area(self, *, relative: bool) -> bool:
-        """Return whether the box has an area; see `Record.relative`."""
+        """Return whether the box has an area; `relative` is that of its record."""
         left, top, right, bottom = (0, 0, *self.box[2:]) if relative else self.box
         return right > left and bottom > top
 
@@ -47,14 +47,14 @@ class Record(NamedTuple):
     """One image as written in the annotations.
 
     Attributes:
-        place: place of its annotation.
-        image: its name as written, or its file.
-        rows: its boxes, faulty ones included.
-        declared: (height, width) according to the annotation.
-        image_id: COCO's image id.
-        listed: place where the image is listed, if not `place`.
+        place: place of the annotation, for messages.
+        image: name of the image as written, or its file.
+        rows: boxes of the image, including faulty ones.
+        declared: (height, width) that the annotation declares; None if it declares none.
+        image_id: COCO's image id; None in other formats.
+        listed: place where the image is listed, if it is not `place`.
         relative: whether boxes are center and size in fractions of the image's sides.
-        unlabeled: why it has no rows, if no annotation file belongs to it.
+        unlabeled: why there are no rows, if no annotation file belongs to the image.
     """
 
     place: str
@@ -72,15 +72,16 @@ class Parsed:
     """The annotations of one split.
 
     Attributes:
-        form: format, such as `coco`.
-        records: images, in the file's order.
-        near: folder from which images are named.
+        form: name of the format, such as `coco`.
+        records: images, in the order of the file.
+        near: folder that the names of images are relative to.
         place: file or folder to name in errors.
         problems: problems found while parsing.
-        names: class names that the annotations give in their own order; empty if they do not.
+        names: class names in the order that the annotations define; empty if they define none.
         numbered: whether labels are class numbers, which need names.
         category_ids: COCO's id of each class name.
-        spoiled: stems of files that cannot be read; images of these names are not background images.
+        spoiled: stems of annotation files that cannot be read; images with these stems are not background
+            images.
         origin: remarks on where class names, labels or images come from.
     """
 
@@ -97,7 +98,7 @@ class Parsed:
 
 
 def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """Return the declared (height, width), numbers or text; None if they are not whole numbers."""
+    """Return (height, width) as integers, from numbers or text; None if they are not whole numbers."""
     try:
         sides = float(height), float(width)
     except (TypeError, ValueError):
@@ -106,7 +107,7 @@ def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
 
 
 def upright(x: float, y: float, width: float, height: float, angle: float) -> Box:
-    """Return the smallest upright box around one that is rotated about its center by an angle in radians."""
+    """Return the smallest upright box around a box rotated about its center by an angle in radians."""
     sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
     across = (width * cosine + height * sine) / 2
     down = (width * sine + height * cosine) / 2
@@ -122,6 +123,6 @@ def hull(points: Sequence[tuple[float, float]]) -> Box:
     if len(points) < 2:
         raise ValueError(f"expected at least two points, found {len(points)}")
     across, down = zip(*points, strict=True)
-    if any(map(math.isnan, (*across, *down))):  # which `min` and `max` may pass over
+    if any(map(math.isnan, (*across, *down))):  # `min` and `max` may miss a NaN
         return math.nan, math.nan, math.nan, math.nan
     return min(across), min(down), max(across), max(down)

@@ -1,4 +1,4 @@
-"""Report the data that was recognized, and the number of problems of each kind."""
+"""Print what data was recognized, and its problems by kind."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,8 +9,8 @@ from rich.console import Console
 from lookonce._terminal import say
 from lookonce.samples import Outcome, Problem, SampleSet
 
-SHOWN = 3  # problems printed in full per kind; only one of those that are merely noted
-MOST_KINDS = 30  # printed
+SHOWN = 3  # number of problems printed per kind; of a kind that is only noted, one is printed
+MOST_KINDS = 30  # number of kinds printed
 OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
 
 
@@ -18,7 +18,7 @@ def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
     """Print the data that was read, split by split, and the problems.
 
     Returns:
-        The exit code: 1 where something was skipped or repaired, else 0.
+        The exit code: 1 if something was skipped or repaired, else 0.
     """
     for found in sets.values():
         say(found.describe(), console)
@@ -31,9 +31,9 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
     Problems that are only noted need no action; they get one line per kind, with the count.
 
     Returns:
-        The exit code: 1 where something was skipped or repaired, else 0.
+        The exit code: 1 if something was skipped or repaired, else 0.
     """
-    distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: the file's order within a kind
+    distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: keeps file order within a kind
     kinds = [(OUTCOMES[number], list(same)) for (number, _), same in groupby(distinct, key=_kind)]
     for outcome, alike in kinds[:MOST_KINDS]:
         if outcome == "noted" and len(alike) > 1:
@@ -58,5 +58,5 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
 
 def _kind(problem: Problem) -> tuple[int, str]:
     """Return the key by which problems are grouped: the outcome, and the text without numbers and quotes."""
-    # a long quotation may lack its end
+    # a quotation that was cut because of its length has no closing quote
     return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*('|$)|[-+.\d]+", "#", problem.what)

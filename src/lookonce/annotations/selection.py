@@ -15,17 +15,17 @@ from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
 from lookonce.samples import Area, Problem, Sample, SampleSet
 
-CHANCE = 0.001  # of a source without a box of a class, if its objects were as frequent there as elsewhere
+CHANCE = 0.001  # probability below which a source without boxes of a class is not taken for chance
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The classes of a data set, from those of its files.
+    """How the classes of a data set follow from those in its files.
 
     Attributes:
-        place: file or option that requests this, for messages.
-        classes: class in the files -> class of the data set; None to leave its boxes out.
-        ignored: classes in the files whose boxes are ignored areas.
+        place: file or option that defines the selection, for messages.
+        classes: class in the files -> class of the data set, or None to leave its boxes out.
+        ignored: classes in the files whose boxes become ignored areas.
         polygons: ignored areas of every image.
     """
 
@@ -36,24 +36,24 @@ class Selection:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether the selection changes anything."""
         return bool(self.classes or self.ignored or self.polygons)
 
     def further(self, names: Names) -> Names:
-        """Return the classes that the selection names and a list of class names does not have."""
+        """Return the classes that the selection names but that are missing from a list of class names."""
         return tuple(name for name in dict.fromkeys((*self.classes, *self.ignored)) if name not in names)
 
     def target(self, name: str) -> str | None:
-        """Return the class that one in the files becomes; None for a dropped or an ignored one."""
+        """Return what a class in the files becomes; None if it is dropped or ignored."""
         target = None if name in self.ignored else self.classes.get(name, name)
         return None if target in self.ignored else target
 
     def is_ignored(self, name: str) -> bool:
-        """Return whether the boxes of a class in the files are ignored areas."""
+        """Return whether the boxes of a class in the files become ignored areas."""
         return name in self.ignored or self.classes.get(name) in self.ignored
 
     def names(self, given: Names) -> Names:
-        """Return the class names of the data set, in the order of those in the files.
+        """Return the class names of the data set, in the order in which the files list them.
 
         Raises:
             AnnotationError: no class is left.
@@ -64,9 +64,9 @@ class Selection:
         return left
 
     def apply(self, found: SampleSet) -> SampleSet:
-        """Return the set with the classes of the data set; its problems count the changes.
+        """Return the set with the classes of the data set; its problems include the number of changes.
 
-        An image whose boxes are all left out stays, as a background image.
+        An image whose boxes are all left out is kept as a background image.
         """
         names = self.names(found.names)
         targets = [self.target(name) for name in found.names]
@@ -110,10 +110,10 @@ class Selection:
 
 
 def parse_classes(place: str, given: object) -> dict[str, str | None]:
-    """Check `classes:` of a YAML, `{van: car, tree: null}`.
+    """Parse `classes:` of a YAML, such as `{van: car, tree: null}`.
 
     Raises:
-        AnnotationError: not a mapping of names.
+        AnnotationError: it is not a mapping of names.
     """
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
         what = f"expected classes: like {{van: car, tree: null}}, found {str(given)[:80]}"
@@ -123,14 +123,14 @@ def parse_classes(place: str, given: object) -> dict[str, str | None]:
     }
 
 
-NOTHING = ("", "null", "~")  # of YAML, whose values are read as text
+NOTHING = ("", "null", "~")  # YAML's spellings of null, since its values are read as text
 
 
 def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
-    """Check `ignore:` of a YAML: class names, and polygons of at least three `[x, y]` in pixels.
+    """Parse `ignore:` of a YAML: class names, and polygons of three or more `[x, y]` in pixels.
 
     Raises:
-        AnnotationError: anything else.
+        AnnotationError: it has another form.
     """
     entries = given if isinstance(given, list) else [given]
     names, polygons = [], []
@@ -155,9 +155,9 @@ def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
 
 
 def annotated_targets(annotated: Names, selection: Selection, given: Names) -> Names:
-    """Return the classes of the data set that are annotated, from names of these or of classes in the files.
+    """Return the annotated classes of the data set, from names of its classes or of classes in the files.
 
-    A class into which several are merged is annotated if all of these are.
+    A class into which several are merged counts as annotated if all of these are.
     """
     sources: dict[str | None, set[str]] = {}
     for name in given:
@@ -169,15 +169,15 @@ def annotated_targets(annotated: Names, selection: Selection, given: Names) -> N
 
 
 def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Path) -> SampleSet:
-    """Return the set with a note on each image of the classes that were not annotated in it.
+    """Return the set with each image marked with the classes that are not annotated in it.
 
     Args:
         found: class names and images.
-        annotated: image -> classes whose objects all have boxes; all classes for an image left out.
+        annotated: image -> classes whose objects all have boxes; for images left out, all classes do.
         place: the YAML, for messages.
 
     Raises:
-        AnnotationError: a name that is not a class of the data set.
+        AnnotationError: a name is not a class of the data set.
     """
     samples = []
     for sample in found.samples:
@@ -193,14 +193,14 @@ def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Pat
 
 
 def absent_classes(found: SampleSet, sources: Mapping[Path, Collection[Path]]) -> Iterator[Problem]:
-    """Yield the sources in which a class has no box although many images of the others show it.
+    """Yield a problem for each source that has no box of a class which many images of other sources show.
 
-    Such a class was probably not annotated there, and the model would learn its objects as background.
-    Sources without any box are background images.
+    Such a class was probably not annotated there, and the model would learn its objects as background. A
+    source without any box is taken for a collection of background images.
 
     Args:
         found: class names and images.
-        sources: place -> its images; all that are annotated for every class.
+        sources: place of each source that should be annotated for every class -> its images.
     """
     shows = {sample.path: np.isin(np.arange(len(found.names)), sample.labels) for sample in found.samples}
     for place, images in sources.items():

@@ -25,24 +25,24 @@ LONGEST_NAME = 500
 
 
 class Part(Protocol):
-    """The annotations of one split."""
+    """The annotations of one split, or of all data if it has no splits."""
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
-        """Read the part, with the given class names or its own, and `further` ones that no number means."""
+        """Read the split with the given class names, or its own for None; `further` ones have no number."""
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether or not it exists."""
+        """Return every image that the split names, whether or not it exists."""
 
 
 @dataclass(eq=False)
 class FilesPart:
-    """A part parsed once, by the reader of one format.
+    """One split in a single format, whose files are parsed only once.
 
     Attributes:
-        split: its split.
-        parse: reads the files.
+        split: name of the split.
+        parse: function that reads the files.
         tree: files of the data set.
-        siblings: all parts of the data set; they share their class numbers.
+        siblings: all splits of the data set, which share their class numbers.
         unlabeled: see `Recognized`.
     """
 
@@ -54,12 +54,12 @@ class FilesPart:
 
     @cached_property
     def parsed(self) -> Parsed:
-        """The annotations."""
+        """The parsed annotations."""
         return self.parse()
 
     @cached_property
     def named(self) -> list[Path]:
-        """The image of each record."""
+        """The image file of each record."""
         names = [record.image for record in self.parsed.records if isinstance(record.image, str)]
         some = len(names) == len(self.parsed.records)
         found = iter(self.tree.find_images(names, self.parsed.near, self.parsed.place, some=some))
@@ -70,13 +70,13 @@ class FilesPart:
 
     @cached_property
     def idle(self) -> list[Path]:
-        """Return the images of this split that no part names but that are background images."""
+        """Return the background images of this split: those that no split names."""
         twins = set(self.twins)
         return [image for image in self._unnamed if image not in twins]
 
     @cached_property
     def twins(self) -> list[Path]:
-        """Return the unnamed images that differ from a named one only in suffix: not background images."""
+        """Return the unnamed images that are not background: only the suffix differs from a named image."""
         named = {(path.parent, key(path.stem)) for part in self.siblings for path in part.named}
         return [image for image in self._unnamed if (image.parent, key(image.stem)) in named]
 
@@ -92,16 +92,16 @@ class FilesPart:
         return _others(mine, named)
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether or not it exists."""
+        """Return every image that the split names, whether or not it exists."""
         spoiled = {key(stem) for stem in self.parsed.spoiled}
         lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
         return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
-        """Read the part, with the given class names or its own, and `further` ones that no number means.
+        """Read the split with the given class names, or its own for None; `further` ones have no number.
 
         Raises:
-            AnnotationError: no class names, or a problem in strict mode.
+            AnnotationError: there are no class names, or there is a problem and `strict` is true.
         """
         names = names or self.parsed.names
         if not names and self.parsed.numbered:
@@ -123,10 +123,10 @@ class FilesPart:
 
     @property
     def used_names(self) -> Names:
-        """Return the class names of all boxes with an area in the data set, sorted.
+        """Return the sorted class names of all boxes in the data set that have an area.
 
         Raises:
-            AnnotationError: there is none; the message has the first reason.
+            AnnotationError: there is no such box; the message gives the first reason.
         """
         records = [record for part in self.siblings for record in part.parsed.records]
         rows = [row for record in records for row in record.rows]
@@ -159,10 +159,10 @@ class Annotations:
     """Recognized data.
 
     Attributes:
-        path: path given by the user.
-        title: description of the data.
-        parts: split -> its part; `ALL` alone if the data has no splits.
-        tree: files of the data set, if every one is expected to be used.
+        path: path that the user gave.
+        title: description of the data for messages.
+        parts: split -> its annotations; only `ALL` if the data has no splits.
+        tree: files of the data set, if every file should be used; None otherwise.
         remarks: problems of the data set as a whole.
     """
 
@@ -174,7 +174,7 @@ class Annotations:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits, in reading order; empty if the data has none."""
+        """The names of the splits in reading order; empty if the data has none."""
         return tuple(split for split in self.parts if split != ALL)
 
     def load(
@@ -186,10 +186,11 @@ class Annotations:
         unused: bool = True,
         further: Names = (),
     ) -> SampleSet:
-        """Read one split, or everything with None: each image once, each problem once.
+        """Read one split, or everything for None, with each image and each problem once.
 
-        `trainval` replaces a missing `train`, and data without splits replaces any; `origin` says so. With
-        `train` or everything, and if `unused`, `problems` also names the unused files of the data set.
+        `trainval` replaces a missing `train`, and data without splits replaces any split; `origin` of the
+        result then says so. For `train` or everything, and if `unused` is true, its `problems` also list the
+        unused files of the data set.
 
         Raises:
             AnnotationError: there is no such split, or the annotations cannot be read.
@@ -216,16 +217,16 @@ class Annotations:
     def load_all(
         self, names: Names | None = None, strict: bool = False, whole: str = "train"
     ) -> dict[str, SampleSet]:
-        """Read every split under the class names of the first; data without splits counts as `whole`."""
+        """Read every split with the class names of the first; data without splits counts as split `whole`."""
         sets: dict[str, SampleSet] = {}
         absent: list[Problem] = []
         for split in self.splits or (whole,):
             try:
                 sets[split] = self.load(split, names, strict)
-            except NoAnnotationsError as error:  # images to be annotated, or of a competition
+            except NoAnnotationsError as error:  # images yet to be annotated, or a competition's test set
                 if split != "test" or not sets:
                     raise
-                what = f"the part {split} is skipped: {error}"
+                what = f"the split {split} is skipped: {error}"
                 absent.append(Problem(str(self.path), what, "noted", kind="split-absent"))
                 continue
             names = sets[split].names
@@ -241,13 +242,13 @@ class Annotations:
         return sets
 
     def _unused(self) -> list[Problem]:
-        """Return the unused files of the data set: images, and files in formats that are not read."""
+        """Return problems about unused files: images, and files in formats that are not read."""
         if self.tree is None:
             return []
         problems = []
         named: set[Path] = set()
         for part in self.parts.values():
-            with suppress(AnnotationError):  # a part that was not requested may be damaged
+            with suppress(AnnotationError):  # a split that was not requested may be damaged
                 named |= part.images()
         if idle := _others(self.tree.images, named):
             what = f"no annotation names it: not used; {len(idle)} like this in all"
@@ -261,7 +262,7 @@ class Annotations:
 
 
 def _direct(path: Path) -> Path:
-    """Return a path without `..`, as listing the folder gives it, if it leads to the same file."""
+    """Return a path without `..`, as a listing of the folder has it, if that leads to the same file."""
     if ".." not in path.parts:
         return path
     direct = Path(os.path.normpath(path))
@@ -269,19 +270,19 @@ def _direct(path: Path) -> Path:
 
 
 def _others(images: Sequence[Path], named: Collection[Path]) -> list[Path]:
-    """Return the images that are not among the named ones (absolute paths), nor linked with one."""
+    """Return the images that are neither among the named ones (absolute paths) nor the same file as one."""
     rest = [image for image in images if image.absolute() not in named]
     files = {path.resolve() for path in named} if rest else set()
     return [image for image in rest if image.resolve() not in files]
 
 
 def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> SampleSet:
-    """Merge several sets; each image once, each problem once.
+    """Merge several sets into one, with each image and each problem once.
 
     Args:
-        sets: sets of the same class names.
-        title: description of the data.
-        unite: give an image of two sets the boxes of both, instead of those of the first.
+        sets: sets with the same class names.
+        title: description of the data for messages.
+        unite: whether an image in two sets gets the boxes of both; otherwise it gets those of the first.
 
     Raises:
         AnnotationError: the sets have different class names.
@@ -307,7 +308,7 @@ def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> Samp
             new = np.array([pair not in there for pair in pairs], bool)
             if not new.any() and len(first.labels) <= len(sample.labels):
                 continue
-            what = "listed twice, in different parts of the set, with different boxes: "
+            what = "listed twice, in different splits or sources, with different boxes: "
             what += "all of them are used" if unite else "the first count"
             about: dict[str, Any] = {"kind": "listed-twice", "image": sample.path}
             problems[Problem(str(sample.path), what, "repaired" if unite else "skipped", **about)] = None

@@ -23,7 +23,7 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 RETINANET = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
-SPLIT = ("split", "subset", "set", "usage")  # columns that may say to which split an image belongs
+SPLIT = ("split", "subset", "set", "usage")  # columns that may tell which split an image belongs to
 NAMED = {  # other names of TensorFlow's columns
     "filename": (
         "file",
@@ -43,23 +43,23 @@ NAMED = {  # other names of TensorFlow's columns
     "xmax": ("right", "x_max", "x2"),
     "ymax": ("bottom", "y_max", "y2"),
 }
-EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # its first line may name the delimiter
+EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # Excel may name the delimiter in a first line
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 PREDICTED = frozenset(
     {"score", "confidence", "probability"}
-)  # columns of detections, which are not annotations
+)  # columns of detections, so the file has no annotations
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Layout of a CSV, from its first line.
+    """Layout of a CSV, as its first line shows it.
 
     Attributes:
-        form: the format; empty if it is none of the three.
-        columns: names of the columns; OpenImages' or TensorFlow's if they mean the same.
+        form: name of the format; empty if it is none of the three.
+        columns: names of the columns, replaced by those of OpenImages or TensorFlow if they mean the same.
         delimiter: comma, semicolon or tab.
-        headed: whether its first line is a header instead of a row.
-        leading: lines before it: one from Excel that names the delimiter, or none.
+        headed: whether the first line is a header.
+        leading: number of lines before the header or the first row: 1 if Excel names the delimiter, else 0.
     """
 
     form: str
@@ -70,7 +70,7 @@ class Sheet:
 
     @classmethod
     def of(cls, text: str) -> "Sheet":
-        """Return the layout of a CSV that begins with a text."""
+        """Return the layout of a CSV from the text at its start."""
         leading = 1 if EXCEL.match(text) else 0
         line = "".join(text.split("\n", leading + 1)[leading : leading + 1])
         delimiter = max(",;\t", key=line.count)
@@ -100,7 +100,7 @@ class Sheet:
         return cls(form, columns, delimiter, headed=True, leading=leading)
 
     def rows(self, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield line number and values by column for each row of the CSV."""
+        """Yield the line number of each row of the CSV, and its values by column."""
         lines = StringIO(text, newline="")
         for _ in range(self.leading):
             next(lines)
@@ -119,7 +119,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def _form(file: Path) -> str:
-    """Return the name of a CSV's format; empty for none."""
+    """Return the name of a CSV's format; empty if it is none of the three."""
     return Sheet.of(read_start(file, 4096)).form
 
 
@@ -139,7 +139,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
         places: dict[str, str] = {}
         try:
             for line, row in sheet.rows(text):
-                if not any(row.values()):  # spreadsheets leave such rows at the end
+                if not any(row.values()):  # spreadsheet programs leave empty rows at the end
                     continue
                 place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
                 if not name:
@@ -161,7 +161,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
 def _descriptions(files: Sequence[Path]) -> dict[str, str]:
     """Read the names of OpenImages' class codes, such as `/m/0k4j,Car`, from the files around its CSV."""
     folders = dict.fromkeys(file.parent for file in files)
-    # FiftyOne calls the file metadata/classes.csv
+    # FiftyOne writes this file as metadata/classes.csv
     around = [found for folder in folders for found in (*sorted(folder.glob("*class*.csv")),
               *sorted(folder.parent.glob("*/*class*.csv")))]  # fmt: skip
     names: dict[str, str] = {}

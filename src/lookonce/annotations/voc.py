@@ -1,8 +1,8 @@
-"""Read and write Pascal VOC: one XML per image, and a list of images per split.
+"""Read and write Pascal VOC, which has one XML per image and a list of images per split.
 
-Coordinates stay as the file has them. VOC's own coordinates count from 1 and include the last pixel, but the
-tools that write this format count from 0, and a file does not state its convention. For 100 VOC images, we
-also have COCO (two dialects), YOLO and ImageNet XML: every converter used the numbers unshifted. The
+Coordinates are used as they are in the file. VOC's own coordinates count from 1 and include the last pixel,
+but tools that write this format count from 0, and a file does not state its convention. For 100 VOC images we
+also have COCO (from two converters), YOLO and ImageNet XML: every converter used the numbers unshifted. The
 difference is one pixel on the left and at the top.
 """
 
@@ -27,7 +27,7 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 
 LISTS = Path("ImageSets", "Main")
 UNLABELED = "no XML describes it: used as a background image"
-_PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
+_PRESENCE = re.compile(r"\s+-?[01]$")  # in lists per class: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 _LIST = re.compile(r"([a-z]+)(_list)?", re.IGNORECASE)  # `train.txt`, and PaddlePaddle's `train_list.txt`
 
@@ -56,7 +56,7 @@ def recognize(data: DataPath) -> Recognized | None:
     for file in lists:
         if split := _split_of_list(file):
             usual.setdefault(split, []).append(file)
-    if not usual:  # VoTT writes one list per class and split, each with every image
+    if not usual:  # VoTT writes a list per class and split, each of which has every image
         for file in lists:
             if match := _OF_A_CLASS.fullmatch(file.stem):
                 usual.setdefault(match[1], []).append(file)
@@ -81,7 +81,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def _split_of_list(file: Path) -> str | None:
-    """Return the split that the name of a list means."""
+    """Return the split that a list is for, from its name; None if the name tells none."""
     match = _LIST.fullmatch(file.stem)
     return SPLIT_WORDS.get(match[1].lower()) if match else None
 
@@ -91,11 +91,11 @@ class Xml(NamedTuple):
 
     Attributes:
         filename: declared name of the image.
-        declared: declared (height, width).
-        depth: declared number of channels; every image is read in color regardless.
-        rows: its objects.
-        fault: why the file cannot be used at all.
-        line: `:3` for a fault in line 3.
+        declared: declared (height, width); None if there is none.
+        depth: declared number of channels, which is not used, since every image is read in color.
+        rows: objects in the file.
+        fault: why the file cannot be used at all; empty if it can.
+        line: line of the fault as `:3`; empty if it is not known.
     """
 
     filename: str = ""
@@ -108,7 +108,7 @@ class Xml(NamedTuple):
 
 @dataclass
 class VocFolder:
-    """XML files of a folder; each is parsed once, even if several splits name it."""
+    """The XML files of a folder, each of which is parsed once, even if several splits name it."""
 
     tree: Tree
 
@@ -124,7 +124,7 @@ class VocFolder:
         self._parsed: dict[Path, Xml] = {}
 
     def of_list(self, *files: Path) -> Parsed:
-        """Parse the XML of the images that lists name; those of an earlier list are not read again."""
+        """Parse the XML files of the images that some lists name; an image in two lists is read once."""
         found: list[tuple[str, Path]] = []
         for file in files:
             earlier = {xml for _, xml in found}
@@ -138,7 +138,7 @@ class VocFolder:
     def xml_of(self, text: str, file: Path) -> Path | None:
         """Return the XML that a line of a list names."""
         bare = _PRESENCE.sub("", text.strip())
-        names = (text, text.strip(), bare)  # names may end this way as well
+        names = (text, text.strip(), bare)  # the name of an image may also end with such a number
         return next(filter(None, (self._listed(name, file) for name in names)), None)
 
     def of_files(self, files: Sequence[Path]) -> Parsed:
@@ -146,8 +146,8 @@ class VocFolder:
         return self._parse([("", file) for file in files])
 
     def _listed(self, text: str, place: Path) -> Path | None:
-        """Return the XML of a line in a list: a stem, with or without folders, suffix, or XML name."""
-        # several years of VOC in one folder have lists and XML of the same names
+        """Return the XML that a line of a list means, which has a stem, perhaps with folders and a suffix."""
+        # if a folder has several years of VOC, their lists and XML files have the same names
         depth = next((i for i, part in enumerate(place.parts) if part == LISTS.parts[0]), 0)
         root = Path(*place.parts[:depth]) if depth else self.tree.root
 
@@ -203,12 +203,12 @@ class VocFolder:
     def _image(self, file: Path, xml: Xml, problems: list[Problem], spoiled: list[str]) -> Path | str:
         """Return the image of an XML: the one with the same stem, else the one that the XML names.
 
-        Of several with this stem, the first is used; the others do not count as background images.
+        Of several images with the stem, the first is used; the others do not count as background images.
         """
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])
         folders = file.parts[:-1]
-        near = [  # beside it, or in a parallel folder: JPEGImages/cam/a.jpg, Annotations/cam/a.xml
+        near = [  # beside the XML, or in a parallel folder: JPEGImages/cam/a.jpg for Annotations/cam/a.xml
             image
             for image in twins
             if len(image.parts[:-1]) == len(folders)
@@ -231,7 +231,7 @@ class VocFolder:
 
 
 def parse(file: Path) -> Xml:
-    """Parse one XML; its defects are in the result."""
+    """Parse one XML. Its defects are part of the result."""
     try:
         root = read_xml(file)
     except AnnotationError as error:
@@ -242,7 +242,7 @@ def parse(file: Path) -> Xml:
     declared = declared_size(root.findtext("size/height"), root.findtext("size/width"))
     rows: list[Row] = []
     for i, node in enumerate(root.iterfind("object"), 1):
-        # some programs write all boxes of a class as one object
+        # some programs write all boxes of a class into one object
         boxes: list[ET.Element | None] = [*node.iterfind("bndbox")]
         rows += [_row(f"{file}: object {i}", node, box) for box in boxes or [None]]
     return Xml(
@@ -280,7 +280,7 @@ def _row(place: str, node: ET.Element, found: ET.Element | None) -> Row:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `Annotations`, `ImageSets/Main`, `classes.txt` and `JPEGImages`, a folder of links.
 
-    `classes.txt` is not part of VOC; it keeps the class numbers that other formats need.
+    `classes.txt` is not part of VOC. It keeps the class numbers, which other formats need.
     """
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)

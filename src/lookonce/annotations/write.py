@@ -26,7 +26,7 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "labelstudio": labelstudio.write,
 }
 KEEP_ANY_NAME = ("coco",)
-NAMES_IN_LINES = ("voc", "darknet", "lines", "labelme", "labelstudio")  # of classes
+NAMES_IN_LINES = ("voc", "darknet", "lines", "labelme", "labelstudio")  # formats with one class name per line
 KEEP_CROWD = ("coco",)
 KEEP_DIFFICULT = ("coco", "voc")
 
@@ -34,21 +34,21 @@ KEEP_DIFFICULT = ("coco", "voc")
 def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[Path, list[Problem]]:
     """Write the splits of one data set in one format, into a new or empty folder.
 
-    COCO and one-line text refer to the images where they are; VOC and YOLO need them in a folder of their
-    own, which is filled with links (or copies if links are impossible; Darknet gets copies).
+    COCO and one-line text refer to the images where they are. The other formats need them in a folder of
+    their own, which is filled with links, or with copies if links are impossible; Darknet always gets copies.
 
     Args:
         sets: split -> samples, all with the same class names.
-        form: a name in `WRITERS`.
-        out: the folder.
+        form: name of the format in `WRITERS`.
+        out: folder to write.
 
     Returns:
-        The DATA that reads it back, and the losses: crowd boxes are dropped (with the image if it has no
-        other), difficult objects may lose their flag, and for Darknet, images that do not decode are left
-        out.
+        The path to give as DATA to read it back, and the losses: crowd boxes are dropped (with the image if
+        it has no other boxes), difficult objects may lose their flag, and for Darknet, images that cannot be
+        decoded are left out.
 
     Raises:
-        AnnotationError: the folder is not empty, it cannot be written, or the classes differ.
+        AnnotationError: the folder is not empty or cannot be written, or the splits have different classes.
     """
     check_target(form, out)
     for samples in sets.values():
@@ -64,10 +64,10 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
 
 @contextmanager
 def writing(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill that becomes `out` as a whole: see `filling`.
+    """Yield a temporary folder that becomes `out` once it is complete; see `filling`.
 
     Raises:
-        AnnotationError: it cannot be written.
+        AnnotationError: the folder cannot be written.
     """
     try:
         with filling(out) as folder:
@@ -104,15 +104,15 @@ def check_classes(form: str, names: Iterable[str], out: Path) -> None:
 
 
 def _strange(text: str) -> bool:
-    """Return whether text has bytes that are not Unicode, or characters that XML or a line cannot hold."""
+    """Return whether a text has bytes that are not Unicode, or characters that XML or a line cannot hold."""
     return any(category(each) in ("Cc", "Cs", "Zl", "Zp") or each in "\ufffe\uffff" for each in text)
 
 
 def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return the part of a set that a format can hold; `lost` describes the rest."""
+    """Return the images of a set that a format can hold; `lost` receives a problem for each of the others."""
     kept = []
     for sample in samples.samples:
-        if form == "darknet":  # whose programs end at the first image that does not decode
+        if form == "darknet":  # Darknet's programs end at the first image that they cannot decode
             try:
                 read_image(sample.path)
             except ImageError as error:
@@ -122,7 +122,7 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} cannot store a line break in a name"))
             continue
-        # only `lines` names the file where it is; the others have it in their folder
+        # only `lines` names images where they are; for the other formats they are in the folder
         written = str(sample.path) if form == "lines" else sample.path.name
         if form not in KEEP_ANY_NAME and _strange(written):
             what = f"{form} cannot store a name that is not Unicode, or has control characters"
@@ -133,7 +133,7 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
 
 
 def flags_kept(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return a set without the crowds that a format cannot store; `lost` describes the losses."""
+    """Return a set without the crowds that a format cannot store; `lost` receives the losses."""
     kept = []
     for sample in samples.samples:
         if sample.ignored:

@@ -1,11 +1,11 @@
-"""Read and write YOLO and Darknet text: a `.txt` of labels per image.
+"""Read and write YOLO and Darknet text, which has a `.txt` of labels per image.
 
     class center_x center_y width height        all but the class in fractions of the image's sides
 
-The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
-An image without a label file is a background image. A row with more points is a polygon, and its hull is the
-box. Class names are in a `classes.txt` or `*.names` file beside it, in Darknet's `obj.data`, or in a dataset
-YAML.
+The labels are in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
+An image without a label file is a background image. A row with more points is a polygon, and the box around
+it is used. Class names are in a nearby `classes.txt` or `*.names` file, in Darknet's `obj.data`, or in a
+dataset YAML.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def recognize(data: DataPath) -> Recognized | None:
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
     if not any(map(holds_rows, folder.labels.values())) and foreign.name_of(data):
-        return None  # a file per image as well, but of another form
+        return None  # another format that has a text file per image
     depth = data.tree.depth(folder.labels or folder.orphans)
     stems = {key(image.stem) for image in data.tree.images}
     lists: dict[str, list[Path]] = {}
@@ -72,7 +72,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def _image_list(data: DataPath) -> Recognized | None:
-    """Recognize a list of paths of images that have labels."""
+    """Recognize a list with the paths of images that have labels."""
     path, tree = data.path, data.tree
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
@@ -89,7 +89,7 @@ def _image_list(data: DataPath) -> Recognized | None:
 
 
 def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return split -> key of its list, of the settings in `obj.data`."""
+    """Return split -> key of its list among the settings in `obj.data`."""
     return {
         SPLIT_WORDS.get(name.lower(), name): name
         for name, value in settings.items()
@@ -98,12 +98,12 @@ def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _darknet(path: Path, tree: Tree) -> Recognized:
-    """Recognize `obj.data`: key = value, with the lists of images and the names.
+    """Recognize `obj.data`, whose lines `key = value` name the lists of images and the class names.
 
-    A missing list is skipped if there is another.
+    A missing list is skipped if there is another one.
 
     Raises:
-        AnnotationError: a line is not a setting, or there is no list.
+        AnnotationError: a line is not a setting, or no list is named.
     """
     settings = read_settings(path)
     by = _lists_of(settings)
@@ -117,7 +117,7 @@ def _darknet(path: Path, tree: Tree) -> Recognized:
     ]
     absent = [name for split, name in by.items() if split not in there]
     if not there or ("train" in by and "train" not in there):
-        there, absent = list(by), []  # the reader says what is missing
+        there, absent = list(by), []  # reading reports what is missing
     texts = (f"expected the list {name} = {settings[name]}, found no such file: skipped" for name in absent)
     remarks = [Problem(str(path), what, "noted", kind="split-absent") for what in texts]
     parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(there)}
@@ -125,7 +125,7 @@ def _darknet(path: Path, tree: Tree) -> Recognized:
 
 
 def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) -> Parsed:
-    """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, at times without the list."""
+    """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, at times without a list."""
     bases = around(path.parent)
     names_file = find_path(settings.get("names", ""), *bases) if settings.get("names") else None
     if not names_file or not is_file(names_file):
@@ -177,7 +177,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def label_lines(sample: Sample) -> Iterator[str]:
-    """Write ten decimals: on most images the box that is read back is the same to the last bit of float32."""
+    """Yield the label lines of an image, with ten decimals, so that most boxes are read back bit for bit."""
     height, width = sample.image_size
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)
     for label, sides in zip(sample.labels.tolist(), relative.tolist(), strict=True):

@@ -22,12 +22,12 @@ UNLABELED = "no label file describes it: used as a background image"
 
 @dataclass
 class LabelFiles:
-    """Label files by place, ignoring case; folders are listed once."""
+    """The label files of images, found without regard to letter case; each folder is listed only once."""
 
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
 
     def of(self, image: Path, *, exact: bool = False) -> Path | None:
-        """Return the labels of an image: in a parallel folder `labels`, else beside it; None for none."""
+        """Return the label file of an image: in a parallel folder `labels`, else beside it; None for none."""
         name = f"{image.stem}.txt"
         for folder in self.folders(image.parent):
             found = self._entries(folder).get(key(name), [])
@@ -61,13 +61,13 @@ class LabelFiles:
 
 @dataclass
 class LabeledFolder:
-    """Images of a folder with their label files.
+    """The images of a folder with their label files.
 
     Attributes:
-        tree: the folder.
-        keypoints: numbers after each box.
+        tree: files of the folder.
+        keypoints: number of values after each box.
         labels: image -> its label file.
-        shared: image -> another image with the same stem, to which their one label file belongs.
+        shared: image -> another image with the same stem, which has their only label file.
         orphans: label files without an image.
     """
 
@@ -97,7 +97,7 @@ class LabeledFolder:
                       if file.suffix.lower() == ".txt" and _may_be_labels(file)]  # fmt: skip
         rest = [file for file in found if file not in owner]
         idle = [image for image in self.tree.images if image not in self.labels and image not in self.shared]
-        named = {}  # by the possible names of the image: its folders without `labels`, and the stem
+        named = {}  # label files by possible names of their images: folders without `labels`, and the stem
         for file in rest:
             folders = (part for part in file.parts[1:-1] if part.lower() not in LABEL_FOLDERS)
             named["/".join([*folders, file.stem])] = file
@@ -112,7 +112,7 @@ class LabeledFolder:
         ]
 
     def of_images(self, images: Sequence[Path], split: str) -> Parsed:
-        """Parse the labels of images; label files without an image in the same split are problems."""
+        """Parse the labels of the images of a split; its label files without an image become problems."""
         wanted = [image for image in images if image not in self.shared]
         anywhere = {read_text(file): file.parent for file in self.tree.files if file.name in NAME_FILES}
         near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
@@ -138,10 +138,10 @@ class LabeledFolder:
         return replace(parsed, problems=problems)
 
     def of_lists(self, files: Sequence[Path]) -> Parsed:
-        """Parse the labels of the images that lists of one split name.
+        """Parse the labels of the images that the lists of one split name.
 
         Raises:
-            AnnotationError: the class names near the lists differ.
+            AnnotationError: the files of class names near the lists differ.
         """
         first, *rest = (parse_list(file, self.tree, keypoints=self.keypoints) for file in files)
         for each in rest:
@@ -174,7 +174,7 @@ def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) ->
 
 
 def labels_of(written: Sequence[str], images: Sequence[Path], place: Path, tree: Tree) -> list[Path | None]:
-    """Return the labels of images that a list names, by `LabelFiles` or else by the line itself."""
+    """Return the label file of each image in a list, found by `LabelFiles`, else from the line itself."""
     files = LabelFiles()
     labels = [files.of(image) for image in images]
     lost = {
@@ -194,10 +194,16 @@ def labels_of(written: Sequence[str], images: Sequence[Path], place: Path, tree:
 def parse_labels(
     images: Sequence[tuple[str, Path, Path | None]], place: Path, names: Names, keypoints: int
 ) -> Parsed:
-    """Parse the label files of images, given as place in the list, image and labels.
+    """Parse the label files of images.
+
+    Args:
+        images: place in the list, image, and its label file or None, for each image.
+        place: place to name in errors.
+        names: class names.
+        keypoints: number of values after each box.
 
     Raises:
-        AnnotationError: not one of the images has labels.
+        AnnotationError: none of the images has labels.
     """
     if images and not any(labels for _, _, labels in images):
         raise AnnotationError(
@@ -208,7 +214,7 @@ def parse_labels(
     for listed, image, labels in images:
         try:
             rows = read_rows(labels, keypoints) if labels else []
-        except AnnotationError as error:  # a label file that is not text
+        except AnnotationError as error:  # the label file is not text
             problems.append(Problem(listed, str(error), kind="annotation", image=image))
             continue
         note = "" if labels else UNLABELED

@@ -1,4 +1,4 @@
-"""Read rows of YOLO's label files: class, center, size, perhaps keypoints; or class and polygon."""
+"""Read the rows of YOLO's label files: class, center, size and perhaps keypoints, or class and polygon."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from lookonce._texts import read_lines, shown
 from lookonce.annotations.records import Row, hull
 from lookonce.errors import AnnotationError
 
-VISIBILITY = {0.0, 1.0, 2.0}  # of a keypoint: absent, hidden, visible
-SLACK = 0.02  # by which a box with keypoints may cross the border
-MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
+VISIBILITY = {0.0, 1.0, 2.0}  # third number of a keypoint: absent, hidden or visible
+SLACK = 0.02  # fraction of the image's sides by which a box with keypoints may cross the border
+MOST = 2.0  # a number above this is not a fraction with a rounding error, so the numbers are pixels
 
 
 def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
     """Read a label file.
 
     Args:
-        labels: the file.
-        keypoints: numbers that follow each box; without them, points of three numbers are recognized by their
-            third, which is 0, 1 or 2.
+        labels: label file.
+        keypoints: number of values after each box; 0 if it is not known: keypoints of three numbers are then
+            recognized by the third, which is 0, 1 or 2.
 
     Raises:
         AnnotationError: the file is not text.
@@ -67,7 +67,7 @@ def _is_box(sides: list[float]) -> bool:
 
 
 def holds_rows(file: Path) -> bool:
-    """Return whether a text begins with a row of labels."""
+    """Return whether the first line of a text is a row of labels."""
     try:
         with open_input(file, AnnotationError) as stream:
             words = stream.readline(4096).split()

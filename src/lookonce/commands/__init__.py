@@ -1,1 +1,1 @@
-"""One file per command: it reads input, calls the packages below, prints and writes."""
+"""Run the commands, one per file: read input, call the packages below, print and write results."""

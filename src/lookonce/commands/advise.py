@@ -1,4 +1,4 @@
-"""`lookonce advise`: what to train on given images, how long it takes, and how fast the result is here."""
+"""`lookonce advise`: time networks on this machine, and choose one by its time per image."""
 
 import re
 import shlex
@@ -22,19 +22,19 @@ from lookonce.geometry.sizes import size_text
 if TYPE_CHECKING:
     from lookonce.bench.networks import NetworkChoice
 
-EPOCHS = 30  # of the default recipe
+EPOCHS = 30  # length of a run with the default recipe
 ELSEWHERE = "after two minutes on two cores, on 420 images of heads (the lower one) and 233 of blood cells"
 
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """What a network costs on this machine, and what it reached elsewhere.
+    """Time of a network on this machine, and its AP on other images.
 
     Attributes:
-        options: options of `lookonce train` that choose it.
+        options: options of `lookonce train` that choose the network.
         milliseconds: time of one image in the network alone, in ONNX Runtime on all cores.
         images_per_second: speed of training.
-        minutes: length of a training of 30 epochs, without evaluation.
+        minutes: length of a run of 30 epochs, without evaluation.
         ap_elsewhere: AP on two other data sets, the lower one first.
     """
 
@@ -111,18 +111,18 @@ def advise(
 def choose_network(
     limit: str, data: GivenData, size: tuple[int, int] | None, console: Console
 ) -> tuple["NetworkChoice", tuple[int, int]]:
-    """Return the network for `--for`, and (height, width) of its input.
+    """Choose the network for `--for`; return it with the (height, width) of its input.
 
-    Without a size, the one that suits the boxes is tried first, then the smaller ones.
+    Without a size, the size that suits the boxes is tried first, then the smaller ones.
 
     Args:
-        limit: `5ms`, or `5`.
+        limit: largest time per image, such as `5ms` or `5`.
         data: annotated images.
-        size: (height, width) as given.
-        console: for the progress bar and the choice.
+        size: (height, width) that the user gave; None to choose it.
+        console: console for the progress bar and the choice.
 
     Raises:
-        ConfigError: not a time, or no network is fast enough.
+        ConfigError: the limit is not a time, or no network is fast enough.
         AnnotationError: the images cannot be used for training.
     """
     from lookonce.bench.networks import CHOICES, most_accurate, sizes_for, time_networks

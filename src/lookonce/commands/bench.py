@@ -1,4 +1,4 @@
-"""`lookonce bench`: speed of a model on this machine, beside the other engines that could run it."""
+"""`lookonce bench`: measure the speed of a model on this machine, compared with other engines."""
 
 import os
 from functools import partial
@@ -21,7 +21,7 @@ from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 from lookonce.evaluate.plots import save
 
-MOST = 1024  # images of a batch, and threads
+MOST = 1024  # largest batch, and largest number of threads
 
 
 def bench(
@@ -29,18 +29,18 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: onnxruntime, openvino, ncnn, torch, opencv, lookonce-openvino, "
-            "lookonce-ncnn.",
+            help="Engines to compare, comma-separated: onnxruntime, openvino, ncnn, torch, opencv, "
+            "lookonce-openvino, lookonce-ncnn.",
             show_default="all that can run it",
         ),
     ] = None,
     size: shared.SizeOption = None,
     weights: shared.WeightsOption = None,
-    batch: Annotated[str, typer.Option(help="Batch sizes: 1, or 1,8.")] = "1",
+    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1 or 1,8.")] = "1",
     threads: Annotated[
-        str | None, typer.Option(help="Threads of the engines: 2, or 1,2.", show_default="one per core")
+        str | None, typer.Option(help="Threads per engine, such as 2 or 1,2.", show_default="one per core")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per contender.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per engine.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
@@ -52,7 +52,7 @@ def bench(
     batches = _numbers("--batch", batch)
     counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
     if out is not None:
-        require("matplotlib", extra="evaluate")  # checked before measuring, not after
+        require("matplotlib", extra="evaluate")  # fail before measuring, not after
     inputs = [model, *([weights] if weights else [])]
     with Outputs("bench", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
@@ -95,7 +95,7 @@ def bench(
 
 
 def _contenders(against: str | None, files: Files) -> list[str]:
-    """Return the contenders to measure, the Detector first: all ratios are relative to it."""
+    """Return the contenders to measure. The Detector comes first, because all ratios are relative to it."""
     if against is None:
         return [name for name, each in CONTENDERS.items() if each.installed and each.fits(files)]
     wanted = [name.strip() for name in against.split(",")]

@@ -24,8 +24,8 @@ from lookonce.seen import Seen
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", parser=model_path, help="A model, as for evaluate.")],
-    b: Annotated[Path, typer.Argument(metavar="B", parser=model_path, help="Another model.")],
+    a: Annotated[Path, typer.Argument(metavar="A", parser=model_path, help="Model file or run folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=model_path, help="Model to compare with A.")],
     data: shared.DataArgument,
     split: shared.SplitOption = None,
     names: shared.NamesOption = None,

@@ -1,4 +1,4 @@
-"""`lookonce data anchors`: k-means anchors of a data set, beside the published ones."""
+"""`lookonce data anchors`: compute k-means anchors for a data set, and compare them with published ones."""
 
 from typing import Annotated
 
@@ -18,12 +18,12 @@ from lookonce.geometry.anchors import fit_anchors, flatten
 from lookonce.networks import MODELS
 from lookonce.samples import input_shapes
 
-DECIMALS = 1  # decimals of a pixel; the rounded anchors are the ones that are measured
+DECIMALS = 1  # anchors are rounded to tenths of a pixel, and measured after rounding
 
 
 def data_anchors(
     data: shared.DataArgument,
-    model: Annotated[str, typer.Option(help=f"{MODELS}.")] = "yolov3-tiny",
+    model: Annotated[str, typer.Option(help=f"Network: {MODELS}.")] = "yolov3-tiny",
     size: Annotated[
         str | None,
         typer.Option(

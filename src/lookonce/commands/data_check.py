@@ -1,4 +1,4 @@
-"""`lookonce data check`: mistakes in images and boxes, as a page, a list and a corrected copy."""
+"""`lookonce data check`: find mistakes in images and boxes, and write a page, a list and a corrected copy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,8 +24,8 @@ from lookonce.errors import AnnotationError, ConfigError
 from lookonce.networks import MODELS, START, model_path
 from lookonce.samples import Sample, SampleSet
 
-SHOWN = 3  # places printed per kind
-MOST_INDENTED = 10_000  # findings; indented JSON takes several times as long to write
+SHOWN = 3  # number of places printed per kind
+MOST_INDENTED = 10_000  # findings; with more, JSON is not indented, which would take several times as long
 
 
 def data_check(
@@ -57,7 +57,7 @@ def data_check(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Find mistakes in images and boxes. Exit code 1: some need a decision.
+    """Find mistakes in images and boxes; the exit code is 1 if some need a decision.
 
     Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
     """
@@ -73,7 +73,7 @@ def data_check(
         stack.enter_context(Outputs("data check --fix", folder=fix, inputs=inputs))
         network, doubted = plan_network(model, size, detector, stack)
         sets = load_splits(data, names, images=images)
-        # if every image was skipped, the findings give the reasons, which is the purpose of this command
+        # even if every image was skipped, continue: the findings give the reasons
         if not any(found.samples or found.problems for found in sets.values()):
             raise AnnotationError(f"{data}: expected annotated images, found none")
         for found in sets.values():
@@ -105,10 +105,10 @@ def data_check(
             console,
         )
     command = ["train", data if written is None else written.data]
-    advised = list(diagnosis.advice.settings)  # a size and a model that were given stay
+    advised = list(diagnosis.advice.settings)  # a size and a model that the user gave are kept
     settings = ["--model", model] if model else []
     settings += ["--size", size, *advised[2:]] if size is not None else advised
-    again = GivenData(data, names, images) if written is None else None  # the copy has its names
+    again = GivenData(data, names, images) if written is None else None  # the copy needs neither option
     say(f"to train on it: {shared.command_line(*command, *settings, data=again)} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
@@ -116,7 +116,10 @@ def data_check(
 def plan_network(
     model: str | None, size: str | None, detector: Path | None, stack: ExitStack
 ) -> tuple[PlannedNetwork, Callable[[SampleSet, Sample], Iterator[Finding]] | None]:
-    """Return the network of the planned training, and the labels a model doubts; `stack` closes the model."""
+    """Return the network of the planned run, and a function that yields doubted labels, or None.
+
+    `stack` closes the model that doubts them.
+    """
     wanted, doubted, network = shared.input_size(size), None, None
     if detector is not None:
         from lookonce.doctor.label_doubts import ANYTHING, label_doubts
@@ -134,7 +137,7 @@ def plan_network(
 
 
 def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return all findings for JSON."""
+    """Return all findings as a tree for JSON."""
     by_kind = diagnosis.by_kind()
     return {
         "recognized": {split: found.describe() for split, found in diagnosis.sets.items()},
@@ -163,7 +166,7 @@ def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _say_findings(diagnosis: Diagnosis, console: Console) -> None:
-    """Print the kinds, most serious first, with the first places of each."""
+    """Print the kinds of defects, the most serious first, with the first places of each."""
     for kind, found in diagnosis.by_kind().items():
         about = KINDS[kind]
         say("", console)

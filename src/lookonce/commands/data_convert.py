@@ -1,4 +1,4 @@
-"""`lookonce data convert`: annotations from one format to another."""
+"""`lookonce data convert`: write annotations in another format."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +17,14 @@ from lookonce.errors import ConfigError
 
 def data_convert(
     data: shared.DataArgument,
-    to: Annotated[str, typer.Option(help="coco, voc, yolo, darknet, lines, cvat, labelme or labelstudio.")],
-    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    to: Annotated[
+        str, typer.Option(help="Format: coco, voc, yolo, darknet, lines, cvat, labelme or labelstudio.")
+    ],
+    out: Annotated[Path, typer.Option(help="New or empty folder.")],
     classes: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="OLD=NEW", help="Merge or rename a class; tree= leaves one out. May be repeated."
+            metavar="OLD=NEW", help="Class to merge or rename; tree= leaves tree out. May be repeated."
         ),
     ] = None,
     names: shared.NamesOption = None,

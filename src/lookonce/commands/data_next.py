@@ -1,4 +1,4 @@
-"""`lookonce data next`: the images most worth labeling, or the false alarms most worth learning from."""
+"""`lookonce data next`: choose the images most worth labeling, or false alarms to learn from."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ from lookonce.suffixes import SERIES_SUFFIXES
 if TYPE_CHECKING:
     from lookonce.choose import Looked
 
-SHOWN = 3  # images named in the summary
+SHOWN = 3  # number of images named in the summary
 
 
 def data_next(
@@ -42,7 +42,7 @@ def data_next(
         list[str] | None,
         typer.Option(
             metavar="IMAGES",
-            help="Images known to have no objects, instead of IMAGES: chooses false alarms. May be repeated.",
+            help="Images without objects, instead of IMAGES, to choose false alarms from. May be repeated.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="File for the list: one path per line, best first.")] = Path(
@@ -60,7 +60,7 @@ def data_next(
     """
     if bool(sources) == bool(empty):
         found = "both" if sources else "neither"
-        raise ConfigError(f"expected IMAGES to label, or --empty with images of no object; found {found}")
+        raise ConfigError(f"expected IMAGES to label, or --empty with images without objects; found {found}")
     frames = Sources(sources or empty or [])
     paths = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
     if others := [each for each in frames.origins if not isinstance(each, Path) or is_video(each)]:
@@ -104,7 +104,7 @@ def _next(
             new = [path for path in paths if path not in known]
             looked = looking(new, features=False, done=done)
         else:
-            # far enough below the lowest threshold to see what hardly fails to be a detection
+            # far enough below the lowest threshold to include what just fails to be a detection
             looked = looking(paths, conf=min(LOW, float(thresholds.min()) / 4), done=done)
             known &= {each.path for each in looked}
     several = (each.path for each in looked if each.path.suffix.lower() in SERIES_SUFFIXES)
@@ -125,7 +125,7 @@ def _next(
             f"  images of which only the first frame or page was read: {len(series)}, {series[0]}"
             f"{', ...' if len(series) > 1 else ''}"
         )
-    # absolute, because train reads the paths of a list relative to the list, and detect to the working folder
+    # absolute paths, because train reads them relative to the list, and detect relative to the working folder
     write_text(out, encodable("".join(f"{Path(entry['file']).absolute()}\n" for entry in entries)))
     if json_to is not None:
         summary = {
@@ -145,7 +145,7 @@ def _next(
 
 
 def _alarms(looked: "Sequence[Looked]", count: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose false alarms; return the entries of the list, and lines about them."""
+    """Choose images with false alarms; return an entry for each, and the lines to print."""
     from lookonce.choose import false_alarms
 
     chosen = false_alarms(looked, count)
@@ -161,7 +161,7 @@ def _alarms(looked: "Sequence[Looked]", count: int) -> tuple[list[dict[str, Any]
 def _doubts(
     looked: "Sequence[Looked]", count: int, thresholds: NDArray[np.float32], known: Collection[Path]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose images to label; return the entries of the list, and lines about them."""
+    """Choose images to label; return an entry for each, and the lines to print."""
     from lookonce.choose import choose
 
     chosen = choose(looked, count, thresholds, [each.path in known for each in looked])

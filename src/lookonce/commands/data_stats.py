@@ -1,4 +1,4 @@
-"""`lookonce data stats`: counts and sizes, one column per split."""
+"""`lookonce data stats`: count images, classes and box sizes, with one column per split."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import Statistics, statistics
 from lookonce.pages.render import render
 
-PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network of the plots; `data check` accepts any
+PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network that the plots are for; `data check` accepts any
 
 
 def data_stats(
@@ -82,7 +82,7 @@ def data_stats(
 
 
 def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
-    """Return title and one cell per split; no cells: a heading."""
+    """Return the title of each row and its cell for each split; a row without cells is a heading."""
     return [
         ("images", [str(s.images) for s in each]),
         ("  without objects", [str(s.background) for s in each]),

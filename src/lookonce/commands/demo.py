@@ -1,13 +1,13 @@
-"""`lookonce demo`: every step on rendered images, shown as the commands that a user would type.
+"""`lookonce demo`: run every step on rendered images, and show each as the command that a user would type.
 
 demo/
-    images/ annotations/   rendered: train, val, test
-    run/                   the training
-    model.safetensors      its best model
-    report/                its accuracy on the test images: report.html and its numbers
-    unseen/                images without annotation
-    found/                 the same with the detections drawn on them
-    explained.html         a test image with its ground truth: every number along the way, and its losses
+    images/ annotations/   rendered images, with train, val and test splits
+    run/                   run folder of the training
+    model.safetensors      best model of the run
+    report/                accuracy on the test images: report.html and its numbers
+    unseen/                images without annotations
+    found/                 these images with the detections drawn on them
+    explained.html         explanation of a test image with its ground truth
 """
 
 import shlex
@@ -27,7 +27,7 @@ from lookonce.errors import ConfigError
 
 COUNTS = {"train": 480, "val": 40, "test": 120}
 UNSEEN = 12
-# Chosen on the val images. A mirrored letter is a different character, so there is no flip.
+# Settings chosen on the val images. There is no flip, because a mirrored letter is a different character.
 TRAINING = {
     "size": 256,
     "batch": 8,
@@ -37,15 +37,15 @@ TRAINING = {
     "augment.flip": 0,
     "evaluate_every": 8,
 }
-GOAL = 0.80  # AP50 on the test images; a lower value means a broken installation
+GOAL = 0.80  # AP50 on the test images below which the installation must be broken
 
 
-def demo(out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("demo")) -> int:
-    """Render images, train, evaluate, detect and explain: minutes on two cores.
+def demo(out: Annotated[Path, typer.Option(help="New or empty folder.")] = Path("demo")) -> int:
+    """Render images, train, evaluate, detect and explain, in a few minutes on two cores.
 
     Example: lookonce demo --out demo
     """
-    for package in ("torch", "faster_coco_eval", "matplotlib"):  # before the first image is drawn
+    for package in ("torch", "faster_coco_eval", "matplotlib"):  # fail before the first image is drawn
         require(package, extra="train")
     model = out / "model.safetensors"
     with Outputs("demo", folder=out):
@@ -74,10 +74,10 @@ def demo(out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Pat
 
 
 def _show(model: Path, data: Path, out: Path, started: float, console: Console) -> int:
-    """Evaluate, detect and explain.
+    """Evaluate, detect and explain with the trained model.
 
     Returns:
-        0 done, 1 the model is worse than it should be, 130 stopped by Ctrl-C.
+        The exit code: 0 if all went well, 1 if the model is worse than it should be, 130 after Ctrl-C.
     """
     from lookonce.commands.detect import detect
     from lookonce.commands.evaluate import evaluate
@@ -109,6 +109,6 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
 
 
 def _say_command(words: list[str], console: Console) -> None:
-    """Print the command that a user would type for the step that follows."""
+    """Print the command that a user would type for the next step."""
     say("", console)
     say(f"$ lookonce {shlex.join(words)}", console)

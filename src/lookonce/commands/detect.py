@@ -1,4 +1,4 @@
-"""`lookonce detect`: images and videos in; annotated images and lists of detections out."""
+"""`lookonce detect`: find objects in images and videos; write annotated images and lists of detections."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ from lookonce.values import measure_values
 
 KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
 RESULTS = "detections.json"
-MOST_OF_ONE_FILE = 20  # problems of one file that are printed; the results list all
+MOST_OF_ONE_FILE = 20  # number of problems printed per file; the results list all of them
 
 
 def detect(
@@ -56,8 +56,8 @@ def detect(
     save: Annotated[
         str,
         typer.Option(
-            help="Some of images, json, csv, counts, coco, geojson (images: annotated images and videos), "
-            "and yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labeling tool."
+            help="Comma-separated results: images (annotated images and videos), json, csv, counts, coco, "
+            "geojson; yolo, voc, cvat, labelme, labelstudio (boxes to correct in a labeling tool)."
         ),
     ] = "images,json",
     sure: Annotated[
@@ -65,7 +65,7 @@ def detect(
         typer.Option(
             min=0,
             max=1,
-            help="Minimum score of a box for a labeling tool; check.txt lists the images with an object "
+            help="Minimum score of the boxes for a labeling tool; check.txt lists the images with objects "
             "below it.",
             show_default="all detections",
         ),
@@ -73,11 +73,9 @@ def detect(
     conf: shared.ConfsOption = None,
     iou: shared.IouOption = IOU,
     classes: Annotated[
-        str | None, typer.Option(help="Classes to keep: names or numbers, a,b.", show_default="all")
+        str | None, typer.Option(help="Classes to keep, by name or number: dog,cat.", show_default="all")
     ] = None,
-    agnostic: Annotated[
-        bool, typer.Option("--agnostic", help="Suppress overlapping boxes of different classes too.")
-    ] = False,
+    agnostic: Annotated[bool, typer.Option("--agnostic", help="Apply NMS across classes, too.")] = False,
     size: shared.SizeOption = None,
     fit: shared.FitOption = None,
     rect: shared.RectOption = False,
@@ -90,7 +88,7 @@ def detect(
     backend: Annotated[
         str | None,
         typer.Option(
-            help="onnxruntime, openvino, torch, tensorrt or ncnn.",
+            help="Engine: onnxruntime, openvino, torch, tensorrt or ncnn.",
             show_default="the first that reads the file",
         ),
     ] = None,
@@ -98,13 +96,16 @@ def detect(
     device: shared.DeviceOption = AUTO,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads of the engine per image.", show_default="chosen by the sources"),
+        typer.Option(min=1, help="Threads of the engine per image.", show_default="by the sources"),
     ] = None,
     coco_ids: Annotated[
-        Path | None, typer.Option(help="COCO annotations whose image and class ids the coco results use.")
+        Path | None,
+        typer.Option(help="COCO annotations with the image and class ids for coco results."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable file.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the unfinished run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --out, and keep its results.")
+    ] = False,
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
@@ -117,7 +118,7 @@ def detect(
         raise ConfigError(
             f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
         )
-    # files per image first, so that they are in place before the json results list them
+    # write the files of each image first, so that they exist when the json results list them
     kinds = [kind for kind in KINDS if kind in kinds]
     options = shared.read_options(
         conf=conf,
@@ -155,7 +156,7 @@ def detect(
             f"--save {forms[0]}: expected image files, to which annotations refer; found {name_of(others[0])}"
         )
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
-    # results to resume may come from another machine, for which the list of written files is not valid
+    # results to resume may come from another machine, where the list of written files does not apply
     files = [shared.json_file(json_to)]
     with Outputs("detect", folder=out, files=files, inputs=inputs, force=force or resume):
         return _detect(model, frames, out, kinds, options, coco_ids, sure, json_to, resume=resume)
@@ -176,14 +177,15 @@ def _detect(
     """Detect on all sources and write the results.
 
     Returns:
-        0 done; 1 files were skipped; 128 and the number of the signal that stopped the run.
+        The exit code: 0 if all went well, 1 if files were skipped, or 128 plus the number of the signal that
+        stopped the run.
     """
     run = _identity(model, options, kinds)
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
     parallel = Parallel.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
-    if "images" in kinds:  # what the first image needs is imported while the engine opens the model
+    if "images" in kinds:  # import what drawing needs while the engine opens the model
         Thread(target=import_module, args=("lookonce.draw.boxes",)).start()
     with shared.open_detector(model, options, parallel.threads) as detector, Interrupts() as interrupts:
         say(describe(model, detector))
@@ -219,13 +221,13 @@ def _detect(
                 try:
                     _run(results, frames, total, writers, tally, interrupts)
                 except LookonceError as error:
-                    if not tally.frames:  # nothing to keep
+                    if not tally.frames:  # there is nothing to keep
                         stack.pop_all()
                         for writer in writers:
                             writer.abandon(type(error), error, error.__traceback__)
                     raise
         except KeyboardInterrupt:
-            pass  # everything done so far is stored
+            pass  # everything done so far has been stored
         except OSError as error:
             raise LookonceError(f"{out}: results cannot be written: {error.strerror or error}") from error
     saved = {kind: writer.path for kind, writer in zip(kinds, writers, strict=True)}
@@ -236,7 +238,7 @@ def _detect(
             frames.problems += writer.problems
         elif isinstance(writer, DoubtWriter):
             tally.doubtful = writer.count
-    if resume or not interrupts.signal:  # else they may hold more than this run's results
+    if resume or not interrupts.signal:  # otherwise the files may hold more than the results of this run
         for path in saved.values():
             remove_leftovers(path)
     report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
@@ -244,11 +246,11 @@ def _detect(
 
 
 def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict[str, Any]:
-    """Return everything that decides the results, as far as known without reading the model."""
+    """Return everything that determines the results, as far as it is known without reading the model."""
     beside = model.with_suffix(WEIGHTS_BESIDE.get(model.suffix, ".bin"))
     files = [model, beside, *([Path(options.weights)] if options.weights else [])]
     if model.suffix.lower() in DARKNET and model.is_file():
-        with suppress(ModelFileError):  # said on opening, after what may be wrong with the .cfg
+        with suppress(ModelFileError):  # reported when the model is opened, after errors in the .cfg
             files = [find_cfg(model), Path(options.weights or find_weights(model))]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
@@ -264,7 +266,7 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
     """Return the results of an earlier run, and remove its files from `frames`.
 
     Raises:
-        ConfigError: nothing to resume, or results of different sources.
+        ConfigError: the run cannot be resumed, or its results are of other sources.
     """
     if "json" not in kinds:
         raise ConfigError("--resume: reads the json results; expected json among --save")
@@ -282,7 +284,7 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
 
 
 def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: Tally) -> list[Writer]:
-    """Open the writers and copy earlier results; if that fails, the earlier results are left unchanged."""
+    """Open the writers and copy earlier results; if that fails, the earlier results stay as they were."""
     writers: list[Writer] = []
     with ExitStack() as unless_begun:
         for make in makers:
@@ -290,7 +292,7 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
             unless_begun.push(writers[-1].abandon)
         for frame, detections in done:
             for writer in writers:
-                if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files are in place already
+                if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files already exist
                     writer.add(frame, detections)
             tally.classes.update(name for name, _, _ in detections)
         unless_begun.pop_all()
@@ -300,9 +302,9 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
 def _coco_numbers(
     names: Sequence[str], annotations: Path | None
 ) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
-    """Return COCO's number of each class, and of each image by file name.
+    """Return the COCO id of each class, and of each image by file name.
 
-    Without annotations, classes are numbered from 1, as usual in COCO files.
+    Without annotations, classes are numbered from 1, as is usual in COCO files.
     """
     if annotations is None:
         return range(1, len(names) + 1), None
@@ -319,7 +321,7 @@ def _coco_numbers(
             f"found none named {', '.join(map(repr, missing))}"
         )
     (name, count), *_ = [*Counter(name for name, _ in images).most_common(1), ("", 0)]
-    if count > 1:  # the same name in several folders: results could get the id of a different image
+    if count > 1:  # the name is in several folders: results could get the id of another image
         raise AnnotationError(
             f"{annotations}: expected a file name for one image, found {count} called {name}"
         )
@@ -334,7 +336,7 @@ def _run(
     tally: Tally,
     interrupts: Interrupts,
 ) -> None:
-    """Write and count the results, which are computed in other threads."""
+    """Write and count the results as other threads compute them."""
     start = perf_counter()
     with ExitStack() as stack:
         stack.enter_context(closing(results))
@@ -359,7 +361,7 @@ def _run(
             try:
                 for writer in writers:
                     writer.add(*result)
-            except ImageError as error:  # for example an image too large for its format
+            except ImageError as error:  # such as an image that is too large for its format
                 if frames.strict:
                     raise
                 if not frames.problems or frames.problems[-1].place != result[0].name:  # once per video

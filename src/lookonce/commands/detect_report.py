@@ -1,4 +1,4 @@
-"""What `lookonce detect` says: the model at the start, the counts at the end."""
+"""Print what `lookonce detect` reports: the model at the start, and counts at the end."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ class Tally:
     """Counts of a run.
 
     Attributes:
-        kept: images and video frames that an earlier run had done.
-        frames: images and video frames that this run has done.
-        classes: detections of each class, by name.
-        doubtful: images with an object below `--sure`; None without it.
+        kept: number of images and video frames kept from an earlier run.
+        frames: number of images and video frames processed by this run.
+        classes: number of detections by class name.
+        doubtful: number of images with an object below `--sure`; None without `--sure`.
         seconds: time taken.
-        has_clips: whether there was a frame of a video file.
+        has_clips: whether a frame came from a video file.
     """
 
     kept: int = 0
@@ -37,7 +37,7 @@ class Tally:
 
 
 def describe(model: Path, detector: Detector) -> str:
-    """Return the line that names the model, its input and its engine."""
+    """Return a line with the model, its input size and its engine."""
     options, classes = detector.options, counted(len(detector.names), "class")
     return (
         f"{model_name(model)}: {detector.info.architecture}, {classes}, "
@@ -50,7 +50,7 @@ def describe(model: Path, detector: Detector) -> str:
 def report(
     tally: Tally, frames: Sources, saved: Mapping[str, Path], json_to: Path | None, *, stopped: bool
 ) -> None:
-    """Say what a run has done, and write it as JSON if that is wanted."""
+    """Print what a run has done, and write it as JSON if `json_to` is given."""
     if json_to is not None:
         summary = {
             "frames": tally.kept + tally.frames,

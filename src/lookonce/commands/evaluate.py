@@ -2,9 +2,9 @@
 
 DIR/
     report.html            everything on one page, with the worst and the best images
-    report.json            its numbers
-    metrics.json, *.png    metrics and curves alone
-    explained/             a page for each of the very worst, opened from the report
+    report.json            every number of the page
+    metrics.json, *.png    the metrics and the curves alone
+    explained/             pages that explain the worst images, linked from the report
 """
 
 import math
@@ -53,7 +53,7 @@ from lookonce.samples import Problem, Sample, group_numbers
 from lookonce.seen import Seen
 from lookonce.values import measure_values
 
-EXPLAINED = 6  # images; each takes some seconds and a few megabytes
+EXPLAINED = 6  # number of images; each takes a few seconds and a few megabytes
 
 
 def evaluate(
@@ -85,7 +85,7 @@ def evaluate(
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
 ) -> Evaluated:
-    """Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.
+    """Measure a model on annotated images: COCO's metrics, curves, counts and errors.
 
     Example: lookonce evaluate runs/mine/best.safetensors my-images/ --split test --out runs/test
     """
@@ -104,7 +104,7 @@ def evaluate(
         precision=precision,
         device=device,
     )
-    if set_thresholds:  # this and the packages: checked before detecting, not after
+    if set_thresholds:  # fail before detecting, not after
         check_rewritable(model)
     for package in ("faster_coco_eval", "matplotlib"):
         require(package, extra="evaluate")
@@ -149,17 +149,17 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Detections of a model on one part of a data set.
+    """Detections of a model on annotated images.
 
     Attributes:
-        part: the part, and the images of it that the model has learned from.
-        truth: annotated images that could be read, in the classes of `names`.
-        found: their detections, in the same classes.
-        names: classes that model and data share, under the data's names.
+        part: split or other choice of images, and how many of them the model has learned from.
+        truth: annotated images that could be read; labels index `names`.
+        found: detections on these images; labels index `names`.
+        names: classes that the model and the data share, by their names in the data.
         numbers: (C,) number of each class in the model.
-        info: the model's description.
+        info: description of the model.
         size: (height, width) of the network's input.
-        problems: everything skipped or repaired.
+        problems: everything that was skipped or repaired.
     """
 
     part: MeasuredPart
@@ -187,12 +187,12 @@ def measure(
     *,
     fresh: bool,
 ) -> Measured:
-    """Detect on one part of the data, and print what is measured and what is left out.
+    """Detect on the images to measure on, and print what is measured and what is left out.
 
-    With `fresh`, the model must not have learned from any of the images.
+    If `fresh` is true, it is an error if the model has learned from any of the images.
     """
     annotations, names = data.open(), data.class_names()
-    parallel = Parallel.of(usable_cores())  # many images: one core each
+    parallel = Parallel.of(usable_cores())  # with many images, one core per image
     with shared.open_detector(model, options, parallel.threads) as detector:
         info = detector.info
         part = choose_part(annotations, split, Seen.of(info.training), names, data.strict)
@@ -252,9 +252,9 @@ def _explain(
     worst: Sequence[int],
     threshold: float,
 ) -> tuple[list[str], str]:
-    """Write a page for the `most` worst images; return links to them, and a remark for the report.
+    """Write a page for each of the `most` worst images; return links to them, and a remark for the report.
 
-    If the layers of the model cannot be read, the report is complete without explanations.
+    If the layers of the model cannot be read, the report has no explanations but is otherwise complete.
     """
     samples = [measured.truth[number] for number in worst[:most]]
     if not samples:
@@ -288,7 +288,7 @@ def _explain(
 
 
 def _print(evaluation: Evaluation, console: Console) -> None:
-    """Print a table by class, then COCO's numbers."""
+    """Print a table by class, and COCO's metrics below it."""
     metrics = evaluation.metrics
     table = Table("class", box=None, header_style="bold", title_justify="left")
     for heading in ("objects", "AP", "AP50", "VOC AP50", "best F1", "at conf", f"recall@P{PRECISION}"):
@@ -301,7 +301,7 @@ def _print(evaluation: Evaluation, console: Console) -> None:
         rows.append(("all", metrics, evaluation.to_dict()["voc_ap50"], evaluation.curves.overall))
     for name, row, voc, curve in rows:
         best, recall = curve.best(), curve.at_precision(PRECISION).recall
-        if curve.objects and math.isnan(recall):  # the precision is never reached
+        if curve.objects and math.isnan(recall):  # no threshold reaches that precision
             recall = 0.0
         numbers = (row.ap, row.ap50, voc, best.f1, best.threshold, recall)
         style = "bold" if row is metrics else None
@@ -325,14 +325,14 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     )
     if metrics.crowded:
         say(
-            f"images with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
-            f"detections there, with all it is AP {m['ap_uncapped']}, AR {m['ar_uncapped']}",
+            f"images with more than 100 objects of one class: {metrics.crowded}; COCO counts only 100 "
+            f"detections there; with all of them, AP {m['ap_uncapped']}, AR {m['ar_uncapped']}",
             console,
         )
 
 
 def print_counts(evaluation: Evaluation, console: Console) -> None:
-    """Print a table of annotated and counted objects by class, and where its thresholds come from."""
+    """Print a table of annotated and counted objects by class, and the origin of the thresholds."""
     counting, spread = evaluation.counting, evaluation.intervals
     table = Table("counts", box=None, header_style="bold")
     for heading in ("at conf", "annotated", "counted", "error", "95%", "MAE", "bias"):
@@ -350,7 +350,7 @@ def print_counts(evaluation: Evaluation, console: Console) -> None:
         add("all", "", counting.of(), spread.overall.relative, "bold")
     console.print(table)
     if counting.source == "these images":
-        say("the model has no thresholds: chosen on these images, for each half on the other half", console)
+        say("the model has no thresholds; those of each half of the images were chosen on the other", console)
 
 
 def _number(value: float | None) -> str:

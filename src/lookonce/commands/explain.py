@@ -1,4 +1,4 @@
-"""`lookonce explain`: one image's way through one model, as a page, as JSON, or in the terminal."""
+"""`lookonce explain`: show how one model processes one image, as a page, as JSON, or in the terminal."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ def explain(
     truth: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Annotations that include the image.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     names: shared.NamesOption = None,
     conf: shared.ConfsOption = None,
     iou: shared.IouOption = IOU,
@@ -47,12 +47,12 @@ def explain(
     """
     console = terminal(stderr=markdown or json_to == shared.STANDARD_OUTPUT)
     if markdown and json_to == shared.STANDARD_OUTPUT:
-        raise ConfigError("--json: expected a file beside --markdown, which prints as well; found -")
+        raise ConfigError("--json: expected a file, since --markdown prints as well; found -")
     if not markdown and out.suffix.lower() not in (".html", ".htm"):
         page = out.with_suffix(".html") if out.name else out / "report.html"
         raise ConfigError(f"--out: expected the name of a page, such as {page}, found {out}")
     if names is not None and truth is None:
-        raise ConfigError("--names: expected --truth with it, whose classes it names")
+        raise ConfigError("--names: expected --truth with it, to name its classes")
     options = shared.read_options(size=size, conf=conf, iou=iou, weights=weights)
     files = [None if markdown else out, shared.json_file(json_to)]
     inputs = [model, image, *(path for path in (truth, names, weights) if path)]

@@ -1,4 +1,4 @@
-"""`lookonce export`: a model in a form that other programs read, verified before the file gets its name."""
+"""`lookonce export`: write a model for other programs, and compare both before the file gets its name."""
 
 import os
 import shlex
@@ -31,7 +31,7 @@ from lookonce.metadata import BN_EPSILON, WEIGHTS_BESIDE, ModelInfo
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import IOU, DetectOptions
 
-# suffixes of each form; the first is the one that is named
+# suffixes of each form; error messages name the first
 SUFFIXES = {
     "onnx": (".onnx",),
     "openvino": (".xml", WEIGHTS_BESIDE[".xml"]),
@@ -41,7 +41,7 @@ SUFFIXES = {
 
 
 class ExportTarget(StrEnum):
-    """Forms that can be written."""
+    """Forms of a model that can be written."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"
@@ -50,7 +50,7 @@ class ExportTarget(StrEnum):
 
 
 class Layout(StrEnum):
-    """Axes of the input."""
+    """Order of the input's axes."""
 
     NHWC = "nhwc"
     NCHW = "nchw"
@@ -61,11 +61,11 @@ class Form:
     """Properties of an engine's file.
 
     Attributes:
-        size: (height, width) that it names as its own; None: the model's.
+        size: (height, width) that the file records as its input size; None: the model's own.
         fit: how images are fitted to that size; None: as the model was trained.
-        static: batch 1 and that size are fixed.
-        planes: the input is float planes of that size; see `runtime.backends.as_planes`.
-        nms: thresholds of NMS in the graph; None for none.
+        static: whether batch 1 and that size are fixed.
+        planes: whether the input is float planes of that size; see `runtime.backends.as_planes`.
+        nms: options with the thresholds for NMS in the graph; None for no NMS.
     """
 
     size: tuple[int, int] | None = None
@@ -80,16 +80,16 @@ def export(
         Path, typer.Argument(metavar="MODEL", parser=model_path, help="coco, .safetensors, .cfg or .onnx.")
     ],
     to: Annotated[ExportTarget, typer.Option(help="Form to write.")],
-    out: Annotated[Path, typer.Option(help="Folder, or the file's name.")] = Path("exported"),
+    out: Annotated[Path, typer.Option(help="Folder, or name of the file.")] = Path("exported"),
     size: shared.SizeOption = None,
     fit: shared.FitOption = None,
     static: Annotated[
-        bool, typer.Option("--static", help="Fixed batch 1 and size; by default both are open.")
+        bool, typer.Option("--static", help="Fix batch 1 and the size; by default both are variable.")
     ] = False,
     layout: Annotated[
         Layout,
         typer.Option(
-            help="nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV."
+            help="Input: nhwc for uint8 images, or nchw for float32 planes of fixed size, as OpenCV needs."
         ),
     ] = Layout.NHWC,
     nms: Annotated[bool, typer.Option("--nms", help="Include NMS in the graph.")] = False,
@@ -97,7 +97,7 @@ def export(
         str | None,
         typer.Option(
             metavar="SCORE",
-            help="With --nms: score threshold: 0.3, or by class: dog=0.4,cat=0.2.",
+            help="With --nms: score threshold, such as 0.3 or, by class, dog=0.4,cat=0.2.",
             show_default="the model's own, else 0.25",
         ),
     ] = None,
@@ -114,17 +114,17 @@ def export(
     ] = "float32",
     int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
     calibrate: Annotated[
-        Path | None, typer.Option(help="With --int8: DATA, DATA/split, or a folder of images.")
+        Path | None, typer.Option(help="With --int8: images to calibrate on: DATA, DATA/split, or a folder.")
     ] = None,
     gate_on: Annotated[
         Path | None,
         typer.Option(
-            help="With --int8: DATA or DATA/split to compare AP on.", show_default="val of --calibrate"
+            help="With --int8: DATA or DATA/split to measure AP on.", show_default="val of --calibrate"
         ),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="With --int8: largest AP drop.", show_default=str(MAX_DROP)),
+        typer.Option(min=0, max=1, help="With --int8: largest drop in AP.", show_default=str(MAX_DROP)),
     ] = None,
     no_gate: Annotated[
         bool, typer.Option("--no-gate", help="With --int8: skip the comparison of AP.")
@@ -133,7 +133,7 @@ def export(
     weights: shared.WeightsOption = None,
     force: shared.ForceOption = False,
 ) -> Exported:
-    """Write a model for another program, and prove that both compute the same.
+    """Write a model for another program, and check that both compute the same.
 
     Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
@@ -144,20 +144,22 @@ def export(
         )
     int8 = int8 or precision == "int8"
     if not (conf is None and iou is None) and not nms:
-        raise ConfigError("--conf and --iou: thresholds of NMS in the graph, only with --nms")
+        raise ConfigError("--conf and --iou: expected --nms with them, since they are its thresholds")
     options = shared.read_options(fit=fit, conf=conf, iou=IOU if iou is None else iou)
     planes = layout == Layout.NCHW
     form = Form(shared.input_size(size), options.fit, static, planes, options if nms else None)
     quantization = None
     if not int8:
         if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
-            raise ConfigError("--calibrate, --gate-on, --max-drop, --no-gate and --names: only with --int8")
+            raise ConfigError(
+                "--calibrate, --gate-on, --max-drop, --no-gate and --names: expected --int8 with them"
+            )
     elif calibrate is None:
         raise ConfigError("--int8: expected --calibrate DATA, images like those that the model will see")
     elif no_gate and (gate_on is not None or max_drop is not None):
         raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
     elif nms:
-        raise ConfigError("--int8 and --nms: the gate compares detections before NMS")
+        raise ConfigError("--int8: expected no --nms with it, since the gate compares detections before NMS")
     elif planes:
         raise ConfigError("--int8 and --layout nchw: expected nhwc, since int8 is calibrated on uint8 images")
     else:
@@ -189,9 +191,9 @@ def export(
 def _export_graph(
     model: Path, weights: Path | None, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None
 ) -> Exported:
-    """Write a file for an engine."""
+    """Write a file for an engine, as floats or quantized."""
     if path.suffix == ".xml":
-        require("openvino", "openvino")  # checked before reading, not after
+        require("openvino", "openvino")  # fail before reading the model, not after
     elif path.suffix == ".param":
         from lookonce.export.ncnn_backend import import_ncnn
 
@@ -215,7 +217,7 @@ def _export_graph(
     if path.suffix != ".param":
         graph = export_graph(source, static=form.static, planes=form.planes, nms=nms)
     images = proof_images(verify_on, source.info)
-    console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
+    console = terminal()  # made now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
         made = export_int8(
             model, path, graph, source.info, int8, images, console, static=form.static, weights=weights
@@ -262,26 +264,26 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
         conf = shlex.quote(",".join(f"{name}={score:.2f}" for name, score in pairs))
         say(f"a .cfg cannot store the model's score thresholds: detect with --conf {conf}", console)
     if "seen" in info.training:
-        say("a .cfg does not say which images the model has learned from: evaluate cannot warn", console)
-    say(f"batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV does", console)
+        say("a .cfg cannot record which images the model has learned from, so evaluate cannot warn", console)
+    say(f"batch normalization: exact where {BN_EPSILON:g} is added to the variance, as in OpenCV", console)
     say(
         f"read back and run on noise: the raw maps differ by at most {difference:.1e} of the largest", console
     )
 
 
 def _target(model: Path, to: str, out: Path, mark: str) -> Path:
-    """Return the file to write: `out` if it has the suffix, else one in the folder `out`.
+    """Return the file to write: `out` if it has the suffix of the form, else a file in the folder `out`.
 
-    In a folder, the file gets the model's name, followed by the mark.
+    In a folder, the file gets the name of the model, followed by `mark`.
 
     Raises:
-        ConfigError: `out` has the suffix of a different kind of file, or is the model itself.
+        ConfigError: `out` has the suffix of another kind of file, or is the model itself.
     """
     suffix = SUFFIXES[to][0]
     path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
     if path is not out and out.suffix in {main for main, *_ in SUFFIXES.values()}:
         raise ConfigError(f"--out {out}: expected a folder, or a file that ends in {suffix}")
-    if os.path.realpath(path) == os.path.realpath(model):  # a circle of links has a path too
+    if os.path.realpath(path) == os.path.realpath(model):  # realpath also works in a loop of links
         raise ConfigError(f"--out {out}: expected another file than the model itself")
     return path
 
@@ -306,7 +308,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
 
 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
-    """Print the result; return the exit code."""
+    """Print how the int8 file compares with the float file; return the exit code."""
     say(
         f"int8, calibrated on {counted(made.calibrated, 'image')}: {made.path}, "
         f"{made.share:.2f} x the float file",

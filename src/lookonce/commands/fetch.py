@@ -1,4 +1,4 @@
-"""`lookonce fetch`: the official weights."""
+"""`lookonce fetch`: download official weights."""
 
 import shlex
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def fetch(
 ) -> int:
     """Fetch official weights into the cache, with .cfg and class names.
 
-    The file is checked; a download that was cut off resumes.
+    The size and the hash of the file are checked. If a download breaks off, the same command resumes it.
 
     Example: lookonce fetch yolov3-tiny
     """
@@ -57,17 +57,17 @@ def fetch(
 
 
 class _Meter:
-    """Shows the progress of a download; nothing if nothing is fetched."""
+    """A progress bar for a download, which appears only if something is downloaded."""
 
     def __init__(self, bar: Progress, file: RemoteFile) -> None:
         self._bar, self._name = bar, file.name
         self._task = bar.add_task(file.name, total=file.size, visible=False)
 
     def begin(self, url: str, done: int) -> None:
-        """Start the clock: bytes that were there before must not count as speed."""
+        """Start the clock after the `done` bytes of an earlier attempt, which must not count as speed."""
         host = urlsplit(url).netloc or "disk"
         self._bar.reset(self._task, completed=done, visible=True, description=f"{self._name} from {host}")
 
     def advance(self, count: int) -> None:
-        """Advance by a number of bytes."""
+        """Advance the bar by a number of bytes."""
         self._bar.advance(self._task, count)

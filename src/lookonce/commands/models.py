@@ -1,4 +1,4 @@
-"""`lookonce models`: the trained models that can be used by name."""
+"""`lookonce models`: list the trained models that can be used by name."""
 
 from dataclasses import asdict, dataclass
 
@@ -14,16 +14,16 @@ from lookonce.networks import BUILT_IN
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model of the list; None for numbers that are not known.
+    """A model in the list. Numbers that are not known are None.
 
     Attributes:
-        name: name in commands.
-        built_in: whether it comes with the package; if not, `lookonce fetch` gets it.
-        input_size: (height, width).
+        name: name to use in commands.
+        built_in: whether it comes with the package; if not, `lookonce fetch` downloads it.
+        input_size: (height, width) of the input.
         classes: number of classes.
         bytes: size of the weights.
         coco_ap50: AP at IoU 0.50 on COCO, as published.
-        milliseconds: time of an image on one core.
+        milliseconds: time per image on one core.
     """
 
     name: str
@@ -70,5 +70,5 @@ def models(json_to: shared.JsonOption = None, force: shared.ForceOption = False)
         )
     console = terminal()
     console.print(table)
-    say("AP50 on COCO as published; ms per image on one core, where measured", console)
+    say("AP50: on COCO, as published; ms: per image on one core, if measured", console)
     return 0

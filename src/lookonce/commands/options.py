@@ -1,4 +1,4 @@
-"""Options shared by several commands, and the parsing of those that are not plain values."""
+"""Define the options shared by several commands, and parse those that are not plain values."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from lookonce.runtime.detector import Detector
 
 STANDARD_OUTPUT = Path("-")
-OWN = "as in the model"  # default of options whose value comes from the model file
+OWN = "as in the model"  # shown as the default of options whose value comes from the model file
 
 ModelArgument = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
         parser=model_path,
-        help="coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, ncnn .param, .cfg.",
+        help="Model: coco (built in), or a .safetensors, .onnx, OpenVINO .xml, ncnn .param or .cfg.",
     ),
 ]
 DataArgument = Annotated[
@@ -42,15 +42,15 @@ NamesOption = Annotated[
     Path | None, typer.Option(help="File of class names, for annotations that have only numbers.")
 ]
 ImagesOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they lie elsewhere.")
+    Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they are elsewhere.")
 ]
 
 
 def group_option(text: str) -> str:
-    """Read `--group`.
+    """Check `--group` and return it.
 
     Raises:
-        ConfigError: neither folder nor a regular expression.
+        ConfigError: the text is neither `folder` nor a regular expression.
     """
     from lookonce.config import group_pattern  # slow to import
 
@@ -87,7 +87,7 @@ JsonOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that this command did not write.")]
 SplitOption = Annotated[
     str | None,
-    typer.Option(help="Part to measure on: a split, held-out or all.", show_default="val, else held-out"),
+    typer.Option(help="Images to measure on: a split, held-out or all.", show_default="val, else held-out"),
 ]
 SizeOption = Annotated[
     str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default=OWN)
@@ -96,42 +96,44 @@ ConfsOption = Annotated[
     str | None,
     typer.Option(
         metavar="SCORE",
-        help="Score threshold: 0.3, or by class: dog=0.4,cat=0.2.",
+        help="Score threshold, such as 0.3 or, by class, dog=0.4,cat=0.2.",
         show_default="the model's own, else 0.25",
     ),
 ]
 IouOption = Annotated[float, typer.Option(help="IoU threshold of NMS.")]
-FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=OWN)]
+FitOption = Annotated[
+    str | None, typer.Option(help="Fit of images to the input: letterbox or stretch.", show_default=OWN)
+]
 RectOption = Annotated[
     bool, typer.Option("--rect", help="No letterbox padding: faster on wide or tall images.")
 ]
 ReduceJpegOption = Annotated[
     bool,
     typer.Option(
-        "--reduce-jpeg", help="Decode large JPEGs at a half, a quarter or an eighth: faster, less exact."
+        "--reduce-jpeg", help="Decode large JPEGs at a half, a quarter or an eighth: faster, less accurate."
     ),
 ]
 TilesOption = Annotated[
     str | None,
-    typer.Option(help="Detect in tiles too, for small objects: 2x3 (rows x columns), or 640 (pixels)."),
+    typer.Option(help="Tiles to process as well, for small objects: 2x3 (rows x columns), or 640 (pixels)."),
 ]
-OverlapOption = Annotated[float, typer.Option(help="Share of a tile's side that the next one covers too.")]
+OverlapOption = Annotated[float, typer.Option(help="Overlap of neighboring tiles, as a share of their side.")]
 SoftNmsOption = Annotated[bool, typer.Option("--soft-nms", help="Soft-NMS instead of --iou.")]
 MultiLabelOption = Annotated[
     bool,
-    typer.Option("--multi-label", help="Count every class of a box that is above --conf."),
+    typer.Option("--multi-label", help="Detect every class of a box above --conf, not only the best."),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        metavar="PRECISION", help="auto (as `lookonce tune` chose, else float32), float32, bfloat16 or int8."
+        metavar="PRECISION", help="auto (the plan of tune, else float32), float32, bfloat16 or int8."
     ),
 ]
 DeviceOption = Annotated[
     str,
     typer.Option(
         metavar="DEVICE",
-        help="auto (CUDA, else the CPU), cpu, cuda, mps, OpenVINO's gpu or npu; cuda:1 of several.",
+        help="auto (CUDA, else the CPU), cpu, cuda, cuda:1, mps (Apple), or gpu or npu (Intel, OpenVINO).",
     ),
 ]
 WeightsOption = Annotated[
@@ -148,17 +150,17 @@ def read_options(
     conf: str | float | None = None,
     **values: Any,
 ) -> DetectOptions:
-    """Convert the options of a detection from the command line.
+    """Convert detection options from their form on the command line.
 
     Args:
         size: `416` or `320x416`; None: the model's own.
         classes: names or numbers, separated by commas; None for all.
-        tiles: `2x3` or `640`; None: no tiles.
+        tiles: `2x3` or `640`; None for no tiles.
         conf: a number, or `dog=0.4,cat=0.2`; None: the model's own thresholds.
         **values: further fields of `DetectOptions`, already converted.
 
     Raises:
-        ConfigError: a text that cannot be parsed, or a value out of range; the message names the option.
+        ConfigError: a text cannot be parsed, or a value is out of range; the message names the option.
     """
     sides = input_size(size)
     with options_named():
@@ -175,7 +177,7 @@ def parse_conf(text: str) -> float | dict[str, float]:
     """Parse `0.3` or `dog=0.4,cat=0.2`.
 
     Raises:
-        ConfigError: anything else, or a class twice.
+        ConfigError: the text has another form, or names a class twice.
     """
     pairs = [part.rpartition("=") for part in text.split(",")]
     try:
@@ -191,12 +193,12 @@ def parse_conf(text: str) -> float | dict[str, float]:
 
 
 def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) -> str:
-    """Return a line that names the score thresholds of the classes; empty if the model has none of its own.
+    """Return a line with the score thresholds of the classes; empty if the model has none of its own.
 
     Args:
         info: description of the model.
         used: score threshold of each class.
-        given: whether the user chose some of them.
+        given: whether the user set some of them.
     """
     if not info.thresholds and len(set(used)) < 2:
         return ""
@@ -208,10 +210,10 @@ def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) 
 
 
 def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "Detector":
-    """Open a model file; `threads` is the engine's number of threads.
+    """Open a model file with the engine's number of threads, or its default for None.
 
     Raises:
-        LookonceError: as `Detector.open`; a message on an option names it.
+        LookonceError: the model cannot be opened with these options; the message names the option at fault.
     """
     from lookonce.runtime.detector import Detector
 
@@ -220,7 +222,7 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
 
 
 def command_line(*words: object, data: "GivenData | None" = None) -> str:
-    """Return a command of lookonce, quoted for the shell, with the options on its data at the end."""
+    """Return a lookonce command, quoted for the shell, with the options about its data at the end."""
     options: list[object] = []
     if data is not None:
         options += ["--names", data.names] if data.names else []
@@ -231,7 +233,7 @@ def command_line(*words: object, data: "GivenData | None" = None) -> str:
 
 @contextmanager
 def options_named() -> Iterator[None]:
-    """Name the command's option in an error that names a field of `DetectOptions`.
+    """Rename a field of `DetectOptions` in an error message to the option of the command.
 
     Raises:
         ConfigError: the error, with `--soft-nms` for `soft_nms`.
@@ -246,14 +248,14 @@ def options_named() -> Iterator[None]:
 
 
 def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:
-    """Read `OLD=NEW` texts.
+    """Parse `OLD=NEW` texts; return OLD -> NEW.
 
     Args:
         texts: values as typed.
         empty: whether NEW may be empty.
 
     Raises:
-        ConfigError: no such text, or two for one OLD.
+        ConfigError: a text has another form, or two texts have the same OLD.
     """
     found: dict[str, str] = {}
     for text in texts:
@@ -275,10 +277,10 @@ def input_size(text: None) -> None: ...
 
 
 def input_size(text: str | None) -> tuple[int, int] | None:
-    """Read `--size`: (height, width) of `416` or `320x416`; None for None.
+    """Parse `--size`, `416` or `320x416`, as (height, width); return None for None.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the text has another form.
     """
     if text is None:
         return None
@@ -291,12 +293,12 @@ def input_size(text: str | None) -> tuple[int, int] | None:
 
 
 def json_file(target: Path | None) -> Path | None:
-    """Return the file that `--json` names; None for standard output, or without the option."""
+    """Return the file that `--json` names; None without the option, or for standard output."""
     return None if target == STANDARD_OUTPUT else target
 
 
 def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
-    """Write the result to the file of `--json`, or print it for `-`."""
+    """Write a result as JSON to a file, or print it if the target is `-`."""
     if json_file(target) is None:
         print_json(tree, indent)
     else:
@@ -304,5 +306,5 @@ def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
 
 
 def height_width(size: tuple[int, int]) -> str:
-    """Format a size as everywhere in messages."""
+    """Format (height, width) as in all messages: `320x416 (height x width)`."""
     return f"{size_text(size)} (height x width)"

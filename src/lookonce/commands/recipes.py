@@ -1,4 +1,4 @@
-"""`lookonce recipes`: the recipes that come with the package."""
+"""`lookonce recipes`: list the recipes that come with the package."""
 
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal

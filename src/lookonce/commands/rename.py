@@ -24,10 +24,10 @@ SUFFIXES = (".safetensors", ".onnx", ".xml", ".param", ".cfg")
 def rename(
     model: shared.ModelArgument,
     names: Annotated[list[str], typer.Argument(metavar="OLD=NEW", help="Class names to change.")],
-    out: Annotated[Path, typer.Option(help="New model file, with the suffix of MODEL.")],
+    out: Annotated[Path, typer.Option(help="Model file to write, with the suffix of MODEL.")],
     force: shared.ForceOption = False,
 ) -> int:
-    """Change class names in a model file. The weights stay identical.
+    """Change class names in a copy of a model file; the weights stay identical.
 
     A .cfg is copied with its .weights and gets a new .names; an OpenVINO .xml or ncnn .param is copied with
     its weights.
@@ -53,7 +53,7 @@ def rename(
 
             found = open_darknet(model, weights)
             written = renamed(found.info.names, wanted, model)
-            listed = names_text(out.with_suffix(".names"), written)  # may be refused: before all else
+            listed = names_text(out.with_suffix(".names"), written)  # may be refused, so it comes first
             _copy(found.weights, out.with_suffix(".weights"))
             write_text(out.with_suffix(".names"), listed)
             _copy(model, out)
@@ -67,10 +67,10 @@ def rename(
 
 
 def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[str, ...]:
-    """Return class names with some replaced, all at once: `a=b b=a` exchanges two.
+    """Return the class names with some replaced, all at once, so that `a=b b=a` swaps two.
 
     Raises:
-        ConfigError: a name that the model does not have, or a name that would occur twice.
+        ConfigError: the model does not have a name, or a name would occur twice.
     """
     if unknown := [name for name in wanted if name not in found]:
         raise ConfigError(f"{unknown[0]}: expected a class of {model}, which has {', '.join(found)}"[:500])

@@ -1,4 +1,4 @@
-"""Results of commands that are functions in Python too: `lookonce.train`, `evaluate` and `export`."""
+"""Define the results of the commands that are also functions in Python: `train`, `evaluate` and `export`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Result of a training.
+    """Result of a training run.
 
     Attributes:
         folder: run folder.
         model: path of the best model; None after a self-test, or if the run was stopped.
-        ap: its AP on the validation images; NaN if there are none.
+        ap: AP of the best model on the validation images; NaN without validation images.
         epoch: epoch of the best model; 0 if the last one counts as the best.
         epochs: number of finished epochs.
-        exit_code: 0 done, 1 self-test failed, 128 and the number of the signal that stopped the run.
+        exit_code: 0 if all went well, 1 if a self-test failed, or 128 plus the number of the signal that
+            stopped the run.
     """
 
     folder: Path
@@ -38,8 +39,8 @@ class Evaluated:
 
     Attributes:
         folder: folder with `report.html`, `metrics.json` and the curves.
-        evaluation: every number, by class and over all.
-        exit_code: 0 done, 1 some annotations or images were skipped.
+        evaluation: all metrics, by class and overall.
+        exit_code: 0 if all went well, 1 if some annotations or images were skipped.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class Evaluated:
 
     @property
     def metrics(self) -> "Metrics":
-        """Return COCO's numbers: `metrics.ap`, `metrics.ap50`, ..."""
+        """Return COCO's metrics: `metrics.ap`, `metrics.ap50`, ..."""
         return self.evaluation.metrics
 
 
@@ -57,10 +58,10 @@ class Exported:
     """Result of an export.
 
     Attributes:
-        path: the file written; its name tells if an int8 file was rejected.
+        path: file that was written; a rejected int8 file has `rejected` in its name.
         proof: comparison with the model; None for int8 and Darknet files.
-        int8: calibration and AP before and after; None for another precision.
-        exit_code: 0 written, 1 int8 that lost too much.
+        int8: calibration, and AP before and after; None unless `int8` was requested.
+        exit_code: 0 if the file was written, 1 if an int8 file was rejected.
     """
 
     path: Path

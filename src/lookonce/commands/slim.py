@@ -1,4 +1,4 @@
-"""`lookonce slim`: remove channels from a trained model, with the same accuracy."""
+"""`lookonce slim`: remove channels from a trained model, and keep its accuracy."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -31,27 +31,25 @@ if TYPE_CHECKING:
     from lookonce.train.setup import TrainData
     from lookonce.train.slim import Parent, Slimmed
 
-START = "start.safetensors"  # in the run folder: the smaller network before its training
+START = "start.safetensors"  # in the run folder: the smaller network before training
 REJECTED = RUN_MODEL.replace(".", ".rejected.", 1)
 FASTER, LARGEST_SPEED_UP = 2.0, 20
-OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # settings it fixes
+OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # settings that it fixes
 
 
 def slim(
     model: shared.ModelArgument,
     data: Annotated[
         Path,
-        typer.Option(
-            metavar="DATA", help="Annotations with the model's classes: train to learn, val to measure."
-        ),
+        typer.Option(metavar="DATA", help="Annotations with the model's classes; val is used to measure AP."),
     ],
     faster: Annotated[
         float | None,
         typer.Option(
-            metavar="N", help="Speed-up over the model, on this machine.", show_default=f"{FASTER:g}"
+            metavar="N", help="Speed relative to MODEL on this machine.", show_default=f"{FASTER:g}"
         ),
     ] = None,
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop of AP.")] = 0.01,
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop in AP.")] = 0.01,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/slim"),
     epochs: EpochsOption = None,
     minutes: MinutesOption = None,
@@ -67,7 +65,7 @@ def slim(
 
     Example: lookonce slim runs/mine --data my-images/ --faster 2
     """
-    require("torch", extra="train")  # before any image is read
+    require("torch", extra="train")  # fail before any image is read
     if faster is not None and not 1 < faster <= LARGEST_SPEED_UP:
         raise ConfigError(
             f"--faster: expected a number above 1, at most {LARGEST_SPEED_UP}, found {faster:g}"
@@ -132,7 +130,7 @@ def _without_channels(
     console: Console,
     stopping: Callable[[], bool],
 ) -> "Slimmed":
-    """Remove the least important channels of a model until it is as much faster."""
+    """Remove the least important channels of a model until it is `faster` times as fast."""
     from lookonce.darknet.channels import Channels
     from lookonce.train.slim import IMAGES, importance_of, slim
 
@@ -142,7 +140,7 @@ def _without_channels(
         def advance(count: int) -> None:
             progress.advance(bar, count)
             if stopping():
-                raise KeyboardInterrupt  # nothing to save yet
+                raise KeyboardInterrupt  # there is nothing to save yet
 
         channels = Channels(parent.network)
         importance = importance_of(channels, parent, found, settings, advance)
@@ -158,10 +156,10 @@ def _compare(
     json_to: Path | None,
     console: Console,
 ) -> int:
-    """Compare AP with the parent's, and rename the file of a model that loses too much.
+    """Compare AP with the parent's, and rename the model file if it loses too much.
 
     Returns:
-        0 if the model is accepted, else 1.
+        The exit code: 0 if the model is accepted, else 1.
     """
     from lookonce.train.slim import judge
 

@@ -1,4 +1,4 @@
-"""`lookonce train`: from annotated images to a model file."""
+"""`lookonce train`: train a model on annotated images."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from lookonce.geometry.sizes import size_text
 from lookonce.networks import BUILT_IN, START, model_path
 from lookonce.runtime.devices import AUTO
 
-OF_NETWORK = {"model", "width"}  # settings that choose a network
+OF_NETWORK = {"model", "width"}  # settings that choose the network
 
 
 def train(
@@ -58,9 +58,9 @@ def train(
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
     started = time.monotonic()
-    if device == "mps":  # read when torch is imported: what Metal lacks is computed on the CPU
+    if device == "mps":  # torch reads this when it is imported, and computes on the CPU what Metal lacks
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    require("torch", extra="train")  # before any image is read
+    require("torch", extra="train")  # fail before any image is read
     from lookonce.model.backend import torch_device
 
     with shared.options_named():
@@ -76,12 +76,12 @@ def train(
     if within is not None:
         if is_chosen or "size" in assigned:
             raise ConfigError(
-                "--for: chooses the network and its size; expected none of --model, --weights, --recipe, "
-                "--resume, --extend, --self-test and --set of model, width or size with it"
+                "--for: expected none of --model, --weights, --recipe, --resume, --extend, --self-test and "
+                "--set of model, width or size with it, since it chooses the network and its size"
             )
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
-                "--for: times networks in one process; give torchrun the network that it chooses"
+                "--for: expected a single process; run it without torchrun, and use the network it chooses"
             )
         choice, sides = choose_network(within, annotated, shared.input_size(size), terminal())
         size = size_text(sides)
@@ -109,8 +109,8 @@ def train(
         check_file(weights, ModelFileError, BUILT_IN)
     if self_test and (weights or resume or extend or folds or keep_classes):
         raise ConfigError(
-            "--self-test: starts from random weights and writes nothing; expected none of "
-            "--weights, --resume, --extend, --folds and --keep-classes with it"
+            "--self-test: expected none of --weights, --resume, --extend, --folds and --keep-classes with "
+            "it, since it starts from random weights and writes nothing"
         )
     inputs = [path for path in (data, weights, names, recipe) if path]
     words = ["train", data, "--out", out, *(["--folds", folds] if folds else [])]
@@ -119,7 +119,7 @@ def train(
     if folds and (extend or keep_classes):
         raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
     if keep_classes and not (weights or resume):
-        raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
+        raise ConfigError("--keep-classes: expected the model with the classes to keep, as --weights MODEL")
     resume = resume or extend is not None
     task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
     if self_test:
@@ -133,16 +133,16 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Arguments of a training, of whatever kind.
+    """Arguments of a training run, a self-test or a cross-validation.
 
     Attributes:
         data: annotated images.
         out: run folder.
-        weights: model to start from.
-        device: as `--device` names it.
-        inputs: files and folders that nothing may replace.
-        again: the command that resumes.
-        resume: continue the run in `out`.
+        weights: model to start from; None for random weights.
+        device: device, as `--device` names it.
+        inputs: files and folders that no output may replace.
+        again: command that resumes the run.
+        resume: whether to continue the run in `out`.
     """
 
     data: GivenData
@@ -157,7 +157,7 @@ class _Task:
 def _train(
     task: _Task, options: given.Options, more_epochs: int, started: float, *, keep_classes: bool
 ) -> Trained:
-    """Train one model, and report on its validation images."""
+    """Train one model, and write a report on the validation images."""
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
     from lookonce.train.reading import after_earlier_training, load_data
@@ -166,7 +166,7 @@ def _train(
     from lookonce.train.teach import OLD, TAUGHT, Lessons, read_old_model, teach
 
     out, weights, resume = task.out, task.weights, task.resume
-    # a run to resume may come from another machine, for which the list of written files is not valid
+    # a run to resume may come from another machine, where the list of written files does not apply
     outputs = Outputs("train", folder=out, inputs=task.inputs, force=resume or None)
     with join(task.device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
@@ -177,7 +177,7 @@ def _train(
         if keep_classes and not resume:
             assert weights is not None
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
-        elif not resume and group.is_first:  # what a refused run with --keep-classes left
+        elif not resume and group.is_first:  # left by a refused run with --keep-classes
             for name in (TAUGHT, OLD):
                 (out / name).unlink(missing_ok=True)
         teacher = None
@@ -203,10 +203,10 @@ def _train(
 
 
 def _self_test(task: _Task, settings: TrainSettings) -> int:
-    """Overfit on eight images, and print the verdict.
+    """Overfit eight images, and print the verdict.
 
     Returns:
-        0 if the model overfits, or time ran out while nothing pointed to a fault; else 1.
+        The exit code: 0 if the model overfits, or if time ran out and nothing points to a fault; else 1.
     """
     from lookonce.train.parallel import Group
     from lookonce.train.reading import load_data
@@ -235,7 +235,7 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
             "a larger --size or yolov3 instead of yolov3-tiny keeps neighbors apart",
             console,
         )
-    say("check the boxes and classes: a network can overfit eight sound images", console)
+    say("check the boxes and classes: any network can overfit eight images with sound boxes", console)
     return 1
 
 
@@ -262,7 +262,7 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)
     say(
-        f"{counted(metrics.images, 'image')}, each by the model that has not learned from it: "
+        f"{counted(metrics.images, 'image')}, each detected by the model that has not learned from it: "
         f"AP {spread.ap.around(metrics.ap)}, AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
         console,
     )

@@ -1,4 +1,4 @@
-"""Options of `lookonce train`, and the settings that they make."""
+"""Define the options of `lookonce train`, and turn them into settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from lookonce.recipe import FROM_DETECTOR, load_settings, read_recipe, recipe_fi
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
-    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default=f"that of {START}")
+    str | None, typer.Option(help=f"Network: {MODELS}.", show_default=f"that of --weights, else {START}")
 ]
 TrainSizeOption = Annotated[
     str | None,
     typer.Option(
-        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.",
-        show_default="320, with --model 416",
+        help="Network input: 416, or 320x416 (height x width).",
+        show_default="320; with --model 416, or as in the .cfg",
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
@@ -37,7 +37,7 @@ FastEnoughOption = Annotated[
     typer.Option(
         "--for",
         metavar="TIME",
-        help="Choose network and size: the most accurate that needs at most TIME per image here (5ms).",
+        help="Time per image on this machine, such as 5ms: chooses the most accurate network and its size.",
     ),
 ]
 BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
@@ -45,19 +45,17 @@ StartOption = Annotated[
     Path | None,
     typer.Option(
         parser=model_path,
-        help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
-        show_default=f"{START}, with --model random",
+        help="Weights to start from: coco, a .safetensors, a .cfg with its .weights, or darknet53.conv.74.",
+        show_default=f"{START}; with --model, random weights",
     ),
 ]
 KeepClassesOption = Annotated[
     bool,
-    typer.Option(
-        "--keep-classes", help="Add classes to the model of --weights, which teaches its own on DATA."
-    ),
+    typer.Option("--keep-classes", help="Keep the classes of --weights and add those of DATA."),
 ]
 RecipeOption = Annotated[
     Path | None,
-    typer.Option(help="YAML file of settings, or the name of a recipe.", show_default="default"),
+    typer.Option(help="YAML file of settings, or name of a recipe.", show_default="default"),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -67,28 +65,27 @@ SetOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")]
 ExtendOption = Annotated[
-    int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
+    int | None, typer.Option(min=1, help="Epochs to add to a finished run.", metavar="N")
 ]
 FoldsOption = Annotated[
-    int | None, typer.Option(min=2, metavar="N", help="Cross-validate: N runs, each image held out once.")
+    int | None,
+    typer.Option(min=2, metavar="N", help="Runs of a cross-validation, each with other images held out."),
 ]
 TrainDeviceOption = Annotated[
     str,
-    typer.Option(
-        metavar="DEVICE", help="auto (CUDA, else the CPU), cpu, cuda, or mps (Apple); cuda:1 of several."
-    ),
+    typer.Option(metavar="DEVICE", help="auto (CUDA, else the CPU), cpu, cuda, cuda:1, or mps (Apple)."),
 ]
 SelfTestOption = Annotated[
-    bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
+    bool, typer.Option("--self-test", help="Only overfit 8 images, to test data and settings.")
 ]
 
 
 @contextmanager
 def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) -> Iterator[None]:
-    """Name the option in an error about a setting.
+    """Rename a setting in an error message to the option that set it: `--epochs`, or `--set NAME`.
 
     Raises:
-        ConfigError: the error, with `--epochs` for `epochs`, and `--set` for what that has set.
+        ConfigError: the error, with the renamed setting.
     """
     try:
         yield
@@ -103,12 +100,12 @@ def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) ->
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of the command that are settings.
+    """The options of the command that are settings.
 
     Attributes:
-        recipe: file or name.
-        assignments: `a.b=c`.
-        named: top-level settings by name; None if not given.
+        recipe: file or name of a recipe; None for the default recipe.
+        assignments: texts of the form `a.b=c`.
+        named: values of top-level settings by name; None if the option was not given.
     """
 
     recipe: Path | None
@@ -116,21 +113,21 @@ class Options:
     named: Mapping[str, Any]
 
     def settings(self, recipe: Path | None = None) -> TrainSettings:
-        """Assemble the settings, from another recipe if none was given.
+        """Assemble the settings; `recipe` replaces the default recipe.
 
         Raises:
-            ConfigError: a wrong setting; it is named by its option if it has one.
+            ConfigError: a setting is wrong; the message names its option if it has one.
         """
         with options_of_settings(self.assignments, self.named):
             return load_settings(self.recipe or recipe, self.assignments, **self.named)
 
     def with_network(self, weights: Path | None) -> "Options":
-        """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
+        """Return options in which the weights choose the network if nothing else does, and a `.cfg` the size.
 
-        From a detector's weights, batches are padded squares, as `detect` pads, unless there is a recipe.
+        Training from a detector's weights uses padded squares, as `detect` pads, unless there is a recipe.
 
         Raises:
-            ConfigError: another network than that of built-in weights.
+            ConfigError: the weights are built in and belong to another network.
             ModelFileError: the file of a network cannot be used.
         """
         from lookonce.darknet.described import has_own_network, holds_detector, published_size
@@ -149,17 +146,18 @@ class Options:
         if weights and not self.recipe and holds_detector(weights):
             assignments = [*FROM_DETECTOR, *assignments]
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
-        # a wrong name is found with the other settings
+        # a wrong name is reported with the other settings
         if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
             own = published_size(network)
             named["size"] = own and f"{own[0]}x{own[1]}"
         return replace(self, named=named, assignments=assignments)
 
     def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
-        """Assemble the settings of a run; check its folder and its weights before any data is read.
+        """Assemble the settings of a run, and check its folder and its weights before any data is read.
 
         Raises:
-            ConfigError: as `check_folder`; or another number of epochs than those of the resumed run.
+            ConfigError: the folder does not suit, see `check_folder`, or the number of epochs differs from
+                that of the run to resume.
         """
         from lookonce.train.folder import SETTINGS, check_folder
 

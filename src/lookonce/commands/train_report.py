@@ -1,4 +1,4 @@
-"""The end of `lookonce train`: the report of the best model, and the commands that follow."""
+"""Finish `lookonce train`: write the report of the best model, and print the next commands."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookonce._terminal import say
 from lookonce.annotations import GivenData
 from lookonce.errors import LookonceError
 
-REPORT = "report"  # folder in that of the run
+REPORT = "report"  # folder in the run folder
 
 
 def report_run(
@@ -23,14 +23,14 @@ def report_run(
 ) -> None:
     """Evaluate the best model on the held-out images, and print the next two commands.
 
-    The run is complete without its report: a failure is reported, but does not change the exit code.
+    A run is complete even without its report, so a failure is printed but does not change the exit code.
 
     Args:
-        model: best model of the run.
+        model: file of the best model of the run.
         data: annotations that it was trained on.
         out: run folder.
-        console: console for the lines.
-        again: replace the report of an earlier end of this run.
+        console: console for the printed lines.
+        again: whether the report of an earlier end of this run may be replaced.
         device: device to detect on.
     """
     from lookonce.commands.evaluate import evaluate
@@ -49,7 +49,7 @@ def report_run(
     except LookonceError as error:
         say(f"no report: {error}", console)
     file = shlex.quote(str(model))
-    say("next, on images of your own:", console)
+    say("next, on your own images:", console)
     say(f"  lookonce detect {file} new-images/ --out found", console)
     say("and for a machine without PyTorch:", console)
     say(f"  lookonce export {file} --to onnx", console)

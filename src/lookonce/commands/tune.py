@@ -1,4 +1,4 @@
-"""`lookonce tune`: the fastest way to run a model on this machine that gives the same detections."""
+"""`lookonce tune`: find the fastest way to run a model on this machine with the same detections."""
 
 import json
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ MAX_TUNED_DROP = 0.003  # AP
 def tune(
     model: shared.ModelArgument,
     data: Annotated[
-        Path, typer.Option(metavar="DATA", help="Annotations: train to calibrate int8 on, val for the gate.")
+        Path, typer.Option(metavar="DATA", help="Annotations; train calibrates int8, val measures AP.")
     ],
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop of AP.")] = MAX_TUNED_DROP,
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop in AP.")] = MAX_TUNED_DROP,
     names: shared.NamesOption = None,
     weights: shared.WeightsOption = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per candidate.")] = 5,
@@ -70,7 +70,7 @@ def tune(
 
 
 def _table(plan: SpeedPlan) -> list[str]:
-    """Return a row per engine and precision, with milliseconds per image for images at a time x threads."""
+    """Return a row per engine and precision, with ms per image for each number of images and threads."""
     uses = list(dict.fromkeys((way.threads, way.calls) for way in plan.timed))
     times = [f"{calls} x {threads}" for threads, calls in uses]
     rows = [["engine", "precision", "AP", "alike", *times, ""]]
@@ -92,7 +92,7 @@ def _table(plan: SpeedPlan) -> list[str]:
 
 
 def _verdict(plan: SpeedPlan, rows: Sequence[Way]) -> str:
-    """Describe what a row is chosen for, why it was rejected, or that it gains nothing here."""
+    """Return what a row was chosen for, why it was rejected, or that it is slower here than float32."""
     if rejected := next((way.rejected for way in rows if way.rejected), ""):
         return f"rejected: {rejected}"
     if chosen := [

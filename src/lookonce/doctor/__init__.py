@@ -1,4 +1,4 @@
-"""The checks of `lookonce data check`: what is wrong with annotated images, and what to do about it.
+"""Check annotated images for `lookonce data check`: what is wrong with them, and what to do about it.
 
 the readers' problems ─┐
 images, read once ───┤

@@ -1,4 +1,4 @@
-"""Advice on input size, model and anchors for given boxes, with the numbers behind it."""
+"""Advise on input size, model and anchors for given boxes, with the numbers behind the advice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from lookonce.networks import BUILT_IN, NETWORKS
 from lookonce.samples import Sample, input_shapes
 
 SIZES = (320, 416, 608)
-SMALL = 12.0  # pixels: mean side (square root of the area) below which such detectors miss most objects
+SMALL = 12.0  # pixels: square root of the area below which such detectors miss most objects
 ENOUGH = 0.1  # acceptable share of small objects
-GAIN = 0.05  # gain in mean best IoU from which own anchors are worth a try; see benchmarks/recipes.md
+GAIN = 0.05  # gain in mean best IoU from which other anchors are worth trying; see benchmarks/recipes.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class SizeFit:
         small: share of objects below 12 pixels (square root of the area).
         below_8: share of objects with a side below 8 pixels, the finest stride of yolov3.
         below_16: share of objects with a side below 16 pixels, the finest stride of yolov3-tiny.
-        work: arithmetic relative to 416.
+        work: amount of arithmetic relative to an input of 416.
     """
 
     side: int
@@ -58,10 +58,10 @@ class SizeFit:
 
 @dataclass(frozen=True, slots=True)
 class AnchorFit:
-    """Fit of some anchors to the boxes at the planned size.
+    """How well some anchors fit the boxes at the planned size.
 
     Attributes:
-        name: name of the anchors.
+        name: name of the anchors in messages.
         anchors: (width, height) of each anchor in pixels of the input, finest scale first.
         best_possible_recall: share of boxes with a shape IoU of 0.5 or more with some anchor.
         mean_best_iou: mean shape IoU of the boxes with their best anchor.
@@ -74,22 +74,22 @@ class AnchorFit:
 
     @classmethod
     def measure(cls, name: str, anchors: Shapes, shapes: Shapes) -> Self:
-        """Measure how anchors fit the (N, 2) shapes of boxes."""
+        """Measure how well anchors fit the (N, 2) shapes of boxes, both in pixels of the input."""
         recall, iou = best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors)
         return cls(name, anchors.tolist(), recall, iou)
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Advice for a training.
+    """Advice on a training run.
 
     Attributes:
-        sizes: one entry per input size; empty without boxes.
-        anchors: the network's own, then those of k-means if there are enough different boxes.
-        size_reason: advised input size, with the reason.
-        model_reason: remark on the finest stride.
-        anchor_reason: advised anchors, with the reason.
-        settings: input size and anchors as options of `lookonce train`.
+        sizes: measurement at each input size; empty without boxes.
+        anchors: the network's own anchors, then those of k-means if there are enough different boxes.
+        size_reason: sentence with the advised input size and the reason.
+        model_reason: sentence on the finest stride of the network.
+        anchor_reason: sentence with the advised anchors and the reason.
+        settings: advised input size and anchors as options of `lookonce train`.
     """
 
     sizes: tuple[SizeFit, ...]
@@ -101,7 +101,7 @@ class Advice:
 
 
 def advised_size(sizes: Sequence[SizeFit]) -> SizeFit:
-    """Return the smallest size with few small objects, else the largest."""
+    """Return the smallest size at which few objects are small, else the largest size."""
     return next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
 
 
@@ -165,7 +165,7 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
 
 
 def _anchor_reason(anchors: Sequence[AnchorFit], gain: float, *, is_trained: bool) -> str:
-    """Explain whether k-means anchors, the second if there are any, add enough to the mean best IoU."""
+    """Explain whether k-means anchors, which come second in `anchors`, raise the mean best IoU enough."""
     own, *fitted = anchors
     if not fitted:
         return f"Too few different boxes to compute anchors: keep {own.name} ones."

@@ -1,4 +1,4 @@
-"""Defects of boxes: drawn twice, tiny, with a shape that no anchor has, without a cell of their own."""
+"""Find boxes that are drawn twice, tiny, of a shape that no anchor fits, or without a cell of their own."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,12 @@ from lookonce.geometry.boxes import iou, xyxy_to_cxcywh
 from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample, SampleSet
 
-SAME_IOU = 0.9  # two boxes that overlap by this much are one object, drawn twice
+SAME_IOU = 0.9  # IoU from which two boxes are taken for one object that was drawn twice
 TINY = 3.0  # pixels of the network input
 
 
 def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
-    """Yield the boxes that lie on an earlier one, of the same class or of another."""
+    """Yield findings about boxes that lie on an earlier one, of the same class or of another."""
     pairs = repeats(sample)
     boxes = sample.boxes.astype(np.float64)
     overlaps = iou(boxes[[earlier for earlier, _ in pairs]], boxes[[later for _, later in pairs]])
@@ -39,8 +39,8 @@ def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
 def repeats(sample: Sample) -> list[tuple[int, int]]:
     """Pair each box that lies on an earlier one, with an IoU of 0.9 or more, with the first such box.
 
-    A box on an earlier one of its class is drawn twice; the others are compared across classes. So there is
-    at most one pair per box, even of boxes that all lie on each other. Crowds are left out.
+    A box on an earlier one of its class counts as drawn twice; the others are compared across classes. There
+    is at most one pair per box, even if many boxes lie on each other. Crowds are left out.
     """
     boxes, labels = sample.boxes.astype(np.float64), sample.labels
     single = np.flatnonzero(~sample.crowd)
@@ -54,8 +54,8 @@ def repeats(sample: Sample) -> list[tuple[int, int]]:
 
 
 def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield (earlier, later) for each box of a group that lies on an earlier one of the group."""
-    by_left = group[np.argsort(boxes[group, 0], kind="stable")]  # boxes that lie on no other, so far
+    """Yield (earlier, later) for each box of a group that lies on an earlier one of that group."""
+    by_left = group[np.argsort(boxes[group, 0], kind="stable")]  # boxes that so far lie on no other
     left = boxes[by_left, 0]
     claimed: set[int] = set()
     for i in group.tolist():
@@ -70,13 +70,13 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
         new = [j for j in same.tolist() if j not in claimed]
         claimed.update(new)
         yield from ((i, j) for j in new)
-        if 2 * len(new) > end - begin:  # a heap of boxes: do not walk through it for each of them
+        if 2 * len(new) > end - begin:  # without the claimed boxes, a heap takes no quadratic time
             by_left = by_left[~np.isin(by_left, list(claimed))]
             left = boxes[by_left, 0]
 
 
 def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Yield boxes too small to show anything, or smaller than a cell of the finest grid."""
+    """Yield findings about boxes that are too small to show anything, or smaller than the finest cell."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     shorter = sides.min(axis=1)
     for i in np.flatnonzero((shorter < network.strides[0]) & ~sample.crowd).tolist():
@@ -93,7 +93,7 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
 
 
 def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Yield boxes whose shape is far from that of every anchor."""
+    """Yield findings about boxes whose shape no anchor fits."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
     for i in np.flatnonzero((best <= POSITIVE_IOU) & ~sample.crowd).tolist():
@@ -105,7 +105,7 @@ def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -
 
 
 def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
-    """Return the number of cells and anchors claimed twice in an image, and the objects left with none."""
+    """Return how many cells and anchors are claimed twice in an image, and the objects left with none."""
     positives = network.assign(sample)
     if not positives.lost:
         return 0, []
@@ -119,7 +119,7 @@ def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> t
 
 
 def without_cell(sample: Sample, network: PlannedNetwork, positives: Positives[Column]) -> list[int]:
-    """Return the boxes of a sample for which no cell is responsible; of equal boxes, the earlier ones."""
+    """Return the indices of the boxes that no cell is responsible for: of equal boxes, the earlier ones."""
     boxes = network.boxes(sample)
     responsible = {
         (*box, label) for box, label in zip(positives.box.tolist(), positives.label.tolist(), strict=True)

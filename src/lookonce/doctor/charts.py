@@ -1,4 +1,4 @@
-"""Statistics of a data set as bars and maps, which the templates draw."""
+"""Turn the statistics of a data set into bars and maps, which the templates draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 from lookonce.samples import SampleSet, input_shapes
 
-IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image: from each to below the next
+IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image; a bin ends before the next edge
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input
 CELLS = 24  # per side of a map
 SHAPE_RANGE = (2.0, 640.0)  # pixels of the input, on a logarithmic scale
@@ -21,7 +21,7 @@ DECADES = (3, 10, 30, 100, 300)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart: label, text, and a length between 0 and 1."""
+    """One row of a bar chart: its label, its text, and its length from 0 to 1."""
 
     label: str
     text: str
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MapCell:
-    """One cell of a map: column, row, and a strength between 0 and 1, the latter for the fullest cell."""
+    """One cell of a map: its column, its row, and its strength from 0 to 1, which the fullest cell has."""
 
     column: int
     row: int
@@ -51,15 +51,15 @@ class Plots:
     """Data for the template `plots.html`.
 
     Attributes:
-        classes: objects per class.
-        per_image: images by their number of boxes.
-        sizes: objects by mean side at the input.
-        positions: centers of the boxes in the image.
-        shapes: widths (to the right) and heights (upwards) at the input, logarithmic.
-        anchors: name -> marks on that map.
-        ticks: position in cells and number of pixels.
-        network: network and input size, in words.
-        cells: cells per side of a map.
+        classes: number of objects per class.
+        per_image: number of images by their number of boxes.
+        sizes: number of objects by the square root of their area, in pixels of the input.
+        positions: map of the centers of the boxes in the image.
+        shapes: map of widths (to the right) and heights (upwards) in pixels of the input, logarithmic.
+        anchors: name of the anchors -> their marks on the map of shapes.
+        ticks: position in cells, and number of pixels, of each tick of the map of shapes.
+        network: network and input size as text.
+        cells: number of cells per side of a map.
     """
 
     classes: tuple[Bar, ...]
@@ -107,12 +107,13 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
 def _histogram(
     values: Sequence[float] | NDArray[np.float64], edges: Sequence[int], step: int
 ) -> tuple[Bar, ...]:
-    """Count values from each edge to below the next; leave out empty rows at both ends.
+    """Count the values between neighboring edges; empty rows at both ends are left out.
 
     Args:
         values: any number of values.
-        edges: ascending edges.
-        step: distance of neighboring values, for the last value in a label: 1 for integers, else 0.
+        edges: ascending lower edges of the rows.
+        step: what to subtract from the next edge to get the last value of a row, for its label: 1 for
+            integers, else 0.
     """
     counts = np.histogram(values, [*edges, np.inf])[0]
     filled = np.flatnonzero(counts)
@@ -128,7 +129,7 @@ def _histogram(
 
 
 def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...]:
-    """Count points per cell; the strength is the root of the count, so that few points stay visible."""
+    """Count points per cell; the strength is the square root of the count, so that single points show."""
     counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
     strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
     filled = np.argwhere(counts).tolist()

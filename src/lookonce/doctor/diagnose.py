@@ -1,4 +1,4 @@
-"""All checks together: from the splits of a data set to the list of its defects."""
+"""Run all checks on the splits of a data set, and collect its defects."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from lookonce.doctor.kinds import KINDS
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.samples import Sample, SampleSet
 
-SORTED_BY_FACTS = ("unreadable",)  # problems that the file itself explains better
+SORTED_BY_FACTS = ("unreadable",)  # kinds of problems that inspecting the file explains better
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Diagnosis:
     Attributes:
         sets: split -> samples, as read.
         learn: name of the training split.
-        network: network of the planned training.
+        network: network of the planned training run.
         facts: facts about every image file.
-        findings: defects in the order of their kinds, within a kind by descending weight.
+        findings: defects in the order of their kinds, and within a kind by descending weight.
         claims_lost: number of cells and anchors that a later object took from an earlier one.
         advice: advice on input size, model and anchors.
     """
@@ -55,7 +55,7 @@ class Diagnosis:
 
 
 def images_of(sets: Mapping[str, SampleSet]) -> list[Path]:
-    """Return every image file to inspect: those of the samples, and those that the readers could not use."""
+    """Return every image file to inspect: those of the samples, and those that the readers skipped."""
     paths = [sample.path for found in sets.values() for sample in found.samples]
     for problem in (problem for found in sets.values() for problem in found.problems):
         if problem.kind in SORTED_BY_FACTS and problem.image:
@@ -72,10 +72,11 @@ def diagnose(
     """Inspect every image and every box.
 
     Args:
-        sets: split -> samples, with the problems of the readers.
-        network: network of the planned training.
-        done: called after each image; with `doubted`, again after its detections.
-        doubted: yields the labels of one image that a model doubts.
+        sets: split -> samples, with the problems that the readers reported.
+        network: network of the planned training run.
+        done: function called after each image; with `doubted`, again after its detections.
+        doubted: function that yields findings about the labels of one image that a model doubts; None for
+            none.
     """
     facts = inspect_all(images_of(sets), done)
     learn = split_to_learn_from(sets)
@@ -103,7 +104,7 @@ def diagnose(
             findings.extend(doubted(found, sample))
             done()
     order = {kind: number for number, kind in enumerate(KINDS)}
-    findings.sort(key=lambda each: (order[each.kind], -each.weight))  # stable: the file's order otherwise
+    findings.sort(key=lambda each: (order[each.kind], -each.weight))  # stable: equal ones keep file order
     findings = [replace(each, place=as_given(each.place), what=as_given(each.what)) for each in findings]
     advice = advise(sets[learn].samples, network)
     return Diagnosis(sets, learn, network, facts, tuple(findings), claims_lost, advice)
@@ -115,7 +116,7 @@ def split_to_learn_from(sets: Mapping[str, SampleSet]) -> str:
 
 
 def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, ListedImage]:
-    """Return image -> its boxes and the splits that name it, without `trainval` if there is a `train`."""
+    """Return image -> its boxes and the splits that list it, without `trainval` if there is a `train`."""
     splits: dict[Path, set[str]] = defaultdict(set)
     samples: dict[Path, Sample] = {}
     for split, found in sets.items():
@@ -128,7 +129,7 @@ def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, ListedImage]:
 
 
 def _of_readers(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:
-    """Yield the problems of the readers, as findings."""
+    """Yield the problems that the readers reported, as findings."""
     for problem in dict.fromkeys(problem for found in sets.values() for problem in found.problems):
         kind: str = problem.kind if problem.kind in KINDS else "annotation"
         known = facts.get(problem.image) if problem.image else None

@@ -1,14 +1,14 @@
-"""Images that occur several times: the same bytes, the same image saved again, or nearly the same image.
+"""Find images that occur several times: the same bytes, the same image saved again, or nearly the same image.
 
-Bytes are compared by their hash. Beyond that, every image has a difference hash of 64 bits: for 9 x 8 gray
-cells, whether each is brighter than its neighbor. Pairs that differ in at most 8 bits are candidates; the
-correlation of their 32 x 32 thumbnails decides. Hashes alone are not enough: among 660 photographs of
-classrooms, 120 pairs are within 8 bits, and most of them show different rooms.
+Bytes are compared by their hash. In addition, every image gets a difference hash of 64 bits, which tells for
+9 x 8 gray cells whether each is brighter than its neighbor. Pairs that differ in at most 8 bits are
+candidates, and the correlation of their 32 x 32 thumbnails decides. The hash alone is not enough: among 660
+photographs of classrooms, 120 pairs differ in at most 8 bits, and most of them show different rooms.
 
-Measured on 39 photographs: encoding again at quality 30, halving, stretching and noise change at most 5 bits
-and leave a correlation of 0.999; 20% more brightness changes 5 bits and leaves 0.977 (one image, with an
-overexposed sky, 20 bits and 0.93). A crop of 2% per side changes up to 14 bits: crops and mirrored images
-are not found.
+On 39 photographs, encoding again at quality 30, halving, stretching and noise changed at most 5 bits and left
+a correlation of 0.999. 20% more brightness changed 5 bits and left 0.977, but 20 bits and 0.93 for an image
+with an overexposed sky. A crop of 2% per side changed up to 14 bits, so crops are not found, nor are mirrored
+images.
 """
 
 from collections import defaultdict
@@ -25,12 +25,12 @@ from lookonce.doctor.images import ImageFacts
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.samples import Sample
 
-HASH_DISTANCE = 8  # bits of 64
-COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails
+HASH_DISTANCE = 8  # bits of 64 in which candidates may differ
+COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails from which images are copies, or nearly the same
 FLAT = 1.0  # gray levels: standard deviation below which a thumbnail has nothing to correlate
-SHOWN = 5  # names in a message
+SHOWN = 5  # largest number of file names in a message
 BLOCK = 512  # images compared with as many others at a time
-SAME_BOX = 0.5  # IoU of boxes that two people draw around one object
+SAME_BOX = 0.5  # IoU from which boxes drawn by two people are taken for one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ListedImage:
 
     Attributes:
         sample: image and boxes.
-        splits: splits that name it, without `trainval` if there is a `train`.
+        splits: splits that list it; `trainval` does not count if there is a `train`.
     """
 
     sample: Sample
@@ -52,8 +52,8 @@ def duplicate_findings(
     """Yield the findings about images that occur more than once.
 
     Args:
-        facts: facts about the files.
-        listed: images of the data set.
+        facts: facts about the image files.
+        listed: image -> its boxes and splits.
     """
     paths = [path for path in listed if path in facts and facts[path].thumbnail is not None]
     for path, each in listed.items():
@@ -70,13 +70,13 @@ def duplicate_findings(
         yield _alike("copy", "leak", [path for i in members for path in files[i]], listed, likeness)
     copied = {tuple(members) for members, _ in copies.groups()}
     for members, likeness in similar.groups():
-        if tuple(members) not in copied:  # all of them copies of each other: said above
+        if tuple(members) not in copied:  # a group of copies only is reported above
             group = [path for i in members for path in files[i]]
             yield _alike("similar", "similar-split", group, listed, likeness)
 
 
 class Groups:
-    """Connected groups of a graph whose edges are not stored, with the weakest edge of each group.
+    """The connected groups of a graph whose edges are not stored, with the weakest edge of each group.
 
     Attributes:
         root: (N,) the first node of each node's group.
@@ -89,7 +89,7 @@ class Groups:
     def join(
         self, first: NDArray[np.int64], second: NDArray[np.int64], likeness: NDArray[np.floating]
     ) -> None:
-        """Add edges: (E,) nodes, (E,) nodes, (E,) likeness."""
+        """Add E edges between nodes `first`, (E,), and `second`, (E,), with the likeness of each, (E,)."""
         roots = self.root[first], self.root[second]
         if not len(first):
             return
@@ -99,7 +99,7 @@ class Groups:
             low, high = sorted((self._root(i), self._root(j)))
             self.root[high] = low
             self._weakest[low] = min(self._weakest[low], self._weakest[high])
-        while (self.root != self.root[self.root]).any():  # flat again: every parent is a root
+        while (self.root != self.root[self.root]).any():  # flatten, so that every parent is a root
             self.root = self.root[self.root]
 
     def groups(self) -> list[tuple[list[int], float]]:
@@ -118,17 +118,20 @@ class Groups:
 def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
     """Group (N, 32, 32) thumbnails into copies of one image, and into images that are nearly the same.
 
-    Thumbnails are compared in square blocks, so memory stays flat: their hashes first, by a matrix product of
-    +1 and -1 that gives 64 less twice the distance, then the thumbnails of candidates. Edges are merged into
-    groups at once, since N near-identical frames have N x N of them, and copies of one image are not compared
-    any more. 10,000 frames of a fixed camera take 7 seconds of one core.
+    Thumbnails are compared in square blocks, so memory does not grow with the number of pairs. First come
+    their hashes, by a matrix product of +1 and -1 that gives 64 minus twice the distance, then the thumbnails
+    of the candidates. Edges are merged into groups at once, since N near-identical frames have N x N of them,
+    and known copies are not compared again. 10,000 frames of a fixed camera take 7 seconds on one core.
+
+    Returns:
+        Groups of copies, and groups of images that are nearly the same.
     """
     signs = hashes(thumbnails).astype(np.float32) * 2 - 1  # (N, 64)
     copies, similar = Groups(len(thumbnails)), Groups(len(thumbnails))
     starts = range(0, len(thumbnails), BLOCK)
     for a, b in ((a, b) for a in starts for b in starts if a <= b):
         near = signs[a : a + BLOCK] @ signs[b : b + BLOCK].T >= 64 - 2 * HASH_DISTANCE
-        near &= copies.root[a : a + BLOCK, None] != copies.root[None, b : b + BLOCK]  # the others are settled
+        near &= copies.root[a : a + BLOCK, None] != copies.root[None, b : b + BLOCK]  # skip known copies
         if a == b:
             near = np.triu(near, 1)
         rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
@@ -143,7 +146,7 @@ def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
 
 
 def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N, 32, 32) -> (N, 64): of 8 rows of 9 cells, whether each is brighter than its left neighbor."""
+    """(N, 32, 32) -> (N, 64) bool: whether each of 8 rows of 9 cells is brighter than its left neighbor."""
     if not len(thumbnails):
         return np.zeros((0, 64), bool)
     cells = np.stack([cv2.resize(each, (9, 8), interpolation=cv2.INTER_AREA) for each in thumbnails])
@@ -152,7 +155,7 @@ def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Correlate (N, 32, 32) with (M, 32, 32) thumbnails -> (N, M); flat ones are alike if equally bright."""
+    """(N, 32, 32), (M, 32, 32) -> (N, M) correlations; flat thumbnails are alike if equally bright."""
     pixels = [each.reshape(len(each), -1).astype(np.float32) for each in (a, b)]
     means = [each.mean(axis=1) for each in pixels]
     spreads = [each.std(axis=1) for each in pixels]
@@ -168,7 +171,7 @@ def correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float
 
 
 def same_boxes(a: Sample, b: Sample) -> bool:
-    """Return whether two samples have the same boxes up to small deviations: each box has its counterpart."""
+    """Return whether each box of either sample has a counterpart of its class with an IoU of `SAME_BOX`."""
     if not np.array_equal(np.sort(a.labels), np.sort(b.labels)):
         return False
     pairs = overlapping_pairs(a.boxes, b.boxes, SAME_BOX)

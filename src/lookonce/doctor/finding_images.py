@@ -1,4 +1,4 @@
-"""Findings as small images: affected boxes in red, other boxes dashed, small objects enlarged."""
+"""Draw findings as small images: affected boxes in red, other boxes dashed, small objects enlarged."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,24 +19,24 @@ from lookonce.samples import Sample
 
 RED: Color = (255, 59, 48)
 LONGER_SIDE = 480  # pixels of an image in the report
-ROOM = 6  # size of the window around small boxes, relative to theirs
+ROOM = 6  # size of the window around small boxes, relative to the boxes
 SMALLEST_WINDOW = 64  # pixels of the image
-ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which a window is shown
-LEAST_MARK = 14  # pixels of the report; even a box without area stays visible
+ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which only a window is shown
+LEAST_MARK = 14  # pixels of the report, so that even a box without area is visible
 MOST_BESIDE = 4
-MOST_DRAWN = 500  # boxes of either kind in one image; more would cover all of it
-FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is not a float32
+MOST_DRAWN = 500  # boxes of either kind in one image; more would cover it completely
+FAR = 1e6  # pixels to clip coordinates to: boxes are drawn as written, but 1e308 does not fit into float32
 
 
 def finding_image(
     findings: Sequence[Finding], samples: Mapping[Path, Sample], values: Values | None = None
 ) -> NDArray[np.uint8] | None:
-    """Draw the findings of one kind in one image; None if it cannot be shown.
+    """Draw the findings of one kind in one image; return None if the image cannot be shown.
 
     Args:
-        findings: one or more; further images of the first one are placed beside it.
+        findings: one or more findings; further images of the first one are placed beside it.
         samples: image -> its boxes.
-        values: of images of more than 8 bits, the values shown black and white, as in `read_image`.
+        values: pixel values shown as black and white in images of more than 8 bits, as in `read_image`.
     """
     first = findings[0]
     if first.image is None:
@@ -66,7 +66,7 @@ def _drawn(
     offset = np.array([left, top, left, top], np.float32)
     known = np.zeros((0, 4), np.float32) if sample is None else sample.boxes
     marked = fit.boxes_in(flagged - offset)
-    # inverted boxes are put in order, and those too small to see are enlarged
+    # swap the corners of inverted boxes, and enlarge boxes that are too small to see
     low, high = np.minimum(marked[:, :2], marked[:, 2:]), np.maximum(marked[:, :2], marked[:, 2:])
     grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
     marked = np.concatenate([low - grow, high + grow], axis=1)
@@ -84,7 +84,7 @@ def _drawn(
 
 
 def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of the part to show: around small boxes, else the whole image."""
+    """Return left, top, right, bottom of what to show: a window around small boxes, else the whole image."""
     height, width = size
     whole = 0, 0, width, height
     inside = clip(flagged[np.isfinite(flagged).all(axis=1)], height, width)

@@ -1,4 +1,4 @@
-"""One defect, and the place of its box in the annotations."""
+"""Describe one defect, and find the place of its box in the annotations."""
 
 import re
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ _XML_OBJECT = re.compile(r"(?P<file>.*\.xml): object (?P<number>\d+)", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One defect of a data set, reported by `data check`, whether or not a reader of annotations minds it.
+    """One defect of a data set, as `data check` reports it.
 
-    Each `samples.Problem` of a reader becomes one, too; `kinds.KINDS` explains every kind.
+    Each `samples.Problem` that a reader reports becomes a finding as well; `kinds.KINDS` explains every kind.
 
     Attributes:
         kind: key of `kinds.KINDS`.
         place: `file:line`, or as close to it as the format allows.
         what: description of the defect.
-        image: image to show; None if the defect is not about one.
+        image: image to show; None if the defect is not about an image.
         boxes: affected boxes, xyxy in pixels of the image.
         others: further affected images, such as copies.
-        weight: within a kind, findings are sorted by descending weight.
+        weight: number by which the findings of a kind are sorted, in descending order.
     """
 
     kind: str
@@ -43,20 +43,20 @@ class Finding:
 
 
 def box_place(found: SampleSet, sample: Sample, index: int) -> str:
-    """Return the place where box `index` of a sample is written."""
+    """Return the place in the annotations where box `index` of a sample is written."""
     places = found.places.get(sample.path, ())
     return with_line(places[index] if index < len(places) else f"{sample.path}: box {index + 1}")
 
 
 def corners(sample: Sample, indices: Sequence[int]) -> tuple[Corners, ...]:
-    """Return some boxes of a sample in the form that findings have."""
+    """Return some boxes of a sample in the form that `Finding.boxes` has."""
     return tuple(tuple(sample.boxes[i].tolist()) for i in indices)
 
 
 def with_line(place: str) -> str:
     """Add the line of an XML object: `a.xml: object 3` -> `a.xml:41: object 3`; other places stay the same.
 
-    XML is parsed without line numbers; they are looked up for the objects that are reported.
+    The XML parser gives no line numbers, so they are looked up only for the objects that are reported.
     """
     match = _XML_OBJECT.fullmatch(place)
     if not match:

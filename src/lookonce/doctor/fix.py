@@ -1,13 +1,13 @@
-"""A corrected copy of a data set, with a list of everything that was changed or left; never in place.
+"""Write a corrected copy of a data set, with a list of everything that was changed or left.
 
     OUT/
-        annotations in the format they had    (VOC where a set is put together from several)
-        images/ or JPEGImages/                every image, copied; encoded anew where turned or recolored
+        annotations in the format they had    (VOC if the set combines several formats)
+        images/ or JPEGImages/                every image, copied; re-encoded if rotated or with other colors
         changes.csv                           action, kind, place, before, after
 
 Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed; inverted corners
-are swapped; sizes, channels and borders are corrected by writing. Defects that need a decision stay, and are
-listed.
+are swapped; sizes, channels and borders are corrected by writing them again. Defects that need a decision are
+left as they are, and listed.
 """
 
 import csv
@@ -41,7 +41,7 @@ class Change:
     """One line of `changes.csv`.
 
     Attributes:
-        action: `changed`, `removed`, `skipped` (cannot be written), or `left` (to decide).
+        action: `changed`, `removed`, `skipped` (it cannot be written) or `left` (it needs a decision).
         kind: kind of the defect.
         place: place in the original, `file:line`.
         before: description of the defect.
@@ -62,7 +62,7 @@ class Written:
     Attributes:
         data: path to give as DATA.
         changes: number of changes and removals.
-        left: number of defects left or skipped, to decide.
+        left: number of defects that were left or skipped.
     """
 
     data: Path
@@ -71,11 +71,11 @@ class Written:
 
 
 def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
-    """Write the copy, whole or not at all; the same input gives the same files.
+    """Write the corrected copy, whole or not at all; the same input gives the same files.
 
     Raises:
-        AnnotationError: `out` holds something, or cannot be written.
-        ImageError: an image changed since it was examined.
+        AnnotationError: `out` is not a new or empty folder, or cannot be written.
+        ImageError: an image has changed since it was inspected.
     """
     form = next(iter(diagnosis.sets.values())).format
     form = form if form in WRITERS else "voc"
@@ -106,7 +106,7 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
 
 
 class _Images:
-    """Copies each image into the new folder, once, under a unique name."""
+    """Copies of images in the new folder, each made once, under a unique name."""
 
     def __init__(self, folder: Path, facts: Mapping[Path, ImageFacts]) -> None:
         self._folder = folder
@@ -116,16 +116,16 @@ class _Images:
         folder.mkdir(parents=True)
 
     def copy_of(self, image: Path) -> Path:
-        """Return the path of the copy."""
+        """Return the path of an image's copy, which is made at the first call."""
         if image not in self.placed:
             facts = self._facts[image]
             known = not facts.fault and image.suffix.lower() not in SUFFIXES_BY_FORMAT[facts.format]
             suffix = SUFFIXES_BY_FORMAT[facts.format][0] if known else image.suffix
             recoded = facts.orientation != 1 or facts.color in RECODED
             if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
-                suffix = ".png"  # which has 16 bits, too
+                suffix = ".png"  # can also store 16 bits
             stem, count = image.stem, 1
-            while stem.lower() in self._stems:  # unique even if upper and lower case are the same
+            while stem.lower() in self._stems:  # unique even on file systems that ignore case
                 count += 1
                 stem = f"{image.stem}_{count}"
             self._stems.add(stem.lower())
@@ -146,7 +146,7 @@ def _corrected(
 ) -> SampleSet:
     """Return the samples of one split as they will be written.
 
-    Of boxes of one class that cover each other, the first stays; boxes with their corners swapped come last.
+    Of boxes of one class that cover each other, the first is kept; boxes with swapped corners come last.
     """
     samples = []
     for sample in found.samples:
@@ -173,7 +173,7 @@ def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dt
 
 
 def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
-    """Return image -> the inverted boxes that are not empty once their corners are swapped."""
+    """Return image -> its inverted boxes that have an area once their corners are swapped."""
     inverted: dict[Path, list[Problem]] = {}
     for found in diagnosis.sets.values():
         samples = {sample.path: sample for sample in found.samples}

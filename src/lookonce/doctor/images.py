@@ -1,7 +1,7 @@
-"""Image files, each opened once: bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
+"""Inspect image files: each is opened once, hashed, decoded in full, and kept as a thumbnail of 1 KB.
 
-Only decoding in full finds a truncated file. It takes 1.8 ms for a JPEG of 640 x 480; libjpeg's smaller
-scales take 1.3 ms, since they still have to undo the entropy coding.
+Only decoding in full finds a truncated file. It takes 1.8 ms for a JPEG of 640 x 480; decoding at libjpeg's
+smaller scales would take 1.3 ms, since the entropy coding has to be undone all the same.
 """
 
 import os
@@ -27,10 +27,10 @@ from lookonce.runtime.pipeline import in_parallel, memory_of
 from lookonce.seen import digest
 from lookonce.suffixes import SUFFIXES_BY_FORMAT
 
-THUMBNAIL = 32  # pixels a side
-PART = 1 << 16  # bytes
-FLAT_ROWS = 16  # height of a block row of most JPEGs; damage affects at least one
-NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and no damage
+THUMBNAIL = 32  # pixels per side
+PART = 1 << 16  # bytes read at a time
+FLAT_ROWS = 16  # height of a row of blocks in most JPEGs; damage affects at least one
+NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and not a sign of damage
 
 ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -45,13 +45,13 @@ class ImageFacts:
     Attributes:
         path: image file.
         digest: hash of its bytes; empty if they cannot be read.
-        fault: reason why it cannot be used; empty for a sound image.
+        fault: reason why it cannot be used; empty if it can.
         cut_short: whether the end of the file is missing.
         format: `JPEG`, `PNG`, ...; empty if unknown.
         color: color mode.
         orientation: EXIF orientation; 1 is upright.
-        is_deep: whether its numbers have more than 8 bits.
-        flat_end: whether the last rows of a JPEG all have one color, neither black nor white.
+        is_deep: whether its pixel values have more than 8 bits.
+        flat_end: whether the last rows of a JPEG have one single color, neither black nor white.
         thumbnail: (32, 32) uint8 gray, the whole image scaled down; None if it cannot be decoded.
     """
 
@@ -72,7 +72,7 @@ def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 
 
     Args:
         paths: image files.
-        done: called after each file, in order.
+        done: function called after each file, in order.
         threads: number of threads; 0 for one per core.
     """
     facts = {}
@@ -140,23 +140,23 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
 
 
 def _is_cut_short(stream: BinaryIO) -> bool:
-    """Tell whether a JPEG or PNG lacks its end; some writers add zeros after it."""
+    """Return whether a JPEG or PNG lacks its end marker, which some writers follow with zeros."""
     stream.seek(0)
     start = stream.read(8)
     form = next((name for name, magic in STARTS.items() if start.startswith(magic)), None)
     if form is None:
         return False
     at, kept = stream.seek(0, SEEK_END), b""
-    while at and not kept:  # backwards over zeros
+    while at and not kept:  # go back over trailing zeros
         count = min(at, PART)
         stream.seek(at := at - count)
         kept = stream.read(count).rstrip(b"\0")
     end = ENDS[form].rstrip(b"\0")
-    stream.seek(max(0, at + len(kept) - len(end)))  # it may begin in the part before
+    stream.seek(max(0, at + len(kept) - len(end)))  # the marker may begin in the block before
     return stream.read(len(end)) != end
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (32, 32) gray: every pixel counts, so noise and scale hardly change it."""
+    """(H, W, 3) -> (32, 32) gray; every pixel is averaged in, so noise and scale hardly change the result."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,6 +1,6 @@
-"""Every kind of defect: meaning, effect, remedy, and who has to act.
+"""Explain every kind of defect: its meaning, its effect, the remedy, and whether it needs a decision.
 
-The order is that of the report: defects that need a decision first, then by the damage they can do.
+The order is that of the report: defects that need a decision come first, then those that do most damage.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Kind:
     """One kind of defect, explained.
 
     Attributes:
-        severity: who has to act.
-        title: plural, as a heading.
-        meaning: definition.
+        severity: whether a person must decide, should look, or need only know.
+        title: heading, in the plural.
+        meaning: definition of the defect.
         why: effect on training or evaluation.
-        remedy: advice.
+        remedy: advice on what to do.
         fixable: whether `--fix` corrects it.
     """
 
@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
         "Unknown classes",
         "A box has a class that is not in the list of names: a typo, or an incomplete list.",
         "The box is skipped, and the object counts as background.",
-        "Correct the name, add it to the list, or say what becomes of it: classes: {van: car, tree: null}.",
+        "Correct the name, add it to the list, or map it in the YAML: classes: {van: car, tree: null}.",
     ),
     "fractions": Kind(
         "person",
@@ -88,8 +88,9 @@ KINDS: dict[str, Kind] = {
     "meaning": Kind(
         "person",
         "Boxes of another form",
-        "The numbers do not fit as the format has them, such as center and size, but as corners or the like.",
-        "The box is skipped: read as the format says, it would be in the wrong place.",
+        "The numbers do not fit the form of the format, such as center and size, but fit another, such as "
+        "corners.",
+        "The box is skipped: read in the form of the format, it would be in the wrong place.",
         "Export from your tool again, or convert the numbers.",
     ),
     "orphan": Kind(
@@ -152,7 +153,7 @@ KINDS: dict[str, Kind] = {
         "person",
         "Copies with different boxes",
         "The same image occurs several times, with different boxes or classes.",
-        "At most one of the annotations is right; the others contradict it.",
+        "At most one of the annotations is correct; the others contradict it.",
         "Choose one and remove the others.",
     ),
     "wrong-size": Kind(
@@ -188,7 +189,7 @@ KINDS: dict[str, Kind] = {
         "person",
         "Images without a usable box",
         "The image has boxes, but none can be used.",
-        "The image is skipped: as background it would teach the opposite.",
+        "The image is skipped: as a background image, it would teach the network to miss its objects.",
         "Draw the boxes again.",
     ),
     "class-not-trained": Kind(
@@ -202,7 +203,7 @@ KINDS: dict[str, Kind] = {
         "look",
         "Classes without a box in one source",
         "One source of the dataset YAML has no box of a class that many images of the other sources show.",
-        "If its objects are there all the same, the network is trained to treat them as background.",
+        "If these images show such objects, the network is trained to treat them as background.",
         "Annotate them, or list the classes that are annotated there: {path: ..., annotated: [...]}.",
     ),
     "doubtful-class": Kind(
@@ -246,7 +247,7 @@ KINDS: dict[str, Kind] = {
         "Two classes for one object",
         "Two boxes of different classes cover each other.",
         "Both claim the same cell, and the later box replaces the earlier one.",
-        "Keep the right one.",
+        "Keep the correct one.",
     ),
     "duplicate-box": Kind(
         "look",
@@ -276,7 +277,7 @@ KINDS: dict[str, Kind] = {
         "Nearly the same image in two splits",
         "Consecutive frames of one camera, or one scene photographed twice, are in different splits.",
         "The model is evaluated on scenes it was trained on, so the measured accuracy is too high.",
-        "Split by scene, not by image: without a val part lookonce train does, and --group names recordings.",
+        "Split by scene, not by image. Without a val split, lookonce train does so; --group defines scenes.",
     ),
     "similar": Kind(
         "look",
@@ -296,8 +297,8 @@ KINDS: dict[str, Kind] = {
     "color": Kind(
         "look",
         "Unusual color modes",
-        "CMYK, or transparency.",
-        "lookonce reads them as RGB and drops the rest. Other programs differ.",
+        "The image is in CMYK, or has transparency.",
+        "lookonce converts it to RGB without transparency. Other programs may convert it differently.",
         "Save them as RGB; --fix does this.",
         fixable=True,
     ),
@@ -314,7 +315,7 @@ KINDS: dict[str, Kind] = {
         "Images listed twice",
         "One split names an image more than once.",
         "The image counts once, with the boxes of all its entries.",
-        "Remove the other entries; --fix does this. If their boxes differ, check which are right.",
+        "Remove the other entries; --fix does this. If their boxes differ, check which are correct.",
         fixable=True,
     ),
     "border": Kind(
@@ -351,8 +352,8 @@ KINDS: dict[str, Kind] = {
     "tiny": Kind(
         "look",
         "Tiny boxes",
-        "Less than 3 pixels wide or tall at the network's input size.",
-        "Nothing is visible at that size: such boxes add noise to the loss. Often a slip of the mouse.",
+        "The box is less than 3 pixels wide or tall at the network's input size.",
+        "Nothing is visible at that size, so such boxes add noise to the loss. Many are slips of the mouse.",
         "Remove slips; if the objects are real, train at a larger size.",
     ),
     "lost": Kind(
@@ -372,29 +373,29 @@ KINDS: dict[str, Kind] = {
     "rare": Kind(
         "look",
         "Rare classes",
-        "Fewer than 50 objects in the training split.",
-        "Too few to learn the class from.",
-        "Add images with this class, or merge it with another; lookonce train --set repeat_rare=0.5 shows "
-        "the ones that have it more often.",
+        "The training split has fewer than 50 objects of the class.",
+        "These are too few to learn the class from.",
+        "Add images with this class, or merge it with another; lookonce train --set repeat_rare=0.5 repeats "
+        "the images that show it.",
     ),
     "unbalanced": Kind(
         "look",
         "Unbalanced classes",
         "The most frequent class has more than 10 times as many objects.",
-        "Where two classes look alike, the network prefers the frequent one.",
-        "Add images with the rarer class; read the AP per class, not only the mean.",
+        "If two classes look alike, the network prefers the frequent one.",
+        "Add images with the rarer class, and read the AP per class, not only the mean.",
     ),
     "below-stride": Kind(
         "info",
         "Objects smaller than a cell",
-        "Narrower or shorter than one cell of the finest grid, at the network's input size.",
+        "The object is narrower or shorter than one cell of the finest grid, at the network's input size.",
         "Several such objects share a cell, and the features keep little of each.",
         "Train at a larger size, or with yolov3, whose finest stride is 8.",
     ),
     "unlisted": Kind(
         "info",
         "Images that no annotation names",
-        "The image lies in the set, and no annotation names it.",
+        "The image is in a folder of the data set, but no annotation names it.",
         "It is not used.",
         "None needed, or add it to the annotations.",
     ),
@@ -407,7 +408,7 @@ KINDS: dict[str, Kind] = {
     ),
     "keypoints": Kind(
         "info",
-        "Key points",
+        "Keypoints",
         "A row of YOLO text has more numbers after the box, as in pose annotations.",
         "The box is used, the keypoints are not.",
         "None needed.",
@@ -444,8 +445,8 @@ KINDS: dict[str, Kind] = {
     "deep": Kind(
         "info",
         "Images of more than 8 bits",
-        "The numbers of the image have 10 to 16 bits, or are fractions.",
-        "The range in use over the whole set becomes black to white; a trained model keeps it.",
+        "The pixel values of the image have 10 to 16 bits, or are fractions.",
+        "The range in use over the whole data set is mapped to black and white; a trained model records it.",
         "None needed; --fix copies them with all their bits.",
     ),
     "gray": Kind(
@@ -458,7 +459,7 @@ KINDS: dict[str, Kind] = {
     "split-absent": Kind(
         "look",
         "Missing splits",
-        "The dataset YAML names a split where there is nothing.",
+        "The dataset YAML names a split, but there is nothing at its path.",
         "The split is skipped; without val, images of train are held out in its place.",
         "Correct the path, or remove its line.",
     ),

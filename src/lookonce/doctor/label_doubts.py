@@ -1,4 +1,4 @@
-"""Labels that a trained model doubts: detections without a box, boxes without a detection, other classes."""
+"""Find labels that a trained model doubts: missing boxes, boxes without a detection, other classes."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample, SampleSet
 
-SURE = 0.6  # score from which a detection is taken for a fact
-ANYTHING = 0.05  # score from which it is a hint; the detector must be opened with it
-NEAR = 0.3  # IoU from which a detection is about a box
-ON = 0.5  # IoU from which it is on the box
+SURE = 0.6  # score from which a detection is trusted
+ANYTHING = 0.05  # score from which a detection counts as found; the detector must be opened with it
+NEAR = 0.3  # IoU from which a detection is near a box
+ON = 0.5  # IoU from which a detection is on a box
 
 
 def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterator[Finding]:
@@ -24,11 +24,11 @@ def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterat
 
     Args:
         detector: opened with a score threshold of `ANYTHING`.
-        found: set of the sample.
-        sample: boxes of the image.
+        found: set that the sample belongs to.
+        sample: image with its boxes.
 
     Raises:
-        ConfigError: model and data have no class in common.
+        ConfigError: the model and the data have no class in common.
         ImageError: the image cannot be read.
     """
     shared = SharedClasses.match(detector.names, found.names, found.origin or sample.path)
@@ -36,7 +36,7 @@ def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterat
 
 
 def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
-    """Compare the boxes of one image with detections; labels of both index the names of the set."""
+    """Compare the boxes of one image with detections; the labels of both index `found.names`."""
     pairs = overlapping_pairs(detections.boxes, sample.boxes, NEAR)
     ignored = in_crowd(sample, detections, ON) | in_ignored_areas(sample, detections)
     lonely = (detections.scores >= SURE) & ~ignored
@@ -49,7 +49,7 @@ def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> 
     on = pairs.only(pairs.iou >= ON)
     agrees = detections.labels[on.first] == sample.labels[on.second]
     agreed, seen = set(on.second[agrees].tolist()), set(pairs.second.tolist())
-    rivals: dict[int, int] = {}  # box -> the surest detection of another class on it
+    rivals: dict[int, int] = {}  # box -> the detection of another class on it with the highest score
     others = on.only(~agrees & (detections.scores[on.first] >= SURE))
     for d, i in zip(others.first.tolist(), others.second.tolist(), strict=True):
         if i not in rivals or detections.scores[d] > detections.scores[rivals[i]]:

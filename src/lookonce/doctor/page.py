@@ -1,4 +1,4 @@
-"""Page of `data check`: each kind of defect explained, with its worst cases as images."""
+"""Make the page of `data check`, which explains each kind of defect and shows its worst cases as images."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from lookonce.eight_bits import Values
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 
-IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # figures per kind
-PLACES = 300  # places listed per kind; findings.json has them all
+IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # number of figures per kind
+PLACES = 300  # number of places listed per kind; findings.json has all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Figure:
 
     Attributes:
         url: data URL; empty if the image cannot be shown.
-        place: place of its first finding.
+        place: place of the first finding in the image.
         what: description of that finding.
         more: number of further findings of the kind in the image.
-        several: whether it shows several images side by side.
+        several: whether the figure shows several images side by side.
     """
 
     url: str

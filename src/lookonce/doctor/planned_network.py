@@ -1,4 +1,4 @@
-"""The network of the planned training, as far as boxes are concerned: input size, anchors and cells."""
+"""Describe the network of the planned training run as far as boxes are concerned: size, anchors and cells."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ class PlannedNetwork:
     Attributes:
         model: name of the architecture.
         size: (height, width) of the input.
-        anchors: per scale, finest first: (width, height) in pixels of the input.
-        strides: per scale, pixels per cell.
+        anchors: (width, height) of each anchor in pixels of the input, by scale, finest first.
+        strides: input pixels per cell, by scale.
         fit: how an image is fitted to the input size.
-        values: of images of more than 8 bits, the values that become 0 and 255; None: unknown.
+        values: pixel values that become 0 and 255 in images of more than 8 bits; None if unknown.
     """
 
     model: str
@@ -40,15 +40,15 @@ class PlannedNetwork:
 
     @classmethod
     def published(cls, model: str, size: tuple[int, int] | None = None) -> "PlannedNetwork":
-        """Return a named network, or that of a `.cfg`, with its published anchors.
+        """Return a named network, or the network of a `.cfg`, with its published anchors.
 
         Args:
-            model: its name, or the file; a built-in one is called by its name.
-            size: (height, width) of the input; None: as in the file, 416 for a named network.
+            model: name of a network, or path of a `.cfg`.
+            size: (height, width) of the input; None: as in the file, or 416 for a named network.
 
         Raises:
-            ConfigError: an unknown name.
-            ModelFileError: a file that cannot be used.
+            ConfigError: the name is unknown.
+            ModelFileError: the file cannot be used.
         """
         if not is_network(model):
             raise ConfigError(f"model: expected {MODELS}, found {model!r}")
@@ -58,7 +58,7 @@ class PlannedNetwork:
 
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":
-        """Return the network of a trained model."""
+        """Return the network of a trained model at an input of (height, width)."""
         return cls(info.architecture, size, info.anchors, info.strides, info.fit, info.values)
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class PlannedNetwork:
         return Letterbox.for_policy(self.fit, sample.image_size, self.size).boxes_in(sample.boxes)
 
     def assign(self, sample: Sample) -> Positives[Column]:
-        """Return the cells and anchors responsible for the boxes of a sample; crowds are not trained on."""
+        """Return the cells and anchors that training assigns to the boxes of a sample, without crowds."""
         one = ~sample.crowd
         boxes = self.boxes(sample)[one]
         return assign(boxes, sample.labels[one], self.anchors, self.strides, self.size)

@@ -1,4 +1,4 @@
-"""Counts and sizes of a set of samples."""
+"""Count the images and boxes of a set of samples, and summarize their sizes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lookonce.geometry.boxes import area
 from lookonce.samples import SampleSet
 
-COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image; COCO's limits of AP small and AP medium
+COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image: the limits of COCO's AP small and medium
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Smallest, median and largest of some numbers."""
+    """The smallest, the median and the largest of some numbers."""
 
     least: float
     median: float
@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.floating] | Sequence[float]) -> Self | None:
-        """Summarize any number of values; None for no values."""
+        """Summarize some values; return None if there are none."""
         if not len(values):
             return None
         return cls(float(np.min(values)), float(np.median(values)), float(np.max(values)))
@@ -41,19 +41,19 @@ class Statistics:
     Attributes:
         images: number of images.
         background: number of images without a box.
-        boxes: number of boxes, flagged ones included.
-        difficult: number of boxes with VOC's flag.
-        crowd: number of boxes with COCO's flag.
+        boxes: number of boxes, difficult and crowd boxes included.
+        difficult: number of boxes that VOC flags as difficult.
+        crowd: number of boxes that COCO flags as a crowd.
         per_class: class -> number of boxes, in the order of the names.
         images_per_class: class -> number of images with at least one box of it.
         small: number of boxes below 32 x 32 pixels of the image.
-        medium: number of boxes between that and 96 x 96.
-        large: number of larger boxes.
-        boxes_per_image: number of boxes per image.
-        image_height: height in pixels.
-        image_width: width in pixels.
-        box_height: height in pixels of the image.
-        box_width: width in pixels of the image.
+        medium: number of boxes from 32 x 32 to 96 x 96 pixels.
+        large: number of boxes above 96 x 96 pixels.
+        boxes_per_image: spread of the number of boxes per image.
+        image_height: spread of the heights of the images, in pixels.
+        image_width: spread of the widths of the images, in pixels.
+        box_height: spread of the heights of the boxes, in pixels of the image.
+        box_width: spread of the widths of the boxes, in pixels of the image.
     """
 
     images: int

@@ -1,4 +1,4 @@
-"""Measures of detections: COCO and VOC metrics, curves, confusion, errors."""
+"""Measure detections: COCO and VOC metrics, curves, confusion and errors."""
 
 from lookonce._callable import make_callable
 

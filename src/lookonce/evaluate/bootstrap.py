@@ -1,13 +1,14 @@
-"""95% intervals by the bootstrap: how far a measurement would move with other images.
+"""Compute 95% intervals by the bootstrap: how far a measurement would move with other images.
 
-Images, or groups of images that belong together, are drawn again with replacement, a thousand times, and
-measured again. The detections are matched once; a resample only counts how often each image was drawn.
+Images, or groups of images that belong together, are drawn with replacement a thousand times, and each of
+these resamples is measured. The detections are matched only once; a resample is just how often each image was
+drawn.
 
-With few images AP is optimistic: the bootstrap's mean lies above the measured AP about as far as the measured
-AP lies above that of all images of the kind, so this is subtracted. The width is Student's, since with
-few images the spread is itself uncertain; that of an AP is computed on the angle whose squared sine is the
-AP, on which spread hardly depends on the value. `tests/evaluate/test_bootstrap.py` measures how often such
-intervals hold the true value.
+With few images, AP is optimistic. The mean over the resamples lies above the measured AP about as far as the
+measured AP lies above that of all images of the kind, so this bias is subtracted. The width comes from
+Student's distribution, since with few images the spread is itself uncertain. For an AP it is computed on the
+angle whose squared sine is the AP, because there the spread hardly depends on the value.
+`tests/evaluate/test_bootstrap.py` measures how often such intervals contain the true value.
 
 Legend: **B** resamples, **I** images, **U** units (images or groups), **C** classes, **T** IoU thresholds.
 """
@@ -25,12 +26,12 @@ from lookonce.evaluate.ranking import Ranking
 
 RESAMPLES = 1000
 LEVEL = 0.95
-AT_ONCE = 4_000_000  # numbers in memory per step: images or detections times resamples
+AT_ONCE = 4_000_000  # numbers in memory at a time: images, or detections, times resamples
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Interval that holds the true value in 95 of 100 measurements.
+    """Interval that contains the true value in 95 of 100 measurements.
 
     Attributes:
         low: lower end; NaN if there was nothing to measure.
@@ -51,7 +52,7 @@ class Interval:
         """Compute the interval of a measured value.
 
         Args:
-            values: (1+B,) the measured value, then that of each resample; NaN where it could not be measured.
+            values: (1+B,) measured value, then the value of each resample; NaN if it could not be measured.
             units: number of images or groups; a single one gives no interval.
         """
         value, seen = float(values[0]), values[1:][~np.isnan(values[1:])]
@@ -63,14 +64,14 @@ class Interval:
 
     @classmethod
     def of_share(cls, values: NDArray[np.float64], units: int) -> Self:
-        """Compute the interval of a value from 0 to 1, such as an AP: `of`, on the angle."""
+        """Compute the interval of a value from 0 to 1, such as an AP, on the angle; arguments as for `of`."""
         angle = cls.of(np.arcsin(np.sqrt(values)), units)
         low, high = np.sin(np.clip([angle.low, angle.high], 0, math.pi / 2)) ** 2
         return cls(float(low), float(high))
 
 
 def student(freedom: int) -> float:
-    """Return Student's t with 2.5% above it, by Hill's expansion (1970): within 0.5% from 4 degrees on."""
+    """Return the 97.5% quantile of Student's t by Hill's expansion (1970): within 0.5% from 4 degrees up."""
     z = 1.959964
     terms: tuple[float, ...] = (
         (z**3 + z) / 4,
@@ -100,9 +101,10 @@ class Intervals:
     """95% intervals of one evaluation.
 
     Attributes:
-        units: number of images or groups that were drawn.
-        grouped: whether groups were drawn.
-        overall: means over the classes with objects, and the counts of all classes together.
+        units: number of images or groups.
+        grouped: whether the units are groups.
+        overall: intervals of the means over the classes with objects, and of the counts of all classes
+            together.
         classes: intervals of each class.
     """
 
@@ -113,13 +115,13 @@ class Intervals:
 
 
 def draws(images: int, groups: Sequence[int] | None = None) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each resample holds each image, in blocks of rows (B', I); the same at every call.
+    """Yield how often each resample contains each image, in blocks of rows (B', I), the same in every call.
 
-    Row 0 of all is the measured images themselves, each once.
+    The first row of the first block is the measured set itself: each image once.
 
     Args:
         images: number of images.
-        groups: (I,) number of each image's group, from 0; None: every image for itself.
+        groups: (I,) number of each image's group, from 0; None: every image is its own group.
     """
     unit = np.arange(images) if groups is None else np.asarray(groups)
     units = int(unit.max(initial=-1)) + 1
@@ -135,9 +137,9 @@ def draws(images: int, groups: Sequence[int] | None = None) -> Iterator[NDArray[
 def precisions(
     rankings: Sequence[Ranking], images: int, groups: Sequence[int] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return AP and AP50 of the images, row 0, and of every resample: both (1+B, C+1).
+    """Return AP and AP50, (1+B, C+1) each, of the images in row 0 and of the resamples below.
 
-    The last column is the mean over the classes with objects; NaN where there are none.
+    The last column is the mean over the classes with objects. A class without objects in a resample is NaN.
     """
     most = max((len(each.image) for each in rankings), default=0)
     rows = max(1, AT_ONCE // max(most, 1))
@@ -151,7 +153,7 @@ def precisions(
 
 
 def with_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Append the mean over the classes that could be measured: (B, C) -> (B, C+1)."""
+    """(B, C) -> (B, C+1): append the mean over the classes that could be measured."""
     measured = ~np.isnan(values)
     total = np.where(measured, values, 0).sum(axis=1)
     mean = np.where(measured.any(axis=1), total / np.maximum(measured.sum(axis=1), 1), np.nan)
@@ -164,9 +166,9 @@ def intervals(
     """Compute the 95% intervals of AP, AP50 and counts.
 
     Args:
-        rankings: detections of each class, matched.
+        rankings: matched detections of each class.
         counting: annotated and counted objects of the same images.
-        groups: (I,) number of each image's group, from 0; None: every image for itself.
+        groups: (I,) number of each image's group, from 0; None: every image is its own group.
     """
     images = len(counting.annotated)
     units = images if groups is None else len(set(groups))
@@ -181,7 +183,7 @@ def intervals(
         ClassIntervals(
             Interval.of_share(ap[:, c], units),
             Interval.of_share(ap50[:, c], units),
-            replace(counts, low=max(counts.low, -1.0)),  # -1: nothing counted at all
+            replace(counts, low=max(counts.low, -1.0)),  # -1 means that nothing is counted
         )
         for c in range(len(rankings) + 1)
         for counts in [Interval.of(relative[:, c], units)]

@@ -1,11 +1,11 @@
-"""AP and recall by size, shape and crowding of the objects.
+"""Break AP and recall down by size, shape and crowding of the objects.
 
-Objects are divided into bins by one property. A right detection belongs to the bin of its object, a false one
-to the bin of its own box, as in COCO's AP by area. In each bin AP50 is the mean over the classes
-that have objects there.
+Objects are divided into bins by one property. A correct detection belongs to the bin of its object, a false
+one to the bin of its own box, as in COCO's AP by area. In each bin AP50 is the mean over the classes that
+have objects there.
 
-Bins hold about the same number of objects, so that each is meaningful for any data: if all objects are small
-by COCO's measure, fifths still distinguish the smaller from the larger.
+Bins hold about equal numbers of objects, so each is meaningful for any data: if all objects are small by
+COCO's measure, fifths still distinguish the smaller from the larger.
 
 Legend: **D** detections, **G** objects, **C** classes, **K** bins.
 """
@@ -27,7 +27,7 @@ from lookonce.samples import Sample
 
 COCO_SIZES = (32.0, 96.0)  # sides of the squares that separate small, medium and large
 BINS = 5
-FEWEST = 25  # objects in a bin: below, one object more or fewer is 4% of recall
+FEWEST = 25  # objects per bin; with fewer, a single object is more than 4% of recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Bin:
     """Objects between two values of a property.
 
     Attributes:
-        low: smallest value of the bin's objects; NaN without objects.
-        high: largest value.
+        low: smallest value of the property in the bin; NaN without objects.
+        high: largest value of the property in the bin; NaN without objects.
         objects: number of objects.
-        ap50: mean over the classes with objects here; NaN without objects.
-        recall: share of the objects with a right detection above the threshold.
+        ap50: mean AP50 over the classes with objects in the bin; NaN without objects.
+        recall: share of the objects with a correct detection above the threshold.
     """
 
     low: float
@@ -64,10 +64,10 @@ class Breakdown:
 
     Attributes:
         coco_size: three bins: COCO's small, medium and large, by area in pixels of the image.
-        size: bins of the square root of the area, pixels of the image.
-        shape: bins of width over height.
-        crowding: bins of the number of neighbors: other objects, of any class, that overlap the box when it
-            is enlarged by half its width and height on each side, to four times its area.
+        size: bins by the square root of the area, in pixels of the image.
+        shape: bins by width divided by height.
+        crowding: bins by the number of neighbors: other objects, of any class, that overlap the box when it
+            is enlarged to twice its width and height.
     """
 
     coco_size: tuple[Bin, ...]
@@ -87,8 +87,9 @@ def breakdown(
     Args:
         outcomes: outcomes of the detections.
         truth: annotated images.
-        detections: results for the same images.
-        threshold: score threshold, or that of each class; a right detection above it finds its object.
+        detections: results for the same images, in the same order.
+        threshold: score threshold, or one per class; an object counts as found by a correct detection above
+            it.
     """
     objects = outcomes.objects
     found = outcomes.above(threshold).found()
@@ -106,13 +107,13 @@ def breakdown(
 
 
 def even_edges(values: NDArray[np.float64], bins: int = BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
-    """Return the smallest value of every bin but the first, (K-1,), for about equally full bins.
+    """Return the edges between bins of about equal size, (K-1,): the smallest value of all but the first.
 
-    Equal values stay together. There are at most `bins` bins, and fewer if one would have less than
-    `fewest` values.
+    Equal values stay together. There are at most `bins` bins, and fewer if one would have fewer than `fewest`
+    values.
     """
     distinct, first = np.unique(np.sort(values), return_index=True)
-    wanted = len(values) * np.arange(1, bins) / bins  # values below each edge
+    wanted = len(values) * np.arange(1, bins) / bins  # number of values below each edge
     nearest = np.abs(first[:, None] - wanted).argmin(axis=0) if len(values) else np.zeros(0, np.int64)
     edges, below = [], 0
     for i in np.unique(nearest):
@@ -136,19 +137,19 @@ def _bins(
         of_objects: (G,) property of each object.
         of_detections: (D,) property of each detection's box.
         edges: (K-1,) smallest value of every bin but the first.
-        found: (G,) objects with a right detection above the threshold.
+        found: (G,) objects with a correct detection above the threshold.
     """
     objects = outcomes.objects
-    right = outcomes.has(Outcome.RIGHT)
+    correct = outcomes.has(Outcome.CORRECT)
     bin_of = np.digitize(of_objects, edges)
     own_bin = np.digitize(of_detections, edges)
-    own_bin[right] = bin_of[outcomes.object[right]]
+    own_bin[correct] = bin_of[outcomes.object[correct]]
     own_bin[outcomes.has(Outcome.IGNORED)] = -1
     bins = []
     for k in range(len(edges) + 1):
         inside, mine = objects.counts & (bin_of == k), own_bin == k
         counts = np.bincount(objects.labels[inside], minlength=outcomes.classes)
-        ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], right[mine], counts)
+        ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], correct[mine], counts)
         bins.append(Bin.of(of_objects[inside], ap[counts > 0], found[inside]))
     return tuple(bins)
 

@@ -1,4 +1,4 @@
-"""Classes of a model and of annotated images, matched by name."""
+"""Match the classes of a model and of annotated images by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.samples import Sample, named_as_in, numbers_in
 
-SHOWN = 8  # names listed in a message
+SHOWN = 8  # largest number of names listed in a message
 
 _numbers_in = lru_cache(maxsize=8)(numbers_in)  # called for every image; there may be 100,000 names
 
@@ -20,9 +20,9 @@ class SharedClasses:
 
     Attributes:
         names: shared class names, in the order of the data.
-        model: class names of the model, known aliases as the data spells them.
+        model: class names of the model; a known alias is spelled as in the data.
         data: class names of the data.
-        renamed: such aliases: the model's name, the data's.
+        renamed: aliases that were matched, as (name in the model, name in the data).
     """
 
     names: tuple[str, ...]
@@ -37,10 +37,10 @@ class SharedClasses:
         Args:
             model: class names of the model.
             data: class names of the data.
-            place: name of the data in an error.
+            place: path of the data, for the error message.
 
         Raises:
-            ConfigError: no class in common.
+            ConfigError: there is no class in common.
         """
         model, given = named_as_in(model, data), model
         renamed = tuple((old, new) for old, new in zip(given, model, strict=True) if old != new)
@@ -77,6 +77,6 @@ class SharedClasses:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List the first names, and the number of the others."""
+    """List the first names, and say how many more there are."""
     shown = ", ".join(names[:SHOWN])
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown or "none"

@@ -1,7 +1,7 @@
-"""The twelve COCO numbers, and AP per class.
+"""Compute the twelve COCO metrics, and AP per class.
 
-faster-coco-eval does the arithmetic, with the results of pycocotools; this module converts samples and
-detections to its input, and its arrays to `Metrics`.
+faster-coco-eval does the arithmetic and agrees with pycocotools; this module converts samples and detections
+to its input, and its arrays to `Metrics`.
 
 Legend: **T** IoU thresholds 0.50, 0.55 ... 0.95; **R** 101 recall levels; **C** classes; **A** area ranges
 (all, small, medium, large); **M** limits on the detections of one class in one image.
@@ -25,10 +25,11 @@ from lookonce.samples import Sample
 
 CAPS = (1, 10, 100)  # COCO's limits on the detections of one class in one image, the best first
 MOST = CAPS[-1]
-ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the image
+ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: all, below 32², up to 96², above, in pixels of the image
 IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
-# COCO's only flag to ignore an object is crowd, but it leaves out objects outside an area range. No range
-# holds this area, so a difficult object is neither rewarded nor missed, and its overlap is still plain IoU.
+# COCO has no flag to ignore an object other than crowd, but it ignores objects outside an area range. No
+# range contains this area, so a difficult object is neither rewarded nor missed, and its overlap is still a
+# plain IoU.
 IGNORED_AREA = 1e11
 
 
@@ -39,10 +40,11 @@ class ClassMetrics:
     Attributes:
         name: class name.
         objects: number of objects that count: neither difficult nor crowd.
-        ap: mean over the ten IoU thresholds.
+        ap: average precision, averaged over the ten IoU thresholds.
         ap50: AP at IoU 0.50.
         ap75: AP at IoU 0.75.
-        ar: share of the objects found, mean over the thresholds, with at most 100 detections per image.
+        ar: share of the objects found with at most 100 detections per image, averaged over the IoU
+            thresholds.
     """
 
     name: str
@@ -55,24 +57,24 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """COCO's numbers. Each is a mean over the classes that have objects; NaN if there are none.
+    """COCO's metrics. Each is a mean over the classes that have objects; NaN if there are none.
 
     Attributes:
-        ap: average precision, mean over the IoU thresholds 0.50 to 0.95; the main number.
+        ap: average precision, averaged over the IoU thresholds 0.50 to 0.95; the main metric.
         ap50: AP at IoU 0.50.
         ap75: AP at IoU 0.75.
         ap_small: AP of objects below 32 x 32 pixels.
         ap_medium: AP of objects between 32 x 32 and 96 x 96.
         ap_large: AP of objects above 96 x 96.
         ar_1: average recall with 1 detection per class and image.
-        ar_10: average recall with 10.
-        ar_100: average recall with 100. All numbers above and the three below count these 100 alone.
+        ar_10: average recall with 10 detections per class and image.
+        ar_100: average recall with 100. All AP above, and the three AR below, also count only the best 100.
         ar_small: average recall of small objects.
         ar_medium: average recall of medium objects.
         ar_large: average recall of large objects.
         ap_uncapped: `ap` with every detection, not only the best 100.
         ar_uncapped: `ar_100` with every detection.
-        crowded: number of images with more than 100 objects of one class, on which only the uncapped numbers
+        crowded: number of images with more than 100 objects of one class, on which only the uncapped metrics
             can reach 1.
         images: number of images.
         objects: number of objects that count: neither difficult nor crowd.
@@ -115,10 +117,10 @@ def without_nan(value: Any) -> Any:
 
 
 def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Metrics:
-    """Compare detections with ground truth, image by image. Prints nothing.
+    """Compare detections with ground truth, without printing anything.
 
-    Crowd boxes are COCO's: any number of detections may lie in them without penalty. Difficult boxes are
-    ignored: a detection matched to one counts neither way.
+    Any number of detections may lie in a crowd box without penalty, as in COCO. Difficult boxes are ignored:
+    a detection matched to one counts neither way.
 
     Args:
         truth: annotated images.
@@ -127,7 +129,7 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
     precision, recall = _accumulated(truth, detections, names)
@@ -171,7 +173,7 @@ def _accumulated(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
 
-    M has the three limits and, last, one that no image exceeds.
+    The last of M is a limit that no image exceeds; the others are `CAPS`.
     """
     fce = require("faster_coco_eval", extra="evaluate")
     frame = {
@@ -221,6 +223,6 @@ def _rows(image: int, boxes: NDArray[np.float32], **columns: NDArray[Any]) -> It
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Average the entries that could be measured; NaN if there are none (COCO marks the others with -1)."""
+    """Average the entries that could be measured, which are not -1; NaN if there are none."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else math.nan

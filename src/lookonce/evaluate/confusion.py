@@ -1,4 +1,4 @@
-"""Confusion matrix: classes confused, objects missed, and false detections."""
+"""Compute the confusion matrix: classes confused, objects missed, and false detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Confusion:
     """Counts of objects and detections by class, background last.
 
     Attributes:
-        counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
-            that were missed, the last row the false detections.
-        thresholds: score threshold of each class; detections above it were counted.
-        iou: smallest overlap at which a detection matches an object.
+        counts: (C+1, C+1) int64 by true class (row) and detected class (column). The last column holds missed
+            objects, the last row false detections.
+        thresholds: score threshold of each class, above which detections were counted.
+        iou: lowest IoU at which a detection matches an object.
     """
 
     counts: NDArray[np.int64]
@@ -37,12 +37,19 @@ def confusion(
 ) -> Confusion:
     """Pair objects with detections, one to one, and count the pairs by class.
 
-    In each image the detections take objects of their own class first; objects and detections left over
-    then pair across classes. Difficult objects take part, but a pair with one is not counted; nor is a
+    In each image, detections and objects are first paired within each class; those left over are then paired
+    across classes. Difficult objects take part, but a pair with one is not counted, and neither is a
     detection left over in a crowd of its class.
 
+    Args:
+        truth: annotated images.
+        detections: results for the same images, in the same order.
+        names: class names that the labels of both index.
+        threshold: score threshold, or one per class.
+        iou: lowest IoU at which a detection matches an object.
+
     Raises:
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
     background = len(names)

@@ -1,4 +1,4 @@
-"""Counts of objects per image compared with the annotations, and the score thresholds to count at.
+"""Compare counts of objects per image with the annotations, and choose the score thresholds to count at.
 
 Legend: **D** detections, **I** images, **C** classes.
 """
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from lookonce.evaluate.curves import curves
 from lookonce.evaluate.matching import Matches
 
-USUAL_THRESHOLD = 0.25  # where no threshold is best because nothing is right
+USUAL_THRESHOLD = 0.25  # used if no threshold is best because no detection is correct
 Source = Literal["model", "these images"]
 
 
 @dataclass(frozen=True, slots=True)
 class CountingError:
-    """Difference between counted and annotated objects, of one class or of all together.
+    """Difference between counted and annotated objects of one class, or of all classes together.
 
     Attributes:
         annotated: number of annotated objects.
         counted: number of detections above the threshold.
-        mae: mean over the images of the absolute difference; NaN without images.
-        bias: mean over the images of counted minus annotated; positive means too many.
-        relative: counted minus annotated, as a share of annotated; NaN without objects.
+        mae: absolute difference, averaged over the images; NaN without images.
+        bias: counted minus annotated objects, averaged over the images; positive means too many.
+        relative: counted minus annotated objects, as a share of the annotated ones; NaN without objects.
     """
 
     annotated: int
@@ -39,18 +39,18 @@ class CountingError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counting:
-    """Objects annotated and counted in each image.
+    """The objects annotated and counted in each image.
 
-    Difficult objects and crowds are not counted, nor are the detections on them.
+    Difficult objects and crowds are not counted, and neither are detections on them.
 
     Attributes:
         names: class names.
         thresholds: score threshold of each class.
-        source: origin of the thresholds. If they were chosen on the measured images, `thresholds` has the
-            ones chosen on all of them, while each half was counted at those chosen on the other half.
+        source: origin of the thresholds. If it is `these images`, `thresholds` were chosen on all images, but
+            each half of the images was counted at thresholds chosen on the other half.
         images: name of each image.
-        annotated: (I, C) int64 annotated objects.
-        counted: (I, C) int64 detections above the threshold.
+        annotated: (I, C) int64 number of annotated objects.
+        counted: (I, C) int64 number of detections above the threshold.
     """
 
     names: tuple[str, ...]
@@ -61,7 +61,7 @@ class Counting:
     counted: NDArray[np.int64]
 
     def of(self, label: int | None = None) -> CountingError:
-        """Return the error of one class; None for the objects of all classes together."""
+        """Return the counting error of one class, or of all classes together for None."""
         which = slice(None) if label is None else slice(label, label + 1)
         annotated, counted = self.annotated[:, which].sum(axis=1), self.counted[:, which].sum(axis=1)
         total, difference = int(annotated.sum()), counted - annotated
@@ -74,7 +74,7 @@ class Counting:
         )
 
     def per_image(self) -> list[dict[str, Any]]:
-        """Return the counts of each image by class name, without zeros."""
+        """Return the counts of each image by class name, for JSON; counts of 0 are left out."""
         return [
             {
                 "image": image,
@@ -94,11 +94,11 @@ def count(
     """Count the detections above the threshold of their class, image by image.
 
     Args:
-        matches: detections that count, and the number of objects by image.
+        matches: detections that count, and the number of objects in each image.
         names: class names.
         images: name of each image.
-        thresholds: score threshold of each class; None: every second image is counted at the thresholds
-            chosen on the others, and these at the thresholds chosen on the first.
+        thresholds: score threshold of each class; None: each half of the images is counted at thresholds
+            chosen on the other half.
     """
     half_of = np.arange(len(images)) % 2
     if thresholds is None:
@@ -121,10 +121,10 @@ def count(
 def choose_thresholds(matches: Matches) -> tuple[float, ...]:
     """Return the score threshold of each class at which as many objects are counted as are annotated.
 
-    At these, false detections and missed objects balance: precision equals recall. Counts on other images are
-    better than at the highest F1, and F1 is hardly lower (benchmarks/counting.md). A class of which too few
-    objects are detected has the threshold of its highest F1; one without right detections, that of all
-    classes together, else `USUAL_THRESHOLD`.
+    At these thresholds, false detections and missed objects balance: precision equals recall. Counts on other
+    images are better than at the highest F1, and F1 is hardly lower (benchmarks/counting.md). A class with
+    too few detections gets the threshold of its highest F1. A class without correct detections gets the
+    threshold of all classes together, or `USUAL_THRESHOLD` if there is none.
     """
     drawn = curves(matches)
     overall = drawn.overall.best()

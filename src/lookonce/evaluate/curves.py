@@ -1,4 +1,4 @@
-"""Precision, recall and F1 at every score threshold, and the threshold to choose."""
+"""Compute precision, recall and F1 at every score threshold, and find the best threshold."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class OperatingPoint:
     """Precision and recall at one score threshold.
 
     Attributes:
-        threshold: keep detections above it. It lies halfway between the last score kept and the first one
-            dropped, so "above" and "at least" give the same.
-        precision: share of right ones among the detections kept.
-        recall: share of the objects found.
-        f1: harmonic mean of the two.
+        threshold: score above which detections are kept. It lies halfway between the last score kept and the
+            first one dropped, so "above" and "at least" mean the same.
+        precision: share of the kept detections that are correct.
+        recall: share of the objects that are found.
+        f1: harmonic mean of precision and recall.
     """
 
     threshold: float
@@ -33,13 +33,13 @@ NOWHERE = OperatingPoint(math.nan, math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One class, or all together, at every threshold that makes a difference: D distinct scores, falling.
+    """Precision and recall of one class, or of all together, at D distinct scores in descending order.
 
     Attributes:
         objects: number of objects.
         scores: (D,) lowest score kept.
-        precision: (D,)
-        recall: (D,) NaN without objects.
+        precision: (D,) share of the kept detections that are correct.
+        recall: (D,) share of the objects that are found; NaN without objects.
     """
 
     objects: int
@@ -49,38 +49,44 @@ class Curve:
 
     @classmethod
     def of(cls, scores: NDArray[np.float32], correct: NDArray[np.bool_], objects: int) -> Self:
-        """Compute a curve from scores, falling, and which of them are right."""
-        right = np.cumsum(correct)
+        """Compute a curve.
+
+        Args:
+            scores: scores of the detections, descending.
+            correct: whether each detection is correct.
+            objects: number of objects.
+        """
+        hits = np.cumsum(correct)
         last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
         kept = np.arange(1, len(scores) + 1)[last]
         return cls(
             objects=objects,
             scores=scores[last].astype(np.float64),
-            precision=right[last] / kept,
-            recall=right[last] / (objects or math.nan),
+            precision=hits[last] / kept,
+            recall=hits[last] / (objects or math.nan),
         )
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """Harmonic mean of precision and recall, (D,); 0 where both are 0."""
+        """(D,) harmonic mean of precision and recall; 0 where both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / np.where(total == 0, 1, total)
 
     def best(self) -> OperatingPoint:
-        """Return the point of the highest F1; `NOWHERE` without objects or detections."""
+        """Return the point with the highest F1; `NOWHERE` without objects or detections."""
         if self.objects == 0 or len(self.scores) == 0:
             return NOWHERE
         return self.point(int(self.f1.argmax()))
 
     def at_precision(self, precision: float) -> OperatingPoint:
-        """Return the point of the highest recall with at least this precision; `NOWHERE` if there is none."""
+        """Return the point with the highest recall at this precision or more; `NOWHERE` if there is none."""
         reached = np.flatnonzero(self.precision >= precision)
         if self.objects == 0 or len(reached) == 0:
             return NOWHERE
         return self.point(int(reached[-1]))  # recall only grows along the curve
 
     def point(self, i: int) -> OperatingPoint:
-        """Return the point at which the scores from the first to number `i` are kept."""
+        """Return the point at which the scores up to index `i` are kept."""
         dropped = self.scores[i + 1] if i + 1 < len(self.scores) else 0.0
         return OperatingPoint(
             threshold=float((self.scores[i] + dropped) / 2),
@@ -95,8 +101,8 @@ class Curves:
     """All curves of one evaluation.
 
     Attributes:
-        overall: all classes together, each detection and object with equal weight.
-        classes: one curve per class.
+        overall: curve of all classes together, in which all detections and objects have the same weight.
+        classes: curve of each class.
     """
 
     overall: Curve

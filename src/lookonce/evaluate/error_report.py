@@ -1,4 +1,4 @@
-"""Errors on one set of images: types and their cost, by class and by object, with calibration."""
+"""Report the errors on one set of images: their types and costs, by class and by object, and calibration."""
 
 import math
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import ImageErrors, worst_images
 from lookonce.samples import Sample
 
-GALLERY = 12  # images
+GALLERY = 12  # number of worst images
 
 
 @dataclass(frozen=True, slots=True)
 class TypeOfError:
-    """One type of error, over all classes or in one of them.
+    """One type of error, in all classes or in one.
 
     Attributes:
-        cost: AP50 gained by repairing it alone; NaN without objects.
-        count: number of errors.
-        cost_in_use: the same for the detections above the report's thresholds alone.
-        in_use: number of errors among these.
+        cost: AP50 gained by repairing this type alone; NaN without objects.
+        count: number of errors of this type.
+        cost_in_use: cost if only the detections above the report's thresholds are measured.
+        in_use: number of errors if only these detections are measured.
     """
 
     cost: float
@@ -47,7 +47,7 @@ class TypeOfError:
         cost_in_use: NDArray[np.float64],
         in_use: NDArray[np.int64],
     ) -> Self:
-        """Sum the errors of some classes, (C,) each."""
+        """Combine the numbers of some classes, (C,) each: the mean of the costs and the sum of the counts."""
         return cls(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
 
 
@@ -59,8 +59,8 @@ class ClassErrors:
         name: class name.
         objects: number of objects that count.
         ap50: AP50 with every detection; NaN without objects.
-        best: point with the best F1.
-        types: errors of each type.
+        best: operating point with the best F1.
+        types: errors by type.
     """
 
     name: str
@@ -80,16 +80,16 @@ class ErrorReport:
         detections: number of detections.
         ap50: mean over the classes with objects, with all detections, not only the best 100 per image.
         thresholds: score threshold of each class, as for the counts; detections above it are "in use".
-        best: point with the best F1 over all classes at one threshold.
+        best: operating point with the best F1 over all classes at one threshold.
         ap50_in_use: AP50 of the detections in use alone.
-        types: errors of all classes; a cost is the mean over the classes with objects.
-        false_positives: all false detections together.
-        false_negatives: all objects without a right detection.
+        types: errors by type, over all classes; a cost is the mean over the classes with objects.
+        false_positives: count and cost of all false detections together.
+        false_negatives: count and cost of all objects without a correct detection.
         classes: errors of each class, in the order of the names.
         breakdown: AP and recall by size, shape and crowding.
-        calibration: agreement of scores with the share right.
+        calibration: agreement of the scores with the share of correct detections.
         worst: images with the most errors in use, the worst first.
-        in_use: outcomes of the detections above the thresholds.
+        in_use: outcomes of the detections in use.
     """
 
     images: int
@@ -109,7 +109,7 @@ class ErrorReport:
     in_use: Outcomes
 
     def to_dict(self, images: Sequence[str]) -> dict[str, Any]:
-        """Return the numbers for JSON: None where there was nothing to measure.
+        """Return the numbers for JSON, with None for those that could not be measured.
 
         Args:
             images: name of each image.
@@ -122,7 +122,7 @@ class ErrorReport:
             "best_f1": asdict(self.best),
             "thresholds_in_use": list(self.thresholds),
             "ap50_in_use": self.ap50_in_use,
-            "overlap": {"right": FOREGROUND, "background": BACKGROUND},
+            "overlap": {"correct": FOREGROUND, "background": BACKGROUND},
             "types": {error.text: asdict(each) for error, each in self.types.items()},
             "false_positives": asdict(self.false_positives),
             "false_negatives": asdict(self.false_negatives),
@@ -158,7 +158,7 @@ def error_report(
     Args:
         truth: annotated images.
         detections: results for the same images, in the same order.
-        evaluation: measures of both.
+        evaluation: metrics of these detections.
     """
     detections = comparable(truth, detections, evaluation.names)
     outcomes = find_outcomes(truth, detections, evaluation.names)
@@ -199,9 +199,9 @@ class _Errors:
 
     Attributes:
         costs: cost of each type.
-        counts: type -> (C,) how many.
-        false: (C,) false detections.
-        unfound: (C,) objects without a right detection.
+        counts: type -> (C,) number of errors.
+        false: (C,) number of false detections.
+        unfound: (C,) number of objects without a correct detection.
     """
 
     costs: Costs

@@ -1,4 +1,4 @@
-"""TIDE's six types of error: the type of each false detection, and the missed objects.
+"""Classify errors by TIDE's six types: the type of each false detection, and the missed objects.
 
 The definitions are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors"
 (2020), section 2.2, with their thresholds. By the overlap of a false detection with the objects of its
@@ -12,13 +12,13 @@ image:
          from 0.5     classification   localization     classification
 ```
 
-The paper's definitions overlap; where two hold, the one that its authors' program tests first applies, so
-that numbers can be compared. An object is **missed** when no detection is right about it and no
-classification or localization error stands for it either.
+The paper's definitions overlap. If two apply, the one that its authors' program tests first is used, so that
+numbers can be compared. An object is **missed** if it has no correct detection and no classification or
+localization error explains it.
 
-Which detections are right is COCO's rule: by descending score each takes the object of its class that it
-overlaps most among those still free. So the AP here is COCO's AP50, but of all detections, not of the best
-100 in an image. What lies on a difficult object or in a crowd is ignored, as in `matching`.
+Which detections are correct follows COCO's rule: by descending score, each detection takes the object of its
+class that it overlaps most, among those still free. So the AP here is COCO's AP50, but of all detections, not
+of the best 100 in an image. A detection on a difficult object or in a crowd is ignored, as in `matching`.
 
 Legend: **D** detections, **G** objects; of one image or of all, as each function says.
 """
@@ -35,14 +35,14 @@ from lookonce.evaluate.inputs import comparable
 from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_most_overlapping
 from lookonce.samples import Sample
 
-FOREGROUND = IOU  # t_f of the paper: IoU from which a box is right
-BACKGROUND = 0.1  # t_b of the paper: IoU below which a box is unrelated to an object
+FOREGROUND = IOU  # the paper's t_f: IoU from which a box is correct
+BACKGROUND = 0.1  # the paper's t_b: IoU below which a box and an object are unrelated
 
 
 class Outcome(IntEnum):
-    """Outcome of a detection; `MISSED` is that of an object."""
+    """Outcome of a detection, except for `MISSED`, which is the outcome of an object."""
 
-    RIGHT = 0
+    CORRECT = 0
     CLASSIFICATION = 1
     LOCALIZATION = 2
     BOTH = 3
@@ -62,7 +62,7 @@ ERRORS = (*FALSE, Outcome.MISSED)
 REPAIRABLE = (
     Outcome.CLASSIFICATION,
     Outcome.LOCALIZATION,
-)  # they stand for an object, and could become right
+)  # errors that point at an object and would be correct with another class or box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +72,8 @@ class Objects:
     Attributes:
         image: (G,) int64 number of the image.
         boxes: (G, 4) float32 xyxy, pixels of the image.
-        labels: (G,) int64.
-        counts: (G,) bool: neither difficult nor crowd.
+        labels: (G,) int64 class numbers.
+        counts: (G,) bool: whether the object counts, being neither difficult nor a crowd.
     """
 
     image: NDArray[np.int64]
@@ -97,7 +97,8 @@ class Outcomes:
         scores: (D,) float32.
         labels: (D,) int64.
         outcome: (D,) int8 value of `Outcome`.
-        object: (D,) int64 object that a detection stands for, or would if it were right; -1 for none.
+        object: (D,) int64 index of the object that a detection finds, or would find if it were repaired; -1
+            for none.
     """
 
     objects: Objects
@@ -110,37 +111,37 @@ class Outcomes:
     object: NDArray[np.int64]
 
     def are_above(self, threshold: float | Sequence[float]) -> NDArray[np.bool_]:
-        """Mark the detections above a score threshold, or above that of their class: (D,)."""
-        of_class = np.broadcast_to(np.asarray(threshold, np.float32), self.classes)  # as scores are
+        """Return a mask, (D,), of the detections above a score threshold, or above that of their class."""
+        of_class = np.broadcast_to(np.asarray(threshold, np.float32), self.classes)  # float32, as scores are
         above: NDArray[np.bool_] = self.scores > of_class[self.labels]
         return above
 
     def above(self, threshold: float | Sequence[float]) -> "Outcomes":
-        """Keep the detections above a threshold; their outcomes do not depend on the others."""
+        """Keep the detections above a threshold; the outcomes stay valid without the others."""
         keep = self.are_above(threshold)
         arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
 
     def has(self, *outcomes: Outcome) -> NDArray[np.bool_]:
-        """Mark the detections with one of these outcomes: (D,)."""
+        """Return a mask, (D,), of the detections with one of these outcomes."""
         return np.isin(self.outcome, outcomes)
 
     def per_image(self, outcome: Outcome, images: int) -> NDArray[np.int64]:
-        """Count detections of one outcome, or missed objects, in each image: (images,)."""
+        """Count the detections with an outcome, or the missed objects, in each image: (images,)."""
         is_missed = outcome == Outcome.MISSED
         shown_in = self.objects.image[self.missed()] if is_missed else self.image[self.has(outcome)]
         return np.bincount(shown_in, minlength=images)
 
     def found(self) -> NDArray[np.bool_]:
-        """Mark the objects with a right detection: (G,)."""
-        return self._with_detection(Outcome.RIGHT)
+        """Return a mask, (G,), of the objects with a correct detection."""
+        return self._with_detection(Outcome.CORRECT)
 
     def missed(self) -> NDArray[np.bool_]:
-        """Mark the objects that count and that no right or repairable detection stands for: (G,)."""
-        return self.objects.counts & ~self._with_detection(Outcome.RIGHT, *REPAIRABLE)
+        """Return a mask, (G,), of the objects that count and have no correct or repairable detection."""
+        return self.objects.counts & ~self._with_detection(Outcome.CORRECT, *REPAIRABLE)
 
     def count(self, outcome: Outcome) -> int:
-        """Count the detections, or missed objects, with the outcome."""
+        """Count the detections with an outcome, or the missed objects."""
         return int((self.missed() if outcome == Outcome.MISSED else self.has(outcome)).sum())
 
     def _with_detection(self, *outcomes: Outcome) -> NDArray[np.bool_]:
@@ -160,7 +161,7 @@ def find_outcomes(
         names: class names that the labels of both index.
 
     Raises:
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
     first = np.cumsum([0, *(len(sample.labels) for sample in truth)])[:-1]
@@ -213,7 +214,7 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
         ],
         [
             Outcome.IGNORED,
-            Outcome.RIGHT,
+            Outcome.CORRECT,
             Outcome.IGNORED,
             Outcome.LOCALIZATION,
             Outcome.CLASSIFICATION,

@@ -1,4 +1,4 @@
-"""Input of every measure: annotated images, and one result for each."""
+"""Check the input of every metric: annotated images, and one result for each."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from lookonce.errors import AnnotationError, ModelFileError
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.samples import Sample
 
-MOST_PAIRS = 10**8  # objects x detections of one image; COCO's evaluator keeps 8 bytes for each
-IN_AREA = 0.5  # least share of a box in ignored areas; KITTI's for DontCare
-ON_OBJECT = 0.5  # least IoU with an object of its class at which a detection counts in spite of them
+MOST_PAIRS = 10**8  # objects x detections of one image; COCO's evaluator needs 8 bytes per pair
+IN_AREA = 0.5  # share of a box in ignored areas from which it is ignored, as KITTI does for DontCare
+ON_OBJECT = 0.5  # IoU with an object of its class from which a detection in an ignored area still counts
 
 
 def comparable(
@@ -21,9 +21,9 @@ def comparable(
     """Refuse input that cannot be compared, and leave out the detections in ignored areas.
 
     Raises:
-        AnnotationError: an image with too many objects for its detections.
-        ModelFileError: a score or a box that is not finite.
-        ValueError: not one result for each image, or a label outside the names.
+        AnnotationError: an image has too many pairs of objects and detections for memory.
+        ModelFileError: a score or a box is not finite.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     if len(truth) != len(detections):
         raise ValueError(f"expected one result for each of {len(truth)} images, found {len(detections)}")
@@ -46,9 +46,9 @@ def comparable(
 
 
 def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
-    """Mark the detections with at least half of their area in ignored areas of their class: (D,).
+    """Return a mask, (D,), of the detections with half or more of their area in ignored areas of their class.
 
-    A detection on an object of its class is none of them. The share is that of 64 points of the box.
+    The share is estimated from 64 points of the box. A detection on an object of its class is never ignored.
     """
     share = (np.arange(8) + 0.5) / 8
     grid = np.stack([each.ravel() for each in np.meshgrid(share, share)], axis=1)  # (64, 2)

@@ -1,12 +1,12 @@
-"""Which detections are right, at one IoU: the basis of every measure here but COCO's own.
+"""Decide which detections are correct at one IoU threshold, for all metrics but COCO's own.
 
 Two rules pair detections with objects. Both go through the detections by descending score:
 
-- COCO's, `take_turns`: each takes, of the objects still free, the one it overlaps most.
-- The VOC devkit's (VOCevaldet.m), `match_image`: each may take only the object of its class that it
-  overlaps most. If a better detection has taken that one, it is a false detection; if that one is
+- COCO's, `take_turns`: each detection takes, of the objects still free, the one that it overlaps most.
+- The VOC devkit's (VOCevaldet.m), `match_image`: each detection may only take the object of its class that
+  it overlaps most. If a better detection has taken that object, this one is false; if the object is
   difficult, the detection does not count. COCO's rule for crowds is added to this: a detection in a crowd
-  of its class that is not right does not count either.
+  of its class that is not correct does not count either.
 
 Legend: **D** detections, **G** objects of one image, **I** images, **C** classes.
 """
@@ -25,19 +25,19 @@ from lookonce.geometry.boxes import area
 from lookonce.geometry.pairs import Pairs, overlapping_pairs
 from lookonce.samples import Sample
 
-IOU = 0.5  # VOC's threshold
+IOU = 0.5  # VOC's IoU threshold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The detections that count, of all images together, by descending score.
+    """The detections of all images that count, by descending score.
 
     Attributes:
         image: (D,) int64 number of the image.
         scores: (D,) float32.
-        labels: (D,) int64.
-        correct: (D,) the best detection of an object.
-        annotated: (I, C) number of objects of each class in each image that were there to be found.
+        labels: (D,) int64 class numbers.
+        correct: (D,) bool: whether the detection is the best one of an object.
+        annotated: (I, C) number of objects of each class that should be found in each image.
     """
 
     image: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Matches:
     annotated: NDArray[np.int64]
 
     def only(self, kept: NDArray[np.bool_]) -> "Matches":
-        """Pick images by a mask, (I,); they keep their numbers, the others are without objects."""
+        """Drop the objects and detections of all images but those of a mask, (I,); numbers stay the same."""
         mine = kept[self.image]
         annotated = np.where(kept[:, None], self.annotated, 0)
         return Matches(self.image[mine], self.scores[mine], self.labels[mine], self.correct[mine], annotated)
@@ -63,8 +63,8 @@ class ImageMatch(NamedTuple):
     """The detections of one image.
 
     Attributes:
-        partner: (D,) int64 object that a detection is right about, -1 for none.
-        counts: (D,) bool, False for a detection that is neither right nor wrong.
+        partner: (D,) int64 index of the object that a detection finds; -1 for none.
+        counts: (D,) bool: false for a detection that is ignored, so that it is neither correct nor false.
     """
 
     partner: NDArray[np.int64]
@@ -80,10 +80,10 @@ def match(
         truth: annotated images.
         detections: results for the same images, in the same order.
         names: class names that the labels of both index.
-        iou: smallest overlap at which a detection matches an object.
+        iou: lowest IoU at which a detection matches an object.
 
     Raises:
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
     matched = list(map(match_image, truth, detections, repeat(iou)))
@@ -115,12 +115,12 @@ def take_turns(
     """Assign to each detection, by descending score, the first of its objects that is still free.
 
     Args:
-        pairs: detections and the objects they may take, the preferred object first.
-        scores: (D,)
-        partner: (D,) objects that are taken already, -1 for none.
+        pairs: detections and the objects that they may take, the preferred object first.
+        scores: (D,) scores of the detections.
+        partner: (D,) object that each detection has already taken; -1 for none.
 
     Returns:
-        (D,) the object of each detection, -1 for none.
+        (D,) object of each detection; -1 for none.
     """
     partner = np.full(len(scores), -1) if partner is None else partner.copy()
     taken = set(partner[partner >= 0].tolist())
@@ -136,33 +136,33 @@ def take_turns(
 def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Assign to each detection, by descending score, the free object that it overlaps most: COCO's rule.
 
-    Difficult objects are second choice: an ordinary object that is still free goes before them.
+    A detection takes a difficult object only if no ordinary object is free for it.
 
     Args:
         sample: annotated image.
         pairs: detections and the objects of their class that they overlap enough.
-        scores: (D,)
+        scores: (D,) scores of the detections.
 
     Returns:
-        (D,) the object of each detection, -1 for none.
+        (D,) object of each detection; -1 for none.
     """
     order = np.lexsort((pairs.second, -pairs.iou, sample.difficult[pairs.second], pairs.first))
     return take_turns(pairs.only(order), scores)
 
 
 def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pairs:
-    """Pair detections with the objects, of any class, that they overlap by at least `least`; no crowds."""
+    """Pair detections with the objects of any class, except crowds, that they overlap by `least` or more."""
     pairs = overlapping_pairs(found.boxes, sample.boxes, least)
     return pairs.only(~sample.crowd[pairs.second])
 
 
 def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """Mark the detections with at least the share `iou` of their area in a crowd of their class: (D,)."""
+    """Return a mask, (D,), of the detections whose share in a crowd of their class is at least `iou`."""
     crowd = np.flatnonzero(sample.crowd)
     pairs = overlapping_pairs(found.boxes, sample.boxes[crowd])
     own = area(found.boxes.astype(float))[pairs.first]
     covered = iou * own
-    # The IoU of a box with `covered` pixels in the crowd: I / (A + B - I).
+    # the IoU of a detection that has exactly the area `covered` in the crowd: I / (A + B - I)
     enough = covered / (own + area(sample.boxes[crowd].astype(float))[pairs.second] - covered)
     same = found.labels[pairs.first] == sample.labels[crowd][pairs.second]
     inside = np.zeros(len(found), bool)

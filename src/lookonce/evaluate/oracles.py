@@ -1,18 +1,18 @@
-"""Cost of each type of error: the AP gained by repairing that type alone.
+"""Compute the cost of each type of error: the AP gained by repairing that type alone.
 
-After Bolya et al., "TIDE" (2020), section 2.3. The oracle for each type:
+The types are repaired as in Bolya et al., "TIDE" (2020), section 2.3:
 
-- classification: the detection gets the class of its object. localization: it gets the box of its object.
-  An object that had a right detection keeps that one, any other gets the one with the best score; the
-  others go.
-- both, duplicate, background: the detection goes.
-- missed: the object need not be found.
+- classification: the detection gets the class of its object; localization: it gets the box of its object.
+  An object with a correct detection keeps that one; any other object gets the repaired detection with the
+  highest score. The remaining repaired detections are removed.
+- both, duplicate, background: the detection is removed.
+- missed: the object is removed.
 
-And two that take errors together: every false detection goes; every object not found goes.
+Two more costs combine errors: all false detections removed, and all objects that were not found removed.
 
 Costs do not add up to 1 - AP. Each is measured with all other errors left in place, and AP is not a sum over
-errors: a false detection matters less if another one ranks above it, and another object found counts little
-if its detection ranks low. All repaired together give an AP of 1.
+errors: a false detection matters less if another one ranks above it, and one more object found counts little
+if its detection ranks low. If all types are repaired together, AP is 1.
 """
 
 from collections.abc import Collection
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lookonce.evaluate.errors import ERRORS, REPAIRABLE, Outcome, Outcomes
 
-RECALLS = np.linspace(0, 1, 101)  # COCO's levels
+RECALLS = np.linspace(0, 1, 101)  # COCO's recall levels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class Costs:
     Attributes:
         ap50: (C,) AP50 of each class.
         of: type -> (C,) AP50 gained by repairing that type alone.
-        false_positives: (C,) AP50 gained if no detection were false.
-        false_negatives: (C,) AP50 gained if no object were left unfound.
+        false_positives: (C,) AP50 gained by removing all false detections.
+        false_negatives: (C,) AP50 gained by removing all objects that were not found.
     """
 
     ap50: NDArray[np.float64]
@@ -44,13 +44,13 @@ class Costs:
 
 
 def costs(outcomes: Outcomes) -> Costs:
-    """Repair each type of error alone."""
+    """Compute the cost of each type of error and of their combinations."""
     ap = ap_repaired(outcomes, ())
-    right = outcomes.has(Outcome.RIGHT)
-    without_false = _average_precisions(outcomes, right, right, outcomes.labels, outcomes.objects.counts)
+    correct = outcomes.has(Outcome.CORRECT)
+    without_false = _average_precisions(outcomes, correct, correct, outcomes.labels, outcomes.objects.counts)
     counted = ~outcomes.has(Outcome.IGNORED)
     found = outcomes.objects.counts & outcomes.found()
-    without_unfound = _average_precisions(outcomes, counted, right, outcomes.labels, found)
+    without_unfound = _average_precisions(outcomes, counted, correct, outcomes.labels, found)
     return Costs(
         ap50=ap,
         of={error: ap_repaired(outcomes, (error,)) - ap for error in ERRORS},
@@ -60,13 +60,13 @@ def costs(outcomes: Outcomes) -> Costs:
 
 
 def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np.float64]:
-    """Compute the AP50 of each class, (C,), with all of these types of error repaired."""
+    """Compute the AP50 of each class, (C,), with some types of error repaired together."""
     objects = outcomes.objects
     mended = outcomes.has(*(error for error in REPAIRABLE if error in repaired))
-    stands = outcomes.has(Outcome.RIGHT) | (mended & np.append(objects.counts, False)[outcomes.object])
-    # of each object: the right detection, else the one with the best score
+    stands = outcomes.has(Outcome.CORRECT) | (mended & np.append(objects.counts, False)[outcomes.object])
+    # each object keeps its correct detection or, without one, the repaired detection with the highest score
     candidates = np.flatnonzero(stands)
-    later = ~outcomes.has(Outcome.RIGHT)[candidates]
+    later = ~outcomes.has(Outcome.CORRECT)[candidates]
     ranked = candidates[np.lexsort((-outcomes.scores[candidates], later))]
     correct = np.zeros(len(stands), bool)
     correct[ranked[np.unique(outcomes.object[ranked], return_index=True)[1]]] = True
@@ -80,16 +80,16 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     """Compute COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more.
 
     Args:
-        correct: (D,) detections of one class by descending score.
-        objects: how many there were to be found. With none, nothing can be found; AP is 1 where nothing is
-            detected, else 0. This happens only where an oracle has taken all objects away.
+        correct: (D,) bool: whether each detection of one class is correct, by descending score.
+        objects: number of objects. Without objects, which only a repair can cause, AP is 1 if nothing is
+            detected, else 0.
     """
     if objects == 0:
         return float(len(correct) == 0)
-    right = np.cumsum(correct)
-    precision = right / np.arange(1, len(correct) + 1)
+    hits = np.cumsum(correct)
+    precision = hits / np.arange(1, len(correct) + 1)
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
-    return float(envelope[np.searchsorted(right / objects, RECALLS)].mean())
+    return float(envelope[np.searchsorted(hits / objects, RECALLS)].mean())
 
 
 def class_average_precisions(
@@ -98,13 +98,13 @@ def class_average_precisions(
     correct: NDArray[np.bool_],
     objects: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Compute the `average_precision` of each class.
+    """Compute the `average_precision` of each class, (C,).
 
     Args:
-        scores: (D,) of the detections that count.
-        labels: (D,)
-        correct: (D,)
-        objects: (C,) how many of each class there were to be found.
+        scores: (D,) scores of the detections that count, in any order.
+        labels: (D,) class numbers.
+        correct: (D,) bool: whether each detection is correct.
+        objects: (C,) number of objects of each class.
     """
     order = np.lexsort((-scores, labels))
     ends = np.cumsum(np.bincount(labels, minlength=len(objects)))
@@ -119,14 +119,14 @@ def _average_precisions(
     labels: NDArray[np.int64],
     to_find: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Compute the AP of each class that has annotated objects, else NaN: (C,).
+    """Compute the AP of each class, (C,); NaN for a class without annotated objects.
 
     Args:
-        outcomes: for the scores, and the objects of each class.
-        counted: (D,) detections to rank.
-        correct: (D,) of them, the right ones.
-        labels: (D,) their classes.
-        to_find: (G,) objects to find.
+        outcomes: outcomes, which give the scores and the objects.
+        counted: (D,) mask of the detections to rank.
+        correct: (D,) mask of the correct detections.
+        labels: (D,) class number of each detection.
+        to_find: (G,) mask of the objects to find.
     """
     objects = outcomes.objects
     numbers = np.bincount(objects.labels[to_find], minlength=outcomes.classes)

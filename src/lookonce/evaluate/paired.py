@@ -1,7 +1,7 @@
-"""Comparison of two models on the same images: whether one is better, or the images do not decide it.
+"""Compare two models on the same images: find out whether one is better, or the images do not decide it.
 
-Both are measured on the same resamples (`bootstrap.draws`), so that an image that is hard for both moves
-neither: the interval of the difference is narrower than those of the two APs suggest.
+Both are measured on the same resamples (`bootstrap.draws`), so an image that is hard for both hardly changes
+their difference: its interval is narrower than the intervals of the two APs suggest.
 """
 
 import math
@@ -17,20 +17,20 @@ from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.ranking import rank
 from lookonce.samples import Sample
 
-MOST_TIMES = 100  # the images there are; an estimate of more would say no more than "very many"
+MOST_TIMES = 100  # as many images as there are; a larger estimate would mean no more than "very many"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One measure of two models, A and B.
+    """One metric of two models, A and B.
 
     Attributes:
-        a: measure of A.
-        b: measure of B.
-        a_interval: 95% interval of A's.
-        b_interval: 95% interval of B's.
-        interval: 95% interval of B's minus A's.
-        units: number of images, or of groups.
+        a: metric of A.
+        b: metric of B.
+        a_interval: 95% interval of A's metric.
+        b_interval: 95% interval of B's metric.
+        interval: 95% interval of B's metric minus A's.
+        units: number of images, or of groups of images.
     """
 
     a: float
@@ -47,10 +47,10 @@ class Difference:
 
     @property
     def more_units(self) -> int | None:
-        """Estimate how many more images would decide it, if the difference stays the same.
+        """Estimate how many more images would decide it if the difference stayed the same.
 
-        The width of an interval falls with the square root of the number of images. None: decided already, or
-        no number within reason.
+        The width of an interval falls with the square root of the number of images. The result is None if the
+        difference is already decided, or if not even `MOST_TIMES` as many images would decide it.
         """
         half, difference = (self.interval.high - self.interval.low) / 2, abs(self.b - self.a)
         if self.decided or math.isnan(half) or half >= difference * math.sqrt(MOST_TIMES):
@@ -78,7 +78,7 @@ class Difference:
         return f"{better}: not decided; about {two_digits(more)} more {unit}s would"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON: None where there was nothing to measure."""
+        """Return the numbers for JSON, with None for those that could not be measured."""
         numbers = {
             "a": self.a,
             "b": self.b,
@@ -94,7 +94,7 @@ class Difference:
 
 
 def signed(value: float) -> str:
-    """Write a number with three decimals and a minus sign as in print."""
+    """Format a number with three decimals and a typographic minus sign."""
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -118,10 +118,10 @@ def compare_pair(
         a: results of A for the same images, in the same order.
         b: results of B.
         names: class names that the labels of all index.
-        groups: number of each image's group, from 0; None: every image for itself.
+        groups: number of each image's group, from 0; None: every image is its own group.
 
     Raises:
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     units = len(truth) if groups is None else len(set(groups))
     of_a, of_b = (

@@ -1,4 +1,4 @@
-"""Choice of the images to measure a model on, and whether it has learned from them."""
+"""Choose the images to measure a model on, and count those that it has learned from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 from lookonce.seen import Seen, fingerprints
 
-HELD_OUT, ALL = "held-out", "all"  # parts besides the splits of the data
+HELD_OUT, ALL = "held-out", "all"  # what can be measured besides the splits of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,14 @@ class MeasuredPart:
     def of(
         cls, name: str, found: SampleSet, seen: Seen, read: Callable[[Sequence[Path]], dict[Path, bytes]]
     ) -> Self:
-        """Count the images of the model's training among those found."""
+        """Count the images among these that the model has learned from or was validated on.
+
+        Args:
+            name: a split, `held-out` or `all`.
+            found: the images.
+            seen: images of the model's training.
+            read: returns the fingerprints of images.
+        """
         if not seen.learned:
             return cls(name, found)
         prints = read([sample.path for sample in found.samples]).values()
@@ -60,10 +67,10 @@ def choose_part(
     strict: bool = False,
     read: Callable[[Sequence[Path]], dict[Path, bytes]] = fingerprints,
 ) -> MeasuredPart:
-    """Read the part of the data to measure on.
+    """Read the images to measure on.
 
-    By default it is `val`; of data without one, the images that the training held out, else all images if
-    there are no splits.
+    The default is the `val` split; without one, the images that training held out; without these, all images
+    of data that has no splits.
 
     Args:
         annotations: recognized data.
@@ -74,7 +81,8 @@ def choose_part(
         read: returns the fingerprints of images.
 
     Raises:
-        AnnotationError: no such part; the message names those that exist.
+        AnnotationError: there is no such split, or nothing to measure on by default; the message lists the
+            choices.
     """
     known = annotations.splits
     expected = f"expected one of {', '.join([*known, HELD_OUT, ALL])}"
@@ -82,7 +90,7 @@ def choose_part(
         split = "val"
     if split not in (None, HELD_OUT, ALL):
         if split not in known and not (split == "train" and "trainval" in known):
-            raise AnnotationError(f"{annotations.path}: {expected}, found no part {split}")
+            raise AnnotationError(f"{annotations.path}: {expected}, found no split {split}")
         return MeasuredPart.of(split, annotations.load(split, names, strict), seen, read)
     whole = annotations.load(None, names, strict)
     if split == ALL or (split is None and not known and not seen.held_out):
@@ -96,7 +104,7 @@ def choose_part(
         )
     if split is None and not known:
         return MeasuredPart.of(ALL, whole, seen, lambda _: prints)
-    what = "no val part" if split is None else "none"
+    what = "no split val" if split is None else "none"
     raise AnnotationError(
         f"{annotations.path}: {expected}, found {what}, and no image that the training held out"
     )

@@ -1,6 +1,6 @@
-"""Curves and the confusion matrix as images.
+"""Plot the curves and the confusion matrix.
 
-Figures are built directly, without pyplot: no window, no global state, safe in any thread.
+Figures are built without pyplot, so there is no window and no global state, and any thread may plot.
 """
 
 import math
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colors that color-blind people tell apart, without their yellow: too pale on white.
+# Okabe and Ito's colors, which color-blind people can tell apart, without the yellow, which is too pale on
+# white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
 ALL = "all classes"
 LONGEST_NAME = 28  # letters
-# Asked for letter by letter, where the machine has them; matplotlib brings the first.
+# For each letter, the first of these fonts that the machine has and that contains it; matplotlib ships the
+# first.
 FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Arial Unicode MS")
 
 
 class _Line(NamedTuple):
-    """A curve to draw: its points, the text beside it, and its rank."""
+    """A curve to draw: its points, the dot on it, the text beside it, and the number to rank it by."""
 
     name: str
     x: NDArray[np.float64]
@@ -63,7 +65,7 @@ def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]
         "Precision and recall at IoU 0.50",
         f"The area under a line is its AP50{note}. Dot: best F1.",
     )
-    axes.set(xlabel="recall: share of the objects found", ylabel="precision: share of detections right")
+    axes.set(xlabel="recall: share of the objects found", ylabel="precision: share of correct detections")
     _draw(axes, lines, _precision_line(curves.overall, ALL, "", math.inf))
     return figure
 
@@ -124,7 +126,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all."""
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # shown as an empty box
         figure.savefig(temporary, format="png", dpi=120)
@@ -166,7 +168,7 @@ def _f1_line(curve: Curve, name: str) -> _Line:
 
 
 def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
-    """Draw each class in a color, or of many the three best and the three worst, and the others in gray."""
+    """Draw each class in its own color; of many classes, only the three best and three worst, others gray."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     ranked = sorted(lines, key=lambda line: -line.worth)
     named = ranked if len(ranked) <= len(COLORS) else ranked[:3] + ranked[-3:]

@@ -1,9 +1,9 @@
-"""Detections of each class by descending score, marked right or wrong by COCO's rule at ten IoU thresholds.
+"""Rank the detections of each class, and match them by COCO's rule at ten IoU thresholds.
 
-Matched once, they give the AP of any resample of the images by counting alone: `average_precisions`.
+Once they are matched, the AP of any resample of the images only takes counting: see `average_precisions`.
 
 Legend: **T** IoU thresholds 0.50 to 0.95, **C** classes, **D** detections of one class, **I** images,
-**B** resamples, **R** right detections.
+**B** resamples, **R** correct detections.
 """
 
 from collections.abc import Sequence
@@ -28,33 +28,33 @@ class Ranking:
 
     Attributes:
         image: (D,) int64 number of the image.
-        right: (T, D) bool.
-        ignored: (T, D) bool, on a difficult object or in a crowd.
+        correct: (T, D) bool: whether the detection is correct at each IoU threshold.
+        ignored: (T, D) bool: whether it is on a difficult object or in a crowd.
         objects: (I,) int64 number of objects of the class in each image.
     """
 
     image: NDArray[np.int64]
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     objects: NDArray[np.int64]
 
     def average_precisions(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the AP at each IoU threshold of resampled images: (B, I) -> (B, T).
+        """Return the AP of resampled images at each IoU threshold.
 
         Args:
-            weights: number of times that each resample holds each image.
+            weights: (B, I) number of times that each resample contains each image.
 
         Returns:
-            COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more; NaN
-            for a resample without objects.
+            (B, T) COCO's AP: for each of 101 recall levels, the best precision at that recall or more, and
+            the mean of these. NaN for a resample without objects.
         """
         objects = weights @ self.objects  # (B,)
         repeats = weights[:, self.image]  # (B, D)
         every = np.cumsum(repeats, axis=1)
         ap = np.full((len(weights), len(IOUS)), np.nan)
         there = objects > 0
-        for t, (right, ignored) in enumerate(zip(self.right, self.ignored, strict=True)):
-            at = np.flatnonzero(right)
+        for t, (correct, ignored) in enumerate(zip(self.correct, self.ignored, strict=True)):
+            at = np.flatnonzero(correct)
             ap[there, t] = 0
             if not len(at):
                 continue
@@ -63,7 +63,7 @@ class Ranking:
                 counted = counted - np.cumsum(repeats * ignored, axis=1)[:, at]
             found = np.cumsum(repeats[:, at], axis=1)  # (B, R)
             envelope = np.maximum.accumulate((found / np.maximum(counted, 1))[:, ::-1], axis=1)[:, ::-1]
-            reached = LEVELS * found[there] // objects[there, None]  # levels of recall up to each
+            reached = LEVELS * found[there] // objects[there, None]  # recall levels up to each
             first = envelope[there, 0]
             rest = (envelope[there] * np.diff(reached, axis=1, prepend=0)).sum(axis=1)
             ap[there, t] = (first + rest) / (LEVELS + 1)
@@ -73,7 +73,7 @@ class Ranking:
 def rank(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> tuple[Ranking, ...]:
-    """Match by COCO's rule at every IoU threshold, with COCO's limit of 100 detections.
+    """Rank and match the detections of each class by COCO's rule, with COCO's limit of 100 per image.
 
     Args:
         truth: annotated images.
@@ -81,10 +81,10 @@ def rank(
         names: class names that the labels of both index.
 
     Raises:
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
-    right, ignored = ([np.zeros((len(IOUS), 0), bool)] for _ in range(2))
+    correct, ignored = ([np.zeros((len(IOUS), 0), bool)] for _ in range(2))
     kept = [best_of_each_class(found) for found in detections]
     for sample, found in zip(truth, kept, strict=True):
         pairs = overlapping_objects(sample, found, float(IOUS[0]))
@@ -94,13 +94,13 @@ def rank(
         )
         difficult = np.append(sample.difficult, False)[partners]
         crowded = np.stack([in_crowd(sample, found, float(iou)) for iou in IOUS])
-        right.append((partners >= 0) & ~difficult)
+        correct.append((partners >= 0) & ~difficult)
         ignored.append(difficult | (crowded & (partners < 0)))
     image = np.repeat(np.arange(len(kept)), [len(found) for found in kept])
     scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in kept)])
     labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in kept)])
     order = np.lexsort((-scores, labels))
-    verdicts = np.concatenate(right, axis=1)[:, order], np.concatenate(ignored, axis=1)[:, order]
+    verdicts = np.concatenate(correct, axis=1)[:, order], np.concatenate(ignored, axis=1)[:, order]
     objects = objects_that_count(truth, len(names))
     edges = np.searchsorted(labels[order], np.arange(len(names) + 1))
     return tuple(
@@ -111,7 +111,7 @@ def rank(
 
 
 def best_of_each_class(found: Detections) -> Detections:
-    """Keep the best 100 detections of each class, by descending score."""
+    """Keep the 100 detections of each class with the highest scores, by descending score."""
     order = np.lexsort((-found.scores, found.labels))
     labels = found.labels[order]
     rank = np.arange(len(labels)) - np.searchsorted(labels, labels)

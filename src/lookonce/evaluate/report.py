@@ -1,4 +1,4 @@
-"""One evaluation: all measures, as numbers, JSON and plots."""
+"""Evaluate detections with all metrics, and write them as JSON and plots."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,20 +18,20 @@ from lookonce.evaluate.ranking import rank
 from lookonce.evaluate.voc import average_precisions, mean_average_precision
 from lookonce.samples import Sample
 
-PRECISION = 0.9  # "recall at precision 0.9": share of objects found while nine of ten detections are right
+PRECISION = 0.9  # of "recall at precision 0.9": the recall while nine of ten detections are correct
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """All measures on one set of images.
+    """All metrics on one set of images.
 
     Attributes:
         names: class names.
-        metrics: COCO's numbers.
+        metrics: COCO's metrics.
         voc_ap50: VOC's AP at IoU 0.5 of each class; NaN for a class without objects.
-        curves: precision, recall and F1 at every threshold.
+        curves: precision, recall and F1 at every score threshold.
         confusion: confusion matrix at the thresholds of the counts.
-        best_thresholds: score threshold of each class that is best on these images.
+        best_thresholds: score threshold of each class at which counts are best on these images.
         counting: counts at the model's thresholds, or at the best ones if the model has none.
         intervals: 95% intervals of AP, AP50 and counts.
     """
@@ -46,7 +46,7 @@ class Evaluation:
     intervals: Intervals
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON: None where there was nothing to measure."""
+        """Return the numbers for JSON, with None for those that could not be measured."""
         metrics = asdict(self.metrics)
         counting, spread = self.counting, self.intervals
         numbers = {
@@ -91,19 +91,20 @@ def evaluate_detections(
     thresholds: Sequence[float] | None = None,
     groups: Sequence[int] | None = None,
 ) -> Evaluation:
-    """Compute all measures.
+    """Compute all metrics.
 
     Args:
         truth: annotated images.
-        detections: results for the same images, in the same order, including low scores for whole curves.
+        detections: results for the same images, in the same order. They should include low scores, since the
+            curves and AP use every detection.
         names: class names that the labels of both index.
         thresholds: score threshold of each class to count at; None: those that are best on these images.
         groups: number of each image's group, from 0, if images belong together, such as the frames of a
-            video; intervals then come from drawing groups.
+            video: the intervals are then over groups. None: every image is its own group.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        ValueError: not one result for each image, or a label outside the names.
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     matches = match(truth, detections, names)
     drawn = curves(matches)
@@ -122,12 +123,12 @@ def evaluate_detections(
 
 
 def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
-    """Write `metrics.json` and the images into a folder, each whole or not at all.
+    """Write `metrics.json` and the plots into a folder, each whole or not at all.
 
     Args:
-        folder: output folder; created if absent.
-        evaluation: measures.
-        about: model, data and options; goes first.
+        folder: output folder, which is created if absent.
+        evaluation: metrics to write.
+        about: model, data and options, which come first in the JSON.
 
     Returns:
         The content of `metrics.json`.
@@ -149,13 +150,13 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
 
 
 def interval_fields(of: ClassIntervals) -> dict[str, list[float]]:
-    """Return the intervals for JSON: [low, high] by the name of what was measured."""
+    """Return the intervals for JSON, as [low, high] by field name."""
     ends = {"ap": of.ap, "ap50": of.ap50, "count": of.relative}
     return {f"{name}_interval": [each.low, each.high] for name, each in ends.items()}
 
 
 def operating_points(curve: Curve) -> dict[str, dict[str, float]]:
-    """Return the points of the best F1 and of precision 0.9."""
+    """Return the operating points with the best F1 and with precision 0.9, for JSON."""
     return {
         "best_f1": asdict(curve.best()),
         f"at_precision_{PRECISION}": asdict(curve.at_precision(PRECISION)),

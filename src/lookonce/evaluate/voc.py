@@ -1,4 +1,4 @@
-"""Average precision as PASCAL VOC has measured it since 2010."""
+"""Compute average precision as PASCAL VOC has done since 2010."""
 
 import math
 
@@ -9,7 +9,7 @@ from lookonce.evaluate.matching import Matches
 
 
 def average_precisions(matches: Matches) -> tuple[float, ...]:
-    """Return the AP of each class at the IoU of the matches; NaN for a class without objects."""
+    """Return the AP of each class at the IoU threshold of the matches; NaN for a class without objects."""
     return tuple(
         average_precision(matches.correct[matches.labels == c], int(objects))
         for c, objects in enumerate(matches.objects)
@@ -19,11 +19,11 @@ def average_precisions(matches: Matches) -> tuple[float, ...]:
 def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     """Compute the area under the precision-recall curve, interpolated at every point.
 
-    Each right detection raises recall by 1 / objects; the precision there is the best that any lower
-    threshold reaches, so that the curve only falls.
+    Each correct detection raises recall by 1 / objects. The precision there is the best one at this or any
+    lower threshold, so the curve never rises.
 
     Args:
-        correct: (D,) detections by descending score.
+        correct: (D,) bool: whether each detection is correct, by descending score.
         objects: number of objects.
     """
     if objects == 0:

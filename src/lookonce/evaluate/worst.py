@@ -1,4 +1,4 @@
-"""The images with the most errors, and with the fewest."""
+"""Find the images with the most errors, and those with the fewest."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -23,23 +23,23 @@ class ImageErrors:
 
     @classmethod
     def of(cls, image: int, counts: NDArray[np.int64]) -> Self:
-        """Pick the errors of one image; counts (images, 6) by type."""
+        """Pick the errors of one image from `counts`, (images, 6), by type."""
         return cls(image, {error: int(n) for error, n in zip(ERRORS, counts[image], strict=True) if n})
 
     @property
     def total(self) -> int:
-        """Number of all errors."""
+        """Number of errors of all types."""
         return sum(self.errors.values())
 
 
 def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
     """Return the images with the most errors; false detections and missed objects count once each.
 
-    Among equals, the image whose false detections have higher scores comes first. Images without errors are
-    left out.
+    Of images with equally many errors, those whose false detections have higher scores come first. Images
+    without errors are left out.
 
     Args:
-        outcomes: outcomes of the detections in use, those above a threshold.
+        outcomes: outcomes of the detections in use, which are those above a threshold.
         images: number of images.
         most: maximum number of images returned.
     """
@@ -52,16 +52,16 @@ def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageError
 
 
 def best_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
-    """Return the images with the fewest errors; among equals, those with more objects found come first.
+    """Return the images with the fewest errors; of equal ones, those with more objects found come first.
 
-    Images without a right detection are left out.
+    Images without a correct detection are left out.
 
     Args:
-        outcomes: outcomes of the detections in use, those above a threshold.
+        outcomes: outcomes of the detections in use, which are those above a threshold.
         images: number of images.
         most: maximum number of images returned.
     """
     counts = np.stack([outcomes.per_image(error, images) for error in ERRORS], axis=1)
-    right = outcomes.per_image(Outcome.RIGHT, images)
-    order = np.lexsort((-right, counts.sum(axis=1)))
-    return tuple(ImageErrors.of(i, counts) for i in order[right[order] > 0][:most].tolist())
+    correct = outcomes.per_image(Outcome.CORRECT, images)
+    order = np.lexsort((-correct, counts.sum(axis=1)))
+    return tuple(ImageErrors.of(i, counts) for i in order[correct[order] > 0][:most].tolist())

@@ -1,4 +1,4 @@
-"""The path of one image through one model, with the numbers of that run."""
+"""Explain how one model processes one image, with every number of that run."""
 
 from lookonce.explain.explainer import Explainer, explain
 from lookonce.explain.records import Explanation

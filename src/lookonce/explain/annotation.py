@@ -1,4 +1,4 @@
-"""The annotation of one image in an annotated data set."""
+"""Find the annotation of one image in an annotated data set."""
 
 import os
 import re
@@ -23,18 +23,18 @@ def find_truth(
     The image is looked up by its path, then by its file name.
 
     Args:
-        data: annotations, in any format.
-        image: the image.
-        names: the model's class names.
-        split: part of the data to look in; None searches all of it.
-        data_names: file of class names, for annotations that hold numbers only.
+        data: annotations in any format.
+        image: path of the image.
+        names: class names of the model.
+        split: split to search; None for all of them.
+        data_names: file of class names, for annotations that have only numbers.
 
     Returns:
         The annotation, and a sentence about each object that is left out and each problem of this image.
 
     Raises:
-        AnnotationError: the data cannot be read, or has no image of this name, or several.
-        ConfigError: model and data share no class.
+        AnnotationError: the data cannot be read, or does not have exactly one image of this name.
+        ConfigError: the model and the data have no class in common.
     """
     annotated = load_samples(data, split, data_names)
     wanted = os.path.realpath(image)

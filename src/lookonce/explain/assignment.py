@@ -1,6 +1,6 @@
-"""Label assignment of an explanation: the anchors that fit each object, and the positions it gets.
+"""Assign objects to cells and anchors as training does, and keep every intermediate result.
 
-The functions are those of training (`data.assign`); their intermediate results are kept.
+The functions are those that training uses (`data.assign`).
 
 Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all scales.
 """
@@ -36,21 +36,24 @@ from lookonce.samples import Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """Objects of one image, and the positions each of them chose.
+    """The objects of one image, and the positions that each of them chose.
 
     Attributes:
-        numbers: (n,) int64 numbers of the objects trained on: visible, no crowd, and in no ignored area.
-        boxes: (n, 4) float32 xyxy, input pixels.
-        labels: (n,) int64.
-        ious: (n, G) float64 with each anchor on the middle of the object's cell.
-        cells: (n, scales, 2) int64 column and row.
-        fitting: (n, G) bool: anchors that satisfy the rule; an object without any takes the best of all.
-        chosen: per object its positions, in the order of the anchors.
-        owner: per chosen position the object (of the n) that keeps it: the last that chose it.
-        positives: the result, as training uses it.
-        visible: (m,) numbers of these objects and of those in ignored areas: near none is background.
-        visible_boxes: (m, 4) float32 xyxy, input pixels.
-        ignored: (S, T, 1 + C) per scale: cells in ignored areas, see `data.loader.Batch`.
+        numbers: (n,) int64 numbers of the objects trained on: visible, not a crowd, and in no ignored area.
+        boxes: (n, 4) float32 xyxy in input pixels.
+        labels: (n,) int64 class numbers.
+        ious: (n, G) float64 IoU of each object with each anchor, centered on the object's cell.
+        cells: (n, scales, 2) int64 column and row of the object's cell on each scale.
+        fitting: (n, G) bool: whether an anchor satisfies the rule. An object with no such anchor takes the
+            one with the highest IoU.
+        chosen: positions that each object chose, in the order of the anchors.
+        owner: chosen position -> index among the n of the object that keeps it, which is the last to choose
+            it.
+        positives: the result, in the form that training uses.
+        visible: (m,) numbers of the objects trained on and of those in ignored areas; a prediction near one
+            of these does not count as background.
+        visible_boxes: (m, 4) float32 xyxy in input pixels, of the visible objects.
+        ignored: one (S, T, 1 + C) per scale: cells in ignored areas, see `data.loader.Batch`.
     """
 
     numbers: NDArray[np.int64]
@@ -77,7 +80,7 @@ def assign_objects(
     """Assign the annotated objects as training with these settings does."""
     anchors: Anchors = tuple(scale.anchors for scale in scales)
     strides, (scale_of, anchor_of) = tuple(scale.stride for scale in scales), numbered(anchors)
-    # the way of training, with numbers of objects instead of class numbers, and without pixels
+    # as in training, but with object numbers in place of class numbers, and without pixels
     counted = replace(truth, labels=np.arange(len(truth.labels)))
     blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
     image = letterboxed(trainable(counted, blank[0], difficult)[0], letterbox, blank[1])
@@ -121,10 +124,10 @@ def describe_positives(
 
     Args:
         assignment: assignment of all objects.
-        index: the object, of the n.
+        index: index of the object among the n.
         scales: raw and decoded maps.
         objective: settings of assignment and loss.
-        losses: losses of each position; empty if they could not be computed.
+        losses: loss terms by position; empty if they could not be computed.
     """
     box, label, found = assignment.boxes[index], int(assignment.labels[index]), []
     loss = objective.loss
@@ -174,10 +177,17 @@ def describe_positives(
 def encode(
     box: NDArray[np.float32], position: Position, scale: ScaleOutput
 ) -> tuple[tuple[float, float], tuple[float | None, float | None, float | None, float | None]]:
-    """Invert the decoding: the center's offset within the cell, and the tx, ty, tw, th that give the box.
+    """Invert the decoding of a box.
 
-    A center on the border of its cell has no finite tx or ty: None. With `new_coords`, neither has a side of
-    four anchors or more a tw or th.
+    Args:
+        box: (4,) xyxy in input pixels.
+        position: cell and anchor that predict the box.
+        scale: raw and decoded maps of the scale.
+
+    Returns:
+        The offset of the center within the cell, in cells, and tx, ty, tw, th. Numbers that would be infinite
+        are None: tx or ty of a center on the border of the cell and, with `new_coords`, tw or th of a side of
+        four anchor sides or more.
     """
     _, row, column, anchor = position
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
@@ -187,7 +197,7 @@ def encode(
     tx, ty = (float(np.log(p / (1 - p))) if 0 < p < 1 else None for p in inside)
     anchor_width, anchor_height = scale.anchors[anchor]
     ratios = max(width, 1e-9) / anchor_width, max(height, 1e-9) / anchor_height
-    if scale.form == "new_coords":  # (2 σ(t))² reaches 4
+    if scale.form == "new_coords":  # the factor (2 σ(t))² stays below 4
         halves = [np.sqrt(ratio) / 2 for ratio in ratios]
         tw, th = (float(np.log(p / (1 - p))) if p < 1 else None for p in halves)
     else:

@@ -1,4 +1,4 @@
-"""The drawing of a network: layers gathered into blocks, and the arithmetic of each layer with its numbers.
+"""Prepare the drawing of a network: group layers into blocks, and write out the arithmetic of each layer.
 
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
@@ -13,12 +13,12 @@ IMAGE = -1
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive layers of one part and resolution; only the last one is read from outside.
+    """Consecutive layers with the same part and resolution, of which other blocks only read the last.
 
     Attributes:
         part: column of the drawing: `backbone`, `neck` or `head`.
-        layers: layer numbers, in order.
-        inputs: numbers of the layers outside that it reads; -1 is the image.
+        layers: numbers of the layers, in order.
+        inputs: numbers of the layers in other blocks that this one reads; -1 is the image.
     """
 
     part: str
@@ -27,9 +27,9 @@ class Block:
 
 
 def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
-    """Gather all layers into blocks, in the order of the network."""
+    """Group all layers into blocks, in the order of the network."""
     readers: dict[int, list[int]] = {layer.index: [] for layer in layers}
-    chains: list[list[int]] = []  # layers of one part and resolution that follow and read each other
+    chains: list[list[int]] = []  # layers of equal part and resolution, each reading the last
     for layer in layers:
         for source in layer.inputs:
             if source != IMAGE:
@@ -40,7 +40,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
             chains[-1].append(layer.index)
         else:
             chains.append([layer.index])
-    groups: list[list[int]] = []  # cut behind each layer that is read from outside
+    groups: list[list[int]] = []  # the runs, cut after each layer that is read from elsewhere
     for chain in chains:
         groups.append([])
         for index in chain:
@@ -51,7 +51,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
     for group in groups:
         read_by = [layers[reader].part for reader in readers[group[-1]]]
         if len(group) == 1 and layers[group[0]].part == "neck" and read_by == ["head"]:
-            own_of_head = group  # a lone layer that only a head reads belongs to the head
+            own_of_head = group  # a single layer that only a head reads belongs to the head
             continue
         whole, own_of_head = own_of_head + group, []
         inputs = dict.fromkeys(
@@ -64,7 +64,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
 def arithmetic(
     layer: NetworkLayer, layers: Sequence[NetworkLayer], image: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """Write the arithmetic of a layer with its numbers, one line each; nothing if it does not compute.
+    """Write out the arithmetic of a layer, one formula per line; empty for a layer that computes nothing.
 
     Args:
         layer: one of `layers`.

@@ -1,4 +1,4 @@
-"""Run one image through one model and keep every number on the way.
+"""Run one image through one model, and keep every number along the way.
 
 ```python
 from lookonce.explain import explain
@@ -58,19 +58,22 @@ class Explainer:
         """Prepare a model that is already read; most callers want `Explainer.open`.
 
         Args:
-            source: layers, weights and description.
-            file: path it was read from.
+            source: layers, weights and description of the model.
+            file: path that the model was read from; empty if there is none.
             size: side of a square input, or (height, width), multiples of the coarsest stride; None: the
                 model's own.
-            conf: score threshold, or thresholds by class name; a detection's score is above it. None, and for
-                other classes: the model's own, else 0.25.
-            iou: IoU threshold; of two boxes that overlap by more, the better one stays.
+            conf: score threshold, or thresholds by class name; a score must be above it. None, and classes
+                that are not named: the model's own threshold, else 0.25.
+            iou: IoU threshold; of two boxes of a class that overlap by more, the one with the higher score
+                is kept.
             objective: settings of assignment and loss; None: those recorded in the model file, else those of
                 the classic recipe.
 
         Raises:
-            ConfigError: a size that is not such a multiple, a threshold outside 0 to 1, or an unknown class.
-            ModelFileError: the layers do not fit together at this size, or the recorded settings are damaged.
+            ConfigError: the size is not such a multiple, a threshold is outside 0 to 1, or a class is
+                unknown.
+            ModelFileError: the layers do not fit together at this size, the recorded settings are damaged, or
+                the network is of a kind that cannot be explained.
         """
         options = DetectOptions(conf=conf, iou=iou).for_model(source.info)
         self.info = source.info
@@ -119,17 +122,18 @@ class Explainer:
 
         Args:
             model: path of the model, or `coco`, the network in the package.
-            size: as in `Explainer`.
-            conf: as in `Explainer`.
-            iou: IoU threshold.
-            objective: as in `Explainer`.
+            size: side of a square input, or (height, width); None: the model's own.
+            conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.
+            iou: IoU threshold of NMS.
+            objective: settings of assignment and loss; None: those recorded in the model file, else those of
+                the classic recipe.
             fit: how the image is fitted to the input size; None: as the model was trained.
             weights: weights of a `.cfg`; None: the file beside it.
 
         Raises:
-            ModelFileError: no such file, damaged, or a model that does not give access to its layers.
-            MissingExtraError: a `.safetensors`, and torch is not installed.
-            ConfigError: as `Explainer`.
+            ModelFileError: there is no such file, it is damaged, or its layers cannot be read.
+            MissingExtraError: the model is a `.safetensors`, and torch is not installed.
+            ConfigError: a size, threshold or class name is not possible for this model.
         """
         source = read_source(model_path(model), weights)
         if fit is not None:
@@ -140,13 +144,13 @@ class Explainer:
         """Explain one image.
 
         Args:
-            image: whatever a `Detector` takes, see `inputs.Image`.
-            truth: its annotation, with the model's class numbers.
-            features: keep thumbnails of feature maps.
+            image: image in any form that a `Detector` takes, see `inputs.Image`.
+            truth: annotation of the image, with the model's class numbers; None for none.
+            features: whether to keep thumbnails of feature maps.
 
         Raises:
-            ImageError: not an image, or it cannot be read.
-            AnnotationError: a class number that the model does not have.
+            ImageError: the image cannot be read.
+            AnnotationError: the annotation has a class number that the model does not have.
         """
         names = self.info.names
         if truth is not None:
@@ -196,15 +200,15 @@ def explain(
     """Explain one image; `Explainer` explains several without reading the model again.
 
     Args:
-        model: path of the model; see `Explainer.open`.
-        image: whatever a `Detector` takes, see `inputs.Image`.
-        truth: its annotation, with the model's class numbers.
+        model: path of the model, or `coco`, the network in the package.
+        image: image in any form that a `Detector` takes, see `inputs.Image`.
+        truth: annotation of the image, with the model's class numbers; None for none.
         size: side of a square input, or (height, width); None: the model's own.
         conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.
-        iou: IoU threshold.
-        features: keep thumbnails of feature maps.
+        iou: IoU threshold of NMS.
+        features: whether to keep thumbnails of feature maps.
 
     Raises:
-        LookonceError: as `Explainer.open` and `Explainer`.
+        LookonceError: the model, the image or an option cannot be used; the message says why.
     """
     return Explainer.open(model, size=size, conf=conf, iou=iou)(image, truth, features=features)

@@ -1,4 +1,4 @@
-"""Feature maps as small gray tiles.
+"""Reduce feature maps to small gray tiles.
 
 Legend: **n** channels shown, **h**, **w** height and width of a tile.
 """
@@ -15,7 +15,7 @@ LARGEST_TILE = 52  # pixels per side: route_1 at 416, at full size
 
 
 def tiles_of(layer: int, output: NDArray[np.float32]) -> Features:
-    """Pick the channels of an output (C, H, W) that vary most, each scaled from black to white."""
+    """Make tiles of the channels of an output (C, H, W) that vary most, each scaled from black to white."""
     variation = output.std(axis=(1, 2))
     channels = np.sort(np.argsort(-variation, kind="stable")[:CHANNELS])
     chosen = output[channels]
@@ -27,7 +27,7 @@ def tiles_of(layer: int, output: NDArray[np.float32]) -> Features:
 
 
 def shrunk(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """Average an image (H, W) or (H, W, 3) down until no side is longer than this; never enlarge it."""
+    """Average an image (H, W) or (H, W, 3) down until no side is above `longest`; never enlarge it."""
     height, width = image.shape[:2]
     factor = longest / max(height, width)
     if factor >= 1:

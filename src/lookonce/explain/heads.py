@@ -1,4 +1,4 @@
-"""Stages 1, 3 and 4 of an explanation: the input, the raw maps and their decoding.
+"""Record stages 1, 3 and 4 of an explanation: the input, the raw maps and their decoding.
 
 Legend: **S**, **T** rows and columns of cells, **A** anchors of a scale, **C** classes, **K** candidates of
 all scales.
@@ -17,7 +17,7 @@ from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import center_of, sides_of, sigmoid, softmax
 from lookonce.geometry.letterbox import Fit, Letterbox
 
-SMALLEST_PROBABILITY = 1e-6  # as in `model.decode`: whose logit is finite
+SMALLEST_PROBABILITY = 1e-6  # lower bound that keeps the logit finite, as in `model.decode`
 
 
 def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
@@ -83,7 +83,7 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
 
 
 def cell_grid(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return column and row of every cell: (rows, columns, 2), the write-up's `xy_grid`.
+    """Return the column and row of every cell as (rows, columns, 2), the write-up's `xy_grid`.
 
     `cell_grid(13, 13)[..., 0]` counts columns from left to right, `[..., 1]` rows from top to bottom. For a
     batch of B images and A anchors it broadcasts from (1, S, T, 1, 2) to (B, S, T, A, 2).
@@ -93,7 +93,7 @@ def cell_grid(rows: int, columns: int) -> NDArray[np.float32]:
 
 
 def grid_text(rows: int, columns: int) -> tuple[str, ...]:
-    """Write the row and the column of every cell side by side, one line per row of cells."""
+    """Write out the row and the column of every cell side by side, one line per row of cells."""
     grid, width = cell_grid(rows, columns).astype(int), len(str(max(rows, columns) - 1))
 
     def line(numbers: NDArray[np.int64]) -> str:
@@ -111,7 +111,7 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
         position: (scale, row, column, anchor).
 
     Raises:
-        IndexError: no such position.
+        IndexError: there is no such position.
     """
     number, row, column, anchor_number = position
     if min(position) < 0:

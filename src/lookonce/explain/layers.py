@@ -1,4 +1,4 @@
-"""The table of all layers: name, operation and cost of each.
+"""Describe every layer of a network: its name, its operation and its cost.
 
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
@@ -32,10 +32,10 @@ def describe_layers(
     """Describe every layer of a network.
 
     Args:
-        network: resolved at its input size.
-        architecture: one of `networks.NETWORKS`, whose layers have names; else `darknet`.
-        seconds: measured time by layer number.
-        total_seconds: measured time of the whole network.
+        network: network, resolved at its input size.
+        architecture: a name in `networks.NETWORKS`, whose layers have names; else `darknet`.
+        seconds: measured seconds by layer number.
+        total_seconds: measured seconds of the whole network.
     """
     specs = {spec.layer: spec for spec in network.convolutions}
     parts, modules = parts_of(network, architecture), module_names(network, architecture)
@@ -81,7 +81,7 @@ def describe_layers(
 
 
 def parts_of(network: Network, architecture: str) -> list[str]:
-    """Return `backbone`, `neck` or `head` per layer; see `records.NetworkLayer`."""
+    """Return `backbone`, `neck` or `head` for each layer; see `records.NetworkLayer`."""
     heads = {scale.source for scale in network.scales}
     heads |= {layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
     if architecture in NETWORKS:
@@ -95,7 +95,7 @@ def parts_of(network: Network, architecture: str) -> list[str]:
 
 
 def module_names(network: Network, architecture: str) -> dict[int, str]:
-    """Return the module of the readable network, `model.yolov3` or `model.tiny`, that each layer is."""
+    """Return layer number -> name of its module in the readable network, `model.yolov3` or `model.tiny`."""
     if architecture not in NETWORKS:
         return {}
     tiny, spp = architecture.startswith("yolov3-tiny"), architecture == "yolov3-spp"
@@ -111,7 +111,7 @@ def module_names(network: Network, architecture: str) -> dict[int, str]:
                 made += [f"backbone.stages.{stage}.{block}.{name}" for name in ("squeeze", "expand")]
         for scale in ("coarse", "medium", "fine"):  # in file order
             made += [] if scale == "coarse" else [f"to_{scale}"]
-            # with pyramid pooling, number 3 of the coarse scale is the pooling
+            # with pyramid pooling, the pooling takes the place of number 3 on the coarse scale
             five = (0, 1, 2, 4, 5, 6) if spp and scale == "coarse" else range(5)
             made += [*(f"{scale}.five.{number}" for number in five), f"{scale}.own", f"{scale}.head"]
     names = {spec.layer: name for spec, name in zip(network.convolutions, made, strict=True)}
@@ -129,7 +129,7 @@ def module_names(network: Network, architecture: str) -> dict[int, str]:
 
 
 def write_up_names(network: Network) -> dict[int, str]:
-    """Return the write-up's names of the backbone's outputs and the raw maps, if there are three scales."""
+    """Return layer number -> the write-up's name of its output, for networks with three scales."""
     if len(network.scales) != len(RAW_MAPS):
         return {}
     titles = {scale.source: title for scale, title in zip(network.scales, RAW_MAPS, strict=True)}

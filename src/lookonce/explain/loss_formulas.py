@@ -1,4 +1,4 @@
-"""The loss of one cell and anchor, written out with its numbers."""
+"""Write out the loss of one cell and anchor with its numbers."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from lookonce.explain.records import Explanation
 from lookonce.explain.truth_records import Position, Positive, TrueObject, Truth
 from lookonce.geometry.boxes import area
 
-CLASSES_SHOWN = 4  # largest terms of a sum over classes
+CLASSES_SHOWN = 4  # number of the largest terms in a sum over classes that are written out
 
 
 def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
-    """Write the loss of one position, one line per step: objectness, then box and classes if it is positive.
+    """Write out the loss of one position, one line per step: objectness and, for a positive, box and classes.
 
     Args:
         found: an explanation of an annotated image.
@@ -66,7 +66,7 @@ def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
 
 
 def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, positive: Positive) -> list[str]:
-    """Write the box and class loss of a positive, and the sum of its three terms."""
+    """Write out the box and class loss of a positive, and the sum of its three terms."""
     losses, terms, weights = positive.losses, positive.class_terms, truth.weights
     assert losses is not None
     assert terms is not None
@@ -93,7 +93,7 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
     logits = scale.raw[positive.position[1:]][5:]
     order = np.argsort(-terms, kind="stable").tolist()
     exclusive = scale.form == "region"
-    entropy = "CE" if exclusive else "BCE"  # classes that exclude each other have one cross-entropy
+    entropy = "CE" if exclusive else "BCE"  # classes that exclude each other share one cross-entropy
     for number in order[:CLASSES_SHOWN]:
         y, t = on if number == target.label else off, float(logits[number])
         if exclusive:

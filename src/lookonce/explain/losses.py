@@ -1,6 +1,6 @@
-"""The loss of one image, position by position, computed by the functions that train.
+"""Compute the loss of one image, position by position, with the functions that training uses.
 
-Needs torch, which is imported when it is called.
+`compute` needs torch, and imports it when it is called.
 
 Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **P** positives of one scale.
 """
@@ -23,12 +23,12 @@ from lookonce.geometry.decode import Decoding
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossParts:
-    """Loss of an image and the parts it is made of.
+    """Loss of an image, and the terms that it is the sum of.
 
     Attributes:
-        image: the sums.
-        scales: targets and objectness loss per scale.
-        positives: loss of each positive, by position.
+        image: sums over the image.
+        scales: targets and objectness loss of each scale.
+        positives: loss terms of each positive, by position.
     """
 
     image: ImageLosses
@@ -37,7 +37,14 @@ class LossParts:
 
 
 def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: LossSettings) -> ScaleTruth:
-    """Return the target of every position of one scale, without losses; needs no torch."""
+    """Return the targets of every position of one scale, without losses; this needs no torch.
+
+    Args:
+        number: index of the scale, finest first.
+        scale: raw and decoded maps of the scale.
+        assignment: assignment of the image's objects.
+        settings: ignore threshold and objectness target.
+    """
     best = np.zeros(scale.objectness.shape, np.float32)
     best_object = np.full(best.shape, -1, np.int64)
     for object_number, box in zip(assignment.visible.tolist(), assignment.visible_boxes, strict=True):
@@ -78,10 +85,10 @@ def compute(
     """Compute the loss of one image.
 
     Args:
-        scales: the raw maps.
+        scales: raw and decoded maps.
         assignment: assignment of the image's objects.
-        truths: `targets` of each scale.
-        settings: weights, ignore threshold, label smoothing.
+        truths: targets of each scale, from `targets`.
+        settings: weights of the terms, ignore threshold and label smoothing.
 
     Raises:
         MissingExtraError: torch is not installed.

@@ -1,4 +1,4 @@
-"""An explanation as Markdown that is readable in a terminal."""
+"""Write an explanation as Markdown that is readable in a terminal."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -12,7 +12,7 @@ from lookonce.explain.tables import box_text, position_text, prose, table, text
 
 
 def to_markdown(explanation: Explanation) -> str:
-    """Write all stages, each with its words, formula, numbers and the function that computes it."""
+    """Write all stages, each with its description, formula, function and numbers."""
     stages = (input_lines, network_lines, head_lines, decode_lines, nms_lines)
     with_truth = (assignment_lines, loss_lines, verdict_lines)
     image = text(PurePath(explanation.input.file).name) or "An image"

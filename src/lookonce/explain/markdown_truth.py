@@ -1,4 +1,4 @@
-"""Assignment, losses and verdicts of an explanation as Markdown."""
+"""Write assignment, losses and verdicts of an explanation as Markdown."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
 from lookonce.explain.tables import box_text, position_text, prose, table, text
 from lookonce.explain.truth_records import Position, Terms, Truth
 
-WRITTEN_OUT = 6  # positives with every formula; the page and the JSON have all
-LARGEST = 15  # background positions listed, by their objectness loss
+WRITTEN_OUT = 6  # number of positives written out in full; the page and the JSON have all of them
+LARGEST = 15  # number of background positions listed, those with the largest objectness loss
 
 
 def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
@@ -100,7 +100,7 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def _background(found: Explanation, truth: Truth) -> Iterator[str]:
-    """List the background with the largest objectness loss, the rest as one sum, then the ignored."""
+    """List the background positions with the largest loss, the sum of the others, and the ignored ones."""
     positions: list[tuple[float, Position]] = []
     ignored: list[tuple[float, Position]] = []
     for number, scale in enumerate(truth.scales):

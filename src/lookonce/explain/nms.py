@@ -1,4 +1,4 @@
-"""Stage 5 of an explanation: the candidates, and the box that suppressed each.
+"""Record stage 5 of an explanation: the candidates, and which box suppressed which.
 
 Legend: **K** candidates of all scales, **N** candidates listed, **D** detections.
 """
@@ -12,7 +12,7 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.nms import nms
 
 FLOOR = 0.01  # thousands of candidates score below it
-LIMIT = 3000  # candidates listed: keeps the page's sliders quick; images rarely have more above the floor
+LIMIT = 3000  # candidates listed, so that the sliders stay fast; images rarely have more above the floor
 
 
 def list_candidates(
@@ -22,10 +22,10 @@ def list_candidates(
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
-        scales: the maps that the K come from.
-        letterbox: maps boxes back to the image.
-        conf: lowest score threshold of the explanation; the floor is never above it, and nothing above it is
-            left out.
+        scales: raw and decoded maps that the candidates come from.
+        letterbox: letterbox that maps boxes back to the image.
+        conf: lowest score threshold of the explanation; the floor is never above it, and no candidate above
+            it is left out.
     """
     floor = min(FLOOR, conf)
     labels = candidates[:, 5:].argmax(axis=1)
@@ -35,7 +35,7 @@ def list_candidates(
     visible = ~is_empty(boxes)
     boxes, shown = boxes[visible], rows[visible]
     count = max(LIMIT, int(np.count_nonzero(scores[shown] > conf)))
-    kept = np.sort(np.argsort(-scores[shown], kind="stable")[:count])  # the best, in their own order
+    kept = np.sort(np.argsort(-scores[shown], kind="stable")[:count])  # the best, in network order
     left_out = np.delete(scores[shown], kept)
     return Candidates(
         positions=positions_of(shown[kept], scales),
@@ -53,7 +53,7 @@ def list_candidates(
 
 
 def positions_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) -> NDArray[np.int64]:
-    """Convert numbers among the K to (scale, row, column, anchor): (N,) -> (N, 4)."""
+    """(N,) -> (N, 4): convert indices among the K to (scale, row, column, anchor)."""
     firsts = np.array([scale.first for scale in scales])
     scale = np.searchsorted(firsts, numbers, side="right") - 1
     sizes = np.array([(each.grid[1], len(each.anchors)) for each in scales])[scale]
@@ -72,7 +72,7 @@ def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) 
         iou: IoU threshold.
 
     Raises:
-        ValueError: a score threshold for which candidates were left out.
+        ValueError: a score threshold is so low that some candidates above it were left out.
     """
     if (lowest := min(thresholds)) < candidates.complete_from:
         raise ValueError(
@@ -86,7 +86,7 @@ def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) 
     suppressed_by[above] = KEPT
     overlap = np.zeros(len(candidates), np.float32)
     waiting = np.delete(np.arange(len(boxes)), kept)
-    for winner in kept:  # by descending score: the first that overlaps too much is the one that suppressed
+    for winner in kept:  # by descending score, so the first that overlaps too much is the one that suppresses
         overlaps = pairwise_iou(boxes[winner][None], boxes[waiting])[0]
         lost = (labels[waiting] == labels[winner]) & (overlaps > iou)
         suppressed_by[above[waiting[lost]]], overlap[above[waiting[lost]]] = above[winner], overlaps[lost]

@@ -1,9 +1,8 @@
-"""Records as plain data for JSON.
+"""Convert records to plain data for JSON.
 
-A dataclass becomes an object, a tuple a list, a number that JSON does not have (infinite, not a number) null.
-An array becomes `{"dtype": "float32", "shape": [...], "base64": "..."}`, its numbers little-endian, the last
-axis running fastest: exact, and a fifth of the length of written digits. A field marked with `NOT_IN_JSON` is
-left out.
+A dataclass becomes an object, a tuple a list, and an infinite number or NaN null. An array becomes
+`{"dtype": "float32", "shape": [...], "base64": "..."}`, with little-endian numbers in row-major order, which
+is exact and a fifth as long as digits. A field marked with `NOT_IN_JSON` is left out.
 """
 
 import math
@@ -25,7 +24,7 @@ def plain(value: Any) -> Any:
     """Convert any record, or part of one, to plain data for `json.dumps`.
 
     Raises:
-        TypeError: a value that records do not hold.
+        TypeError: the value is of a type that no record holds.
     """
     match value:
         case None | bool() | int() | str():
@@ -50,7 +49,7 @@ def plain(value: Any) -> Any:
 
 
 def packed(array: NDArray[Any]) -> dict[str, Any]:
-    """Encode an array as text: float32, int32 or uint8."""
+    """Encode an array as base64 text of float32, int32 or uint8."""
     written = np.ascontiguousarray(array, np.dtype(_WRITTEN_AS[array.dtype.kind]))
     return {
         "dtype": written.dtype.name,

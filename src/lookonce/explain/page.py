@@ -1,7 +1,7 @@
-"""An explanation as one HTML file.
+"""Write an explanation as one HTML file.
 
-The page shows the records. It computes only what a reader can change: the decoding of any cell, and filter
-and NMS at other thresholds. Templates: `pages/templates/explain*`.
+The page shows the records. Its script computes only what a reader can change: the decoding of any cell, and
+the score filter and NMS at other thresholds. The templates are `pages/templates/explain*`.
 """
 
 from pathlib import Path, PurePath
@@ -20,17 +20,17 @@ from lookonce.explain.records import BELOW, Explanation, Features
 from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
 from lookonce.pages.render import jpeg_url, render
 
-LONGEST = 1024  # pixels of the image on the page; the numbers are those of the image itself
+LONGEST = 1024  # longer side of the image on the page, in pixels; all numbers refer to the original image
 FEATURE_QUALITY = 75
-NAMED = 6  # detections in the summary
-LARGEST_GRID = 26  # cells per side; larger grids are numbers without end
+NAMED = 6  # number of detections named in the summary
+LARGEST_GRID = 26  # cells per side; a larger grid would be too many numbers to show
 
 
 def write_page(explanation: Explanation, path: Path) -> None:
-    """Write the page: whole or not at all.
+    """Write the page, whole or not at all.
 
     Args:
-        explanation: made with `features=True` if feature maps are to be shown.
+        explanation: explanation to show; it has feature maps if it was made with `features=True`.
         path: HTML file to write.
     """
     write_text(path, page(explanation))
@@ -79,7 +79,7 @@ def page(explanation: Explanation) -> str:
 
 
 def page_data(explanation: Explanation) -> dict[str, Any]:
-    """Return the records that the page's script reads, without those that it computes itself."""
+    """Return the records that the page's script reads, without what it computes itself."""
     layers, entry = explanation.layers, explanation.input
     image, css = (3, *entry.target), "rgb({} {} {})".format
     return {
@@ -106,7 +106,7 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
 
 
 def _strip(features: Features) -> dict[str, Any]:
-    """Put the tiles (n, h, w) side by side into one image, with the numbers needed to cut it up."""
+    """Put the tiles (n, h, w) side by side in one image; return it with the numbers to cut it up again."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
     colored = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)

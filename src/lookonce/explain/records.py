@@ -1,4 +1,4 @@
-"""Records of an explanation: the numbers of one image on its way through one model.
+"""Define the records of an explanation: every number of one image on its way through one model.
 
 Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** its anchors,
 **C** classes, **K** candidates of all scales (10,647 at 416), **N** candidates listed, **P** positives.
@@ -28,7 +28,7 @@ Box = tuple[float, float, float, float]
 
 
 def as_tuple(array: NDArray[Any]) -> Any:
-    """Return a small array as a tuple of Python numbers; Any, since its length is known only at run time."""
+    """Return a small array as a tuple of Python numbers, typed as Any because its length is unknown."""
     return tuple(array.tolist())
 
 
@@ -47,10 +47,10 @@ class Input:
         resized: (H, W) of the image inside the input.
         scale: (vertical, horizontal) factor from image to input.
         pads: (left, top, right, bottom) padding in input pixels.
-        arithmetic: the steps to these numbers, one line each with its numbers filled in.
-        image: (H, W, 3) uint8 RGB. Not in the JSON.
-        pixels: the network's input, (height, width, 3) uint8 RGB. Not in the JSON.
-        letterbox: maps boxes in and out. Not in the JSON.
+        arithmetic: the steps to these numbers, one line each, with the numbers filled in.
+        image: (H, W, 3) uint8 RGB, the image itself. Not in the JSON.
+        pixels: (height, width, 3) uint8 RGB, the network's input. Not in the JSON.
+        letterbox: letterbox that maps boxes into the input and back. Not in the JSON.
     """
 
     file: str
@@ -71,13 +71,13 @@ class Kernel:
     """The kernel of a convolution.
 
     Attributes:
-        size: side, in numbers.
-        stride: cells from one position to the next.
+        size: weights per side.
+        stride: cells from one position of the kernel to the next.
         padding: cells added on each of the four sides.
-        dilation: cells from one number of the kernel to the next.
-        groups: groups of channels, each convolved alone.
-        batch_norm: whether batch normalization follows, instead of a bias.
-        owner: layer whose weights it uses; None: it has its own.
+        dilation: cells from one weight of the kernel to the next.
+        groups: number of groups of channels that are convolved separately.
+        batch_norm: whether batch normalization follows in place of a bias.
+        owner: number of the layer whose weights it shares; None if it has its own.
     """
 
     size: int
@@ -95,19 +95,19 @@ class NetworkLayer:
 
     Attributes:
         index: Darknet's layer number.
-        kind: the section: convolutional, shortcut, route, upsample, maxpool, yolo, ...
+        kind: section of the `.cfg`: convolutional, shortcut, route, upsample, maxpool, yolo, ...
         part: `backbone`, `neck` or `head`. In a network that has no name in lookonce, the backbone is what
-            all scales read, a head is a [yolo] with the convolution before it, and the rest is neck.
-        name: module in the readable network, e.g. `backbone.stages.2.3.expand`; empty if it has none.
-        title: the write-up's name of this output, e.g. `route_1`; empty if it has none.
-        detail: operation, e.g. `3x3 / 2, 64 filters, leaky`.
-        inputs: numbers of the layers it reads; -1 is the image.
+            all scales read, a head is a [yolo] with the convolution before it, and the rest is the neck.
+        name: module in the readable network, such as `backbone.stages.2.3.expand`; empty if it has none.
+        title: the write-up's name of this output, such as `route_1`; empty if it has none.
+        detail: operation, such as `3x3 / 2, 64 filters, leaky`.
+        inputs: numbers of the layers that it reads; -1 is the image.
         shape: (C, H, W) of its output.
-        kernel: of a convolution; None for another layer.
-        parameters: its own numbers in the weight file, batch statistics included.
-        trainable: parameters without the batch statistics.
-        multiply_adds: multiply-adds of its convolution with batch normalization folded in; 0 without one.
-        seconds: measured, see `Timing`; 0 for a layer fused into another.
+        kernel: kernel of a convolution; None for other layers.
+        parameters: number of values it has in the weight file, batch statistics included.
+        trainable: number of parameters without the batch statistics.
+        multiply_adds: multiply-adds of its convolution, with batch normalization folded in; 0 without one.
+        seconds: measured time, see `Timing`; 0 for a layer fused into another.
         share: share of the measured time of the network, 0 to 1.
     """
 
@@ -132,11 +132,11 @@ class Timing:
     """How the layers' times were measured.
 
     Attributes:
-        method: description in words.
-        runs: number of runs; each figure is their median.
-        seconds: total over all operators.
-        other_seconds: the part that belongs to no layer: conversion of the image, changes of memory layout,
-            decoding.
+        method: description of the method, as a sentence.
+        runs: number of runs, of which each figure is the median.
+        seconds: time of all operators together.
+        other_seconds: time of the operators that belong to no layer: conversion of the image, changes of
+            memory layout, decoding.
     """
 
     method: str
@@ -151,9 +151,9 @@ class Features:
 
     Attributes:
         layer: layer number.
-        channels: (n,) channel numbers: the n that vary most over this image, in ascending order.
-        low: (n,) float32 minimum of each channel, shown black.
-        high: (n,) float32 maximum of each channel, shown white.
+        channels: (n,) numbers of the channels that vary most over this image, in ascending order.
+        low: (n,) float32 minimum of each channel, which is shown black.
+        high: (n,) float32 maximum of each channel, which is shown white.
         tiles: (n, h, w) uint8; larger maps are reduced by averaging.
     """
 
@@ -166,20 +166,20 @@ class Features:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleOutput:
-    """One head: its raw map, and the decoded box of every cell and anchor.
+    """Output of one head: its raw map, and the decoded box of every cell and anchor.
 
     Attributes:
         stride: input pixels per cell.
-        layer: number of the layer that puts out the raw map.
+        layer: number of the layer whose output is the raw map.
         grid: (S, T) rows and columns of cells.
         anchors: (A) (width, height) in input pixels.
         scale_x_y: Darknet's stretch of the center's offset; 1 in YOLOv3.
-        form: conversion of the raw numbers, see `geometry.decode`.
+        form: rule that converts the raw numbers, see `geometry.decode`.
         raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits. In a [Gaussian_yolo], the
-            objectness logit is of its product with 1 - the mean uncertainty.
-        boxes: (S, T, A, 4) float32, decoded, input pixels.
+            objectness is multiplied by one minus the mean uncertainty, and this is the logit of the product.
+        boxes: (S, T, A, 4) float32 decoded boxes in input pixels.
         objectness: (S, T, A) float32, 0 to 1.
-        probabilities: (S, T, A, C) float32. Not in the JSON: sigmoid or softmax of the class logits.
+        probabilities: (S, T, A, C) float32. Not in the JSON: the sigmoid or softmax of the class logits.
         first: index of this scale's first candidate among the K.
     """
 
@@ -202,20 +202,20 @@ class DecodedCell:
 
     Attributes:
         position: (scale, row, column, anchor).
-        raw: tx, ty, tw, th, objectness logit.
+        raw: tx, ty, tw, th and the objectness logit.
         logits: (C,) float32 class logits.
         stride: input pixels per cell.
-        anchor: (width, height) in input pixels.
-        offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: center within the cell, in cells.
-        center: (x, y) in input pixels.
-        sides: (width, height) in input pixels.
-        box: input pixels.
-        image_box: image pixels, cut at the border.
+        anchor: (width, height) of the anchor in input pixels.
+        offset: center within the cell, in cells: (σ(tx), σ(ty)), stretched by `scale_x_y`.
+        center: (x, y) of the center in input pixels.
+        sides: (width, height) of the box in input pixels.
+        box: box in input pixels.
+        image_box: box in image pixels, clipped to the image.
         objectness: σ of the objectness logit.
-        probabilities: (C,) float32.
+        probabilities: (C,) float32 class probabilities.
         label: most probable class, the first on ties.
         score: objectness times the probability of that class.
-        formulas: one line per step, with its numbers filled in.
+        formulas: the steps, one line each, with the numbers filled in.
     """
 
     position: tuple[int, int, int, int]
@@ -237,24 +237,24 @@ class DecodedCell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Predictions above a low floor, in the order of the network: scales, rows, columns, anchors.
+    """Predictions above a low floor, in the order of the network: by scale, row, column and anchor.
 
-    For every score threshold from `complete_from` on, filter and NMS on these N give exactly the result of
-    `runtime.postprocess` on all K. Its arithmetic and its thresholds are float32.
+    For every score threshold from `complete_from` up, the score filter and NMS on these N give exactly the
+    result of `runtime.postprocess` on all K, whose arithmetic and thresholds are float32.
 
     Attributes:
         positions: (N, 4) int64 (scale, row, column, anchor).
-        boxes: (N, 4) float32 image pixels, cut at the border; none is empty.
+        boxes: (N, 4) float32 boxes in image pixels, clipped to the image; none is empty.
         objectness: (N,) float32.
         scores: (N,) float32: objectness times the probability of the class.
         labels: (N,) int64 most probable class, the first on ties.
-        total: K.
-        floor: scores at or below it are not listed.
+        total: number of all predictions, K.
+        floor: score at or below which nothing is listed.
         left_out: number of candidates above the floor that were left out, lowest scores first, because there
             are more than `limit`; none of them is above the lowest score threshold of the explanation.
-        limit: the most that are listed.
+        limit: largest number of candidates that are listed.
         complete_from: lowest score threshold for which the list is complete.
-        invisible: number of candidates above the floor that lie outside the image or have no area.
+        invisible: number of candidates above the floor whose box lies outside the image or has no area.
     """
 
     positions: NDArray[np.int64]
@@ -278,12 +278,12 @@ class NmsResult:
     """The outcome of score filter and NMS at given thresholds.
 
     Attributes:
-        score_thresholds: threshold of each class, (C,); kept scores are above it.
-        iou_threshold: a box is suppressed if its IoU with a better kept box of its class is above it.
-        kept: (D,) int64 numbers of the kept candidates, by descending score: the detections.
-        suppressed_by: (N,) int64 number of the best candidate that suppresses each; `KEPT` (-1) for a kept
-            one, `BELOW` (-2) for one that does not pass the score threshold of its class.
-        iou: (N,) float32 IoU with the suppressing box; 0 elsewhere.
+        score_thresholds: score threshold of each class, (C,); a kept score is above it.
+        iou_threshold: IoU with a better kept box of the same class above which a box is suppressed.
+        kept: (D,) int64 indices of the kept candidates, by descending score: the detections.
+        suppressed_by: (N,) int64 index of the best candidate that suppresses each; `KEPT` (-1) for a kept
+            one, `BELOW` (-2) for one that is not above the score threshold of its class.
+        iou: (N,) float32 IoU with the suppressing box; 0 if there is none.
     """
 
     score_thresholds: tuple[float, ...]
@@ -294,20 +294,20 @@ class NmsResult:
 
     @property
     def lowest(self) -> float:
-        """Lowest score threshold of a class: nothing at or below it is detected."""
+        """Lowest score threshold of any class; nothing at or below it is detected."""
         return min(self.score_thresholds)
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One stage described in two or three sentences.
+    """Description of one stage.
 
     Attributes:
-        stage: `input`, `network`, `heads`, `decode`, `nms`, `assignment`, `losses`, `verdicts`.
+        stage: `input`, `network`, `heads`, `decode`, `nms`, `assignment`, `losses` or `verdicts`.
         title: heading.
-        text: plain text.
-        formula: one or more lines.
-        function: dotted name of the function that computes it.
+        text: two or three sentences of plain text.
+        formula: formulas, one per line.
+        function: dotted name of the function that computes the stage.
         path: file of that function in the repository.
     """
 
@@ -321,20 +321,20 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """One image's way through one model.
+    """Everything that happens to one image in one model.
 
     Attributes:
         model: path of the model; empty if it was not read from a file.
-        info: description of the model; `info.input_size` is its own size, `input.target` that of this run.
+        info: description of the model; `info.input_size` is its own input size, `input.target` the one used.
         input: stage 1.
         layers: stage 2, numbered as in Darknet.
         timing: how the layers' times were measured.
         features: feature maps of the layers that compute something; empty unless requested.
-        scales: stages 3 and 4, finest first.
+        scales: stages 3 and 4, finest scale first.
         candidates: stage 5.
-        nms: stage 5, at the thresholds of this run.
-        truth: stages 6 to 8; None without annotation.
-        words: description of each stage, in order.
+        nms: stage 5, at the thresholds of this explanation.
+        truth: stages 6 to 8; None without an annotation.
+        words: descriptions of the stages, in order.
     """
 
     model: str
@@ -351,7 +351,7 @@ class Explanation:
 
     @property
     def detections(self) -> Detections:
-        """Detections, equal to the Detector's at these thresholds."""
+        """The detections at these thresholds, equal to those of `Detector`."""
         kept, found = self.nms.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
 

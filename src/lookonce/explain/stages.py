@@ -1,4 +1,4 @@
-"""Verdicts: the one stage that found or lost each object, and the one that explains each detection.
+"""Find the stage that found or lost each object, and the one that explains each detection: the verdicts.
 
 A prediction *belongs to* one object: among the objects of its class that it overlaps by `FOUND_IOU` or more,
 the one it overlaps most; if there is none, the object it overlaps most of all. For an object without a
@@ -24,10 +24,10 @@ from lookonce.geometry.boxes import pairwise_iou
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
-NEAR_IOU = 0.1  # below it, a box and an object are unrelated; TIDE's threshold
-SURE_SCORE = 0.5  # with a score this high and no object near, check the annotation
+NEAR_IOU = 0.1  # IoU below which a box and an object are unrelated; TIDE's threshold
+SURE_SCORE = 0.5  # score from which a detection with no object near suggests a missing annotation
 
-# Tested in this order; the first that holds is named. The page shows these texts.
+# The stages are tested in this order, and the first that holds is named. The page shows these texts.
 OBJECT_STAGES: dict[StageName, str] = {
     "not counted": "the object is marked difficult or crowd, so evaluation ignores it",
     "found": f"a detection of its class has an IoU of {FOUND_IOU} or more with it, and overlaps no other "
@@ -91,19 +91,19 @@ def predictions_of(scales: tuple[ScaleOutput, ...], letterbox: Letterbox) -> Pre
 
 
 def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Verdict, ...], dict[int, int]]:
-    """Name the stage of each detection, and the detection that finds each object.
+    """Name the stage that explains each detection, and the detection that finds each object.
 
     Args:
-        truth: the annotation.
-        detections: detections in order of descending score.
+        truth: annotation of the image.
+        detections: detections by descending score.
 
     Returns:
-        D verdicts; object number -> detection number.
+        The verdicts on the D detections, and object number -> detection number.
     """
     partner, counts = match_image(truth, detections, FOUND_IOU)
     overlap = pairwise_iou(detections.boxes.astype(float), truth.boxes.astype(float))  # (D, N)
     overlap[:, truth.crowd] = 0
-    overlap = np.pad(overlap, [(0, 0), (0, 1)])  # an object that nothing overlaps: N may be 0
+    overlap = np.pad(overlap, [(0, 0), (0, 1)])  # a last object that nothing overlaps, because N may be 0
     same = overlap * (detections.labels[:, None] == np.append(truth.labels, -1))
     verdicts = []
     for number in range(len(detections)):
@@ -155,16 +155,16 @@ def object_verdicts(
     """Name the stage that found or lost each object.
 
     Args:
-        truth: the annotation.
+        truth: annotation of the image.
         best_anchor: (N,) IoU of each object with the anchor that fits it best.
         fits: (N,) whether an anchor satisfies the rule of the assignment.
-        predictions: every cell and anchor.
-        candidates: those listed.
-        nms: the outcome of NMS.
+        predictions: decoded predictions of every cell and anchor.
+        candidates: the listed candidates.
+        nms: outcome of NMS on the candidates.
         found_by: object number -> number of the detection that finds it.
         names: class names.
     """
-    # float64, as in `detection_verdicts`: a box that is loose there must not be tight here.
+    # float64, as in `detection_verdicts`, so that a box that is loose there is not tight here.
     overlap = pairwise_iou(predictions.boxes.astype(float), truth.boxes.astype(float))  # (K, N)
     owner = np.full(len(overlap), -1)  # (K,): the object that each prediction belongs to
     if len(truth.labels):
@@ -213,9 +213,9 @@ class MissedObject:
         label: class number.
         best_anchor: IoU with the anchor that fits it best.
         fits: whether an anchor satisfies the rule of the assignment.
-        own: numbers, among the K, of the predictions that belong to it.
-        overlap: (K,) IoU of every prediction with it.
-        threshold: the score threshold of its class.
+        own: indices among the K of the predictions that belong to the object.
+        overlap: (K,) IoU of every prediction with the object.
+        threshold: score threshold of its class.
     """
 
     label: int
@@ -227,7 +227,7 @@ class MissedObject:
 
 
 def lost_at(missed: MissedObject, predictions: Predictions) -> tuple[StageName, NDArray[np.int64]]:
-    """Name the stage that lost an object, and the predictions that reached it (numbers among the K)."""
+    """Return the stage that lost an object, and the predictions that reached it, as indices among the K."""
     own = missed.own
     sure = predictions.objectness[own] > missed.threshold
     tight = missed.overlap[own] >= FOUND_IOU

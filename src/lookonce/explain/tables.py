@@ -1,4 +1,4 @@
-"""Markdown that reads well in a terminal: escaped text, aligned tables, wrapped prose.
+"""Write Markdown that reads well in a terminal: escaped text, aligned tables, wrapped prose.
 
 Names of classes and files are untrusted: characters that Markdown, HTML or a terminal would interpret are
 shown as text.
@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from lookonce.explain.records import ScaleOutput
 
-MOST_ROWS = 50  # of a table that grows with the image
+MOST_ROWS = 50  # largest number of rows of a table that grows with the image
 PROSE = 100  # columns
 _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$!])")
 
@@ -32,7 +32,7 @@ def box_text(box: Iterable[float]) -> str:
 
 
 def position_text(scales: tuple[ScaleOutput, ...], position: Iterable[int]) -> str:
-    """Write a position of the network in words."""
+    """Describe a position of the network by its stride, row, column and anchor."""
     number, row, column, anchor = position
     width, height = scales[number].anchors[anchor]
     return f"stride {scales[number].stride}, row {row}, column {column}, anchor {width:g} x {height:g}"

@@ -28,7 +28,7 @@ from lookonce.explain.records import Timing
 from lookonce.export.source import FloatModel
 
 RUNS = 5
-ORT_FATAL = 4  # log level: what goes wrong is raised
+ORT_FATAL = 4  # log level; errors are raised, so ONNX Runtime need not print them
 METHOD = (
     "ONNX Runtime's profile of each operator on one CPU thread, median of {runs} runs after a warm-up run. "
     " Batch normalization and activation are fused into their convolution, and so is the sum "
@@ -44,8 +44,8 @@ class Run:
     """Output of a network for one image.
 
     Attributes:
-        candidates: (K, 5+C) float32 xyxy in input pixels, objectness, class probabilities.
-        raw_maps: per scale (A*(5+C), S, T) float32, finest first.
+        candidates: (K, 5+C) float32: xyxy in input pixels, objectness, class probabilities.
+        raw_maps: one (A*(5+C), S, T) float32 per scale, finest first.
     """
 
     candidates: NDArray[np.float32]
@@ -60,10 +60,10 @@ class Tracer:
     """
 
     def __init__(self, source: FloatModel, size: tuple[int, int]) -> None:
-        """Resolve the network at (height, width).
+        """Prepare the network for an input of (height, width).
 
         Raises:
-            ModelFileError: the network's layers do not fit together at this size.
+            ModelFileError: the layers do not fit together at this size.
         """
         self.network = resolve(source.network.cfg, size)
         self._source = source
@@ -72,7 +72,7 @@ class Tracer:
         self._timing: tuple[Timing, dict[int, float]] | None = None
 
     def run(self, pixels: NDArray[np.uint8]) -> Run:
-        """Run the network on (height, width, 3) uint8 RGB of its input size; bits equal the Detector's."""
+        """Run the network on (height, width, 3) uint8 RGB; the output equals the Detector's bit for bit."""
         if self._session is None:
             self._session = self._open()
         candidates, *raw_maps = self._session.run(None, {"images": pixels[None]})
@@ -81,7 +81,7 @@ class Tracer:
     def outputs(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
         """Return the output (channels, rows, columns) of every layer that computes something, by number.
 
-        This takes a second graph: more outputs mean fewer fused nodes, which changes the last bits.
+        This needs a second graph: with more outputs, fewer nodes are fused, which changes the last bits.
         """
         if self._layers_session is None:
             self._layers_session = self._open(every_layer=True)
@@ -95,7 +95,7 @@ class Tracer:
         return {layer: output[0] for layer, output in zip(layers.values(), found, strict=True)}
 
     def timing(self) -> tuple[Timing, dict[int, float]]:
-        """Return seconds by layer, measured once: they hardly depend on the image."""
+        """Return seconds by layer number, measured only once, because they hardly depend on the image."""
         if self._timing is not None:
             return self._timing
         net = self.network.cfg.net
@@ -145,13 +145,13 @@ def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
 def layer_seconds(
     events: list[dict[str, Any]], network: Network, runs: int
 ) -> tuple[dict[int, float], float]:
-    """Return seconds by layer, and those of no layer, from a profile of several runs.
+    """Return seconds by layer number, and the seconds of no layer, from a profile of several runs.
 
-    Each is the median over the runs without the first.
+    Each is the median over all runs but the first, which warms up.
     """
     kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     decoders = {layer.sources[0]: layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
-    a_run = len(kernels) // runs  # one thread: the operators of a run follow each other
+    a_run = len(kernels) // runs  # on one thread, the operators of a run follow each other
     sums: dict[int | None, list[float]] = defaultdict(lambda: [0.0] * runs)
     for number, event in enumerate(kernels):
         layer: int | None = None

@@ -1,4 +1,4 @@
-"""Assignment, losses and verdicts of one annotated image.
+"""Explain one annotated image: assignment, losses and verdicts.
 
 Legend: **N** objects, **n** of them trained on, **S**, **T** rows and columns of cells of a scale, **A** its
 anchors, **C** classes, **G** anchors of all scales, **P** positives.
@@ -40,17 +40,17 @@ def explain_truth(
     """Explain how training uses one annotated image, and where each object was lost.
 
     Args:
-        truth: the annotation.
-        entry: the image in the network's input.
+        truth: annotation of the image.
+        entry: how the image was fitted into the network's input.
         scales: raw and decoded maps.
         candidates: predictions above the floor.
-        nms: the outcome of NMS.
+        nms: outcome of NMS on the candidates.
         names: class names.
         objective: settings of assignment and loss.
         source: origin of these settings.
 
     Raises:
-        AnnotationError: as `assignment.assign_objects`.
+        AnnotationError: the annotation cannot be assigned.
     """
     settings = objective.loss
     assignment = assign_objects(truth, entry.letterbox, scales, objective.assign, objective.difficult)
@@ -103,7 +103,7 @@ def _objects(
     found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[TrueObject, ...]:
-    """Describe every annotated object; those not trained on have no anchors, cells and positives."""
+    """Describe every annotated object; those not trained on have no anchors, cells or positives."""
     index_of = {number: index for index, number in enumerate(assignment.numbers.tolist())}
     input_boxes = entry.letterbox.boxes_in(truth.boxes)
     objects = []
@@ -146,12 +146,12 @@ def _settings(objective: Objective) -> tuple[ObjectiveSetting, ...]:
         ObjectiveSetting(f"{section}.{name}", *(str(each[section][name]) for each in versions))
         for section in ("assign", "loss")
         for name in versions[0][section]
-        if name != "non_finite"  # decides about a batch, not about its loss
+        if name != "non_finite"  # this setting is about batches, not about the loss
     )
 
 
 def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[TensorShape, ...]:
-    """List the tensors on the way from annotation to loss; this image is a batch of one."""
+    """List the tensors on the way from annotation to loss, with this image as a batch of one."""
     n, p = len(assignment.numbers), len(assignment.positives.label)
     anchors = sum(len(scale.anchors) for scale in scales)
     found = [

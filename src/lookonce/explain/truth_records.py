@@ -1,4 +1,4 @@
-"""Records of an annotated image: assignment, losses and verdicts.
+"""Define the records of an annotated image: assignment, losses and verdicts.
 
 Legend: **B** images of a batch, **S**, **T** rows and columns of cells of a scale, **A** its anchors, **C**
 classes, **G** anchors of all scales, **P** positives. Boxes are xyxy; scales are finest first. A position in
@@ -46,7 +46,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PositionTerms:
-    """Loss of one positive: its terms, and the (C,) cross-entropies behind the class term."""
+    """Loss of one positive: its terms, and the (C,) cross-entropies that the class term sums."""
 
     terms: Terms
     classes: NDArray[np.float32]
@@ -59,23 +59,23 @@ class Positive:
     Attributes:
         position: (scale, row, column, anchor).
         anchor_iou: IoU of the object with this anchor.
-        reason: why the anchor is positive: `above 0.3` (or the trained rule), or `best of all`.
-        replaced_by: the later object that took this position, and its loss; None: it is this object's.
-        target_offset: center within the cell, in cells: the target of σ(tx), σ(ty).
-        target_raw: tx, ty, tw, th that decode to the object's box; None where no finite number does.
-        target_classes: (on, off): smoothed target of the object's class, and of every other.
-        target_objectness: 1, or the IoU of the predicted box, as the objective sets it.
-        raw: predicted tx, ty, tw, th, objectness logit.
-        objectness: predicted, 0 to 1.
-        probability: predicted for the object's class.
-        box: predicted, input pixels.
+        reason: why the anchor is positive: `above 0.3` (or the rule used in training), or `best of all`.
+        replaced_by: number of the later object that took this position and has its loss; None: none did.
+        target_offset: center within the cell, in cells, which is the target of σ(tx), σ(ty).
+        target_raw: tx, ty, tw, th that decode to the object's box; None if no finite number does.
+        target_classes: (on, off): smoothed target of the object's class, and of every other class.
+        target_objectness: 1, or the IoU of the predicted box, depending on the settings.
+        raw: predicted tx, ty, tw, th and objectness logit.
+        objectness: predicted objectness, 0 to 1.
+        probability: predicted probability of the object's class.
+        box: predicted box in input pixels.
         iou: IoU of the predicted box with the object.
         giou: GIoU of the same two boxes.
         measure: GIoU, DIoU or CIoU, whichever the box loss subtracts from 1.
-        enclosing: the smallest box around both, input pixels: GIoU's E.
+        enclosing: smallest box around both, in input pixels: GIoU's E.
         box_scale: factor of the box loss, 2 - w*h / input area.
-        class_terms: (C,) float32 cross-entropy of each class, unweighted; None: no loss here.
-        losses: terms of this position; None if it was replaced or losses could not be computed.
+        class_terms: (C,) float32 cross-entropy of each class, unweighted; None if there is no loss here.
+        losses: loss terms of this position; None if it was replaced or losses could not be computed.
     """
 
     position: Position
@@ -104,14 +104,14 @@ class Verdict:
     """The one stage that an object or a detection reached.
 
     Attributes:
-        stage: see `stages`.
-        text: a sentence with the numbers of this case.
-        position: (scale, row, column, anchor) of the prediction it rests on; None: there is none.
-        box: box of that prediction, image pixels.
-        iou: its IoU with the object.
-        objectness: its objectness.
-        score: its score.
-        label: its class number.
+        stage: stage, as defined in `stages`.
+        text: sentence with the numbers of this case.
+        position: (scale, row, column, anchor) of the prediction that decided the verdict; None for none.
+        box: box of that prediction in image pixels.
+        iou: IoU of that prediction with the object.
+        objectness: objectness of that prediction.
+        score: score of that prediction.
+        label: class number of that prediction.
     """
 
     stage: StageName
@@ -132,16 +132,16 @@ class TrueObject:
         number: position in the annotation.
         label: class number.
         name: class name.
-        box: image pixels.
-        input_box: input pixels, as the assignment uses it.
-        difficult: ignored in evaluation.
-        crowd: one box around many objects; not trained on.
+        box: box in image pixels.
+        input_box: box in input pixels, as the assignment uses it.
+        difficult: whether evaluation ignores it.
+        crowd: whether it is one box around many objects, which is not trained on.
         anchor_ious: (G,) IoU with each anchor centered on the object's cell; empty if not trained on.
         cells: per scale, (row, column) of the cell that holds the center; empty if not trained on.
-        positives: the positions assigned to it.
-        losses: sum over its positives; None if losses could not be computed.
-        verdict: found, or the stage that lost it.
-        detection: number of the detection that found it, by descending score; None: none did.
+        positives: positions assigned to it.
+        losses: sum of the loss terms over its positives; None if losses could not be computed.
+        verdict: whether it was found, or the stage that lost it.
+        detection: number of the detection that found it, by descending score; None if none did.
     """
 
     number: int
@@ -163,16 +163,16 @@ class TrueObject:
 class ScaleTruth:
     """Target and objectness loss of each cell and anchor of one scale.
 
-    The last three are None if losses could not be computed.
+    The last three attributes are None if losses could not be computed.
 
     Attributes:
-        best_iou: (S, T, A) float32, IoU of the decoded box with the object it overlaps most.
-        best_object: (S, T, A) int64 number of that object; -1 where no object overlaps the box.
-        positive: (S, T, A) bool: assigned to an object.
-        ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold, or that lies in an
-            ignored area; its objectness has no loss.
-        in_area: (S, T, A) bool: the cell touches an area in which nothing counts, or one in which a class may
-            lack boxes that has a score of 0.1 or more here.
+        best_iou: (S, T, A) float32 IoU of the decoded box with the object that it overlaps most.
+        best_object: (S, T, A) int64 number of that object; -1 if the box overlaps no object.
+        positive: (S, T, A) bool: whether the position is assigned to an object.
+        ignored: (S, T, A) bool: whether the position is background without an objectness loss, because its
+            best IoU reaches the ignore threshold or it lies in an ignored area.
+        in_area: (S, T, A) bool: whether the cell touches an ignored area, or an area where a class may lack
+            boxes and that class has a score of 0.1 or more here.
         target: (S, T, A) float32 target of the objectness, o.
         focal: (S, T, A) float32 focal factor, (o - p)^2.
         cross_entropy: (S, T, A) float32 binary cross-entropy of o and p.
@@ -195,10 +195,10 @@ class ImageLosses:
     """The loss of this image, as `train.loss` computes it.
 
     Attributes:
-        total: sum over the scales.
-        scales: terms per scale, finest first.
-        background: the part that comes from positions that are not positive; `prob` only if there is an
-            ignored area in which some classes are known.
+        total: sum of the terms over the scales.
+        scales: terms of each scale, finest first.
+        background: sum of the terms over positions that are not positive; its `prob` is above 0 only if there
+            is an area in which some classes may lack boxes.
     """
 
     total: Terms
@@ -211,7 +211,7 @@ class ObjectiveSetting:
     """One setting of assignment or loss, beside its value in the two recipes.
 
     Attributes:
-        name: name as in a recipe, e.g. `loss.objectness`.
+        name: name as in a recipe, such as `loss.objectness`.
         value: value used here.
         classic: value in the classic recipe (the write-up's).
         default: value in the default recipe.
@@ -229,8 +229,8 @@ class TensorShape:
 
     Attributes:
         tensor: name of the tensor.
-        axes: its axes in letters, e.g. `(B, S, T, A, N)`.
-        shape: its sizes here.
+        axes: letters of its axes, such as `(B, S, T, A, N)`.
+        shape: sizes of its axes for this image.
         text: its content and origin.
     """
 
@@ -253,16 +253,16 @@ class Truth:
         objective_source: `model`: the settings are in the model file; `classic`: it has none, so those of
             the classic recipe are used; `given`: the caller passed them.
         settings: all settings of assignment and loss.
-        ignore_iou: IoU from which background has no loss.
+        ignore_iou: IoU with an object from which background has no loss.
         label_smoothing: share of the class target spread over all classes.
         box_measure: `giou`, `diou` or `ciou`.
-        objectness_target: `one` or `iou`: target of a positive's objectness.
-        weights: factors of the three terms.
-        scales: finest first.
+        objectness_target: target of a positive's objectness: `one`, or `iou` for the IoU of its box.
+        weights: weights of the three terms.
+        scales: targets and losses of each scale, finest first.
         shapes: shape of every tensor from annotation to loss.
-        losses: None if they could not be computed.
-        why_no_losses: reason why there are no losses; empty if there are.
-        detections: a verdict per detection, by descending score: `found`, or why it is wrong.
+        losses: losses of the image; None if they could not be computed.
+        why_no_losses: reason why there are no losses; empty if there are some.
+        detections: verdict on each detection, by descending score: `found`, or why it is wrong.
     """
 
     objects: tuple[TrueObject, ...]
@@ -282,7 +282,7 @@ class Truth:
 
     @property
     def objective(self) -> str:
-        """The settings behind assignment and losses, in sentences."""
+        """Sentences about the settings that assignment and losses are computed with."""
         source = {
             "model": "The model file records the settings it was trained with; they are used here.",
             "classic": "The model file records no training settings, so those of the classic recipe (the "

@@ -1,4 +1,4 @@
-"""Description of each stage: text, formula, and the function that computes it."""
+"""Describe each stage: its text, its formulas, and the function that computes it."""
 
 from lookonce.explain.records import Words
 from lookonce.networks import NETWORKS
@@ -9,7 +9,7 @@ _READABLE = {
     "yolov3-tiny": "lookonce.model.tiny.YOLOv3Tiny.forward",
     "yolov3-tiny-3l": "lookonce.model.tiny.YOLOv3Tiny3l.forward",
 }
-_ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # any other `.cfg` has a graph, but no module to read
+_ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # other networks have a graph, but no readable module
 
 _STAGES = (
     (
@@ -56,16 +56,16 @@ _STAGES = (
         "Candidates and NMS",
         "Predictions with a score above the threshold are candidates. Several cells and anchors often "
         "predict the same object: the best box is kept, and every other box of its class that overlaps it by "
-        "more than the IoU threshold is removed. The same follows for the next best box that is left.",
+        "more than the IoU threshold is removed. This repeats with the next best box that is left.",
         ("score > score threshold", "removed: IoU(box, better box of its class) > IoU threshold"),
         "lookonce.runtime.postprocess.postprocess",
     ),
     (
         "assignment",
         "Label assignment",
-        "In training, each object is assigned to anchors. Each anchor is centered on the cell that holds the "
-        "object's center; every one that fits becomes positive, on any scale; if there is none, "
-        "the best of all does. If two objects choose the same cell and anchor, the later one keeps it.",
+        "In training, each object is assigned to anchors. Every anchor of every scale is centered on the "
+        "cell that holds the object's center. Those that fit become positive; if none fits, the best of "
+        "all does. If two objects choose the same cell and anchor, the later one keeps it.",
         ("positive, by the write-up's rule: IoU(object, anchor on its cell) > 0.3, else the largest",),
         "lookonce.data.assign.assign",
     ),
@@ -97,7 +97,7 @@ _STAGES = (
         "A detection matches the object of its class that it overlaps most, if their IoU is 0.5 or more. "
         "Each object without a detection gets exactly one stage: the last one that its best prediction "
         "reached. Each detection without an object gets the reason it is wrong.",
-        ("found: IoU >= 0.5, right class, the best such detection",),
+        ("found: IoU >= 0.5, correct class, the best such detection",),
         "lookonce.explain.stages.object_verdicts",
     ),
 )

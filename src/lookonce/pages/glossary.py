@@ -9,14 +9,18 @@ GLOSSARY = {
     "threshold; 1 means that every object is found before the first false detection. Without a number, AP "
     "averages over ten IoU thresholds, 0.50 to 0.95.",
     "AP50": "AP with an IoU threshold of 0.5: a box only has to lie roughly on the object.",
+    "assignment": "The choice of the cells and anchors that must predict each object in training. "
+    "`lookonce explain --truth` shows it for one image.",
     "augmentation": "Random changes of the training images, such as flips and crops, which teach the "
     "network that these do not matter.",
     "background": "An image, or a part of one, without any object. A background detection is on no object.",
-    "batch": "The images that the network trains on between two updates of its weights.",
+    "batch": "The images that the network processes together in one training step.",
     "bias of a count": "Counted minus annotated objects, averaged over the images: above 0 the model "
     "counts too many, below 0 too few. Errors in both directions cancel out.",
     "calibration": "Agreement of scores with reality: of the detections with scores around 0.8, 80% "
-    "should be right.",
+    "should be correct.",
+    "candidate": "A predicted box whose score is above the threshold. The candidates that NMS keeps are the "
+    "detections.",
     "class": "A kind of object that the model knows, such as dog. Each box has one.",
     "confusion matrix": "A table of the annotated class against the detected class, which shows what is "
     "mistaken for what.",
@@ -24,20 +28,20 @@ GLOSSARY = {
     "duplicate": "A second detection of the same object.",
     "epoch": "One pass over all training images.",
     "expected calibration error": "The average distance between the score of a detection and the share of "
-    "right detections among those with about that score.",
+    "correct detections among those with about that score.",
     "F1": "One number for precision and recall together, their harmonic mean: high only if both are high.",
-    "false detection": "A detection that is not right: wrong class, loose box, duplicate, or no object "
+    "false detection": "A detection that is not correct: wrong class, loose box, duplicate, or no object "
     "there.",
     "ground truth": "The boxes that people annotated: what the model is measured against.",
-    "in use": "Said of detections above the recommended score threshold. The others count only for AP.",
+    "in use": "Above the recommended score threshold. Detections that are not in use count only for AP.",
     "interval": "A range that contains the true value in 95 of 100 measurements, found by drawing images at "
     "random many times. The fewer the images, the wider it is.",
     "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
-    "together. 1 means equal, 0 no overlap. A detection is right if it has an IoU of at least "
-    "0.5 with an object of its class.",
+    "together. 1 means equal, 0 no overlap. A detection is correct if it has an IoU of at least "
+    "0.5 with an object of its class, and no better detection has taken that object.",
     "letterbox": "Fitting an image into the network input with its proportions kept, and filling the "
     "rest with gray.",
-    "localization": "An error of position: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
+    "localization": "An error of position: the correct class, but a loose box, with an IoU of 0.1 to 0.5.",
     "loss": "The error that training minimizes: the distance between the network's output and the "
     "annotations, with terms for boxes, objectness and classes.",
     "mean absolute error": "The difference between counted and annotated objects, averaged over the "
@@ -45,11 +49,15 @@ GLOSSARY = {
     "missed": "An object without a detection.",
     "NMS": "Non-maximum suppression: of several boxes on one object, the one with the highest score stays.",
     "objectness": "The network's confidence that a cell and an anchor hold an object, whatever its class.",
-    "precision": "The share of the detections that are right.",
+    "precision": "The share of the detections that are correct.",
+    "raw map": "The output of the network at one stride, before decoding: for every cell and anchor, four "
+    "numbers for a box, one for objectness and one per class.",
     "recall": "The share of the objects that are found.",
     "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
-    "split": "A part of the data: train to learn from, val (validation) to choose settings, test to "
-    "measure once at the end.",
+    "split": "The images of a data set with one purpose: train to learn from, val (validation) to choose "
+    "settings, test to measure once at the end.",
+    "stride": "The side of a cell in pixels of the network input. yolov3 has strides of 8, 16 and 32: small "
+    "cells for small objects, large cells for large ones.",
     "threshold": "The score from which a detection counts (--conf). A lower one finds more objects "
     "and makes more errors.",
     "validation": "Measuring on images that the model does not learn from, while it is trained.",

@@ -19,7 +19,7 @@ QUALITY = 80
 MOST_MARKS = 500  # boxes drawn on one image; more would hide it
 # Seven colors that stay apart for color-blind people too; each also stands beside its name.
 COLORS: dict[Outcome, tuple[int, int, int]] = {
-    Outcome.RIGHT: (0, 158, 115),
+    Outcome.CORRECT: (0, 158, 115),
     Outcome.CLASSIFICATION: (0, 90, 200),
     Outcome.LOCALIZATION: (240, 228, 66),
     Outcome.BOTH: (120, 60, 30),
@@ -78,7 +78,7 @@ def gallery_image(
 
 
 def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
-    """Return the objects of one image; those without a right detection are dashed, and the missed come first.
+    """Return the objects of one image, the missed ones first; those without a correct detection are dashed.
 
     If there is only one class, its name is left out, here and below: images are crowded enough.
     """
@@ -92,7 +92,7 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
             label := int(objects.labels[g]),
             shown[label],
             "",
-            COLORS[Outcome.MISSED if missed[g] else Outcome.RIGHT],
+            COLORS[Outcome.MISSED if missed[g] else Outcome.CORRECT],
             dashed=not found[g],
         )
         for g in mine[order][:MOST_MARKS].tolist()
@@ -103,7 +103,7 @@ def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> lis
     """Return the detections of one image in the colors of their outcomes, the false ones first."""
     shown = names if len(names) > 1 else [""]
     mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
-    order = np.argsort(outcomes.outcome[mine] == Outcome.RIGHT, kind="stable")
+    order = np.argsort(outcomes.outcome[mine] == Outcome.CORRECT, kind="stable")
     return [
         Mark(
             outcomes.boxes[d],

@@ -18,9 +18,9 @@ MATRIX = 20  # classes; a larger confusion matrix is a list of its most frequent
 CONFUSIONS = 20
 LOSSES = {"total_loss": "sum", "giou_loss": "boxes", "conf_loss": "objectness", "prob_loss": "classes"}
 MEANINGS = {
-    Outcome.RIGHT: "the right class, and IoU 0.5 or more",
+    Outcome.CORRECT: "the correct class, and IoU 0.5 or more",
     Outcome.CLASSIFICATION: "on an object of another class: IoU 0.5 or more",
-    Outcome.LOCALIZATION: "the right class, but a loose box: IoU 0.1 to 0.5",
+    Outcome.LOCALIZATION: "the correct class, but a loose box: IoU 0.1 to 0.5",
     Outcome.BOTH: "another class, and a loose box: IoU 0.1 to 0.5",
     Outcome.DUPLICATE: "another detection of an object that has a better one",
     Outcome.BACKGROUND: "on no annotated object: IoU below 0.1",
@@ -116,7 +116,7 @@ def report_page(
         n=Numbers(figures),
         term=GlossaryTerms(),
         types=[(each.text, f"rgb{COLORS[each]}", MEANINGS[each], ADVICE[each]) for each in ERRORS],
-        outcomes=[(each.text, f"rgb{COLORS[each]}", MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
+        outcomes=[(each.text, f"rgb{COLORS[each]}", MEANINGS[each]) for each in (Outcome.CORRECT, *ERRORS)],
         colors={each.text: f"rgb{COLORS[each]}" for each in ERRORS},
         largest=max((cost for cost in costs if cost > 0), default=1.0),  # the longest bar
         width=WIDTH,

@@ -48,11 +48,11 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
     direction = "high" if counts["relative"] > 0 else "low"
     at = ", at thresholds chosen on these images," if chosen_here else ""
-    in_all = f"counts{at} are {percent}% {direction}" if percent else f"counts{at} are right"
+    in_all = f"counts{at} are {percent}% {direction}" if percent else f"counts{at} are correct"
     lowest, highest = (f"{pick(numbers['thresholds']):.2f}" for pick in (min, max))
     parts = [
         f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
-        f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are right",
+        f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are correct",
         f"{in_all} in all and off by {counts['mae']:.1f} per image",
         f"use threshold {lowest}"
         if lowest == highest

@@ -1,4 +1,4 @@
-"""Loss, schedule, loop, checkpoints."""
+"""Train a network: loss, schedule, loop and checkpoints."""
 
 from lookonce._callable import make_callable
 

@@ -1,8 +1,8 @@
-"""`batch: auto`: the largest batch whose training step fits into memory.
+"""Find the largest batch whose training step fits into memory, for `batch: auto`.
 
-On a CUDA GPU real steps are run, from the largest batch downwards, until one fits. On a CPU the kernel kills
-a process that takes too much memory, so nothing can be tried: the memory that a small forward pass keeps for
-its backward pass is measured, and extrapolated linearly to the batch.
+On a CUDA GPU, real steps are run, from the largest batch downwards, until one fits. On a CPU, the kernel
+kills a process that takes too much memory, so nothing can be tried: the memory that a small forward pass
+keeps for its backward pass is measured instead, and extrapolated linearly to the batch.
 """
 
 import gc
@@ -25,11 +25,11 @@ from lookonce.train.learner import Learner, forward
 from lookonce.train.setup import TrainData, describe
 from lookonce.train.transfer import freeze_parts
 
-BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would need another value
-FEWEST_STEPS = 8  # per epoch: a small data set needs many steps more than large batches
+BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64, the learning rate would need another value
+FEWEST_STEPS = 8  # per epoch: on a small data set, many steps help more than large batches
 MARGIN = 0.8  # share of the free memory for a step; the rest is for other programs and fragmentation
-WEIGHT_COPIES = 5  # copies: weights, gradients, Adam's two moments, running average
-MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # whose boxes one image can hold
+WEIGHT_COPIES = 5  # weights, gradients, Adam's two moments and the running average
+MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # images whose boxes one mosaic or blend can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class StepMemory:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch size, and the reason in words."""
+    """A batch size, and the reason for it as a sentence for the log."""
 
     batch: int
     why: str
@@ -58,14 +58,14 @@ def choose_batch(
     """Find the largest batch that fits, at the largest input of the run.
 
     Args:
-        data: data of the run; an epoch keeps at least `FEWEST_STEPS` steps.
+        data: images of the run; an epoch keeps at least `FEWEST_STEPS` steps.
         settings: settings of the run.
         device: device of the run.
         processes: number of processes that share each batch, each with its own device of this kind.
 
     Raises:
-        ConfigError: the free memory of this system is not known.
-        TrainingError: not even one image fits.
+        ConfigError: this system does not report its free memory.
+        TrainingError: not even a batch of one image fits.
     """
     trial = Trial(data, settings, device)
     most = max(len(data.train) // FEWEST_STEPS, 1)
@@ -76,7 +76,7 @@ def choose_batch(
     else:
         free = free_bytes()
         memory = trial.estimate()
-        # all share one memory, and each keeps its own images there
+        # the processes share one memory, and each keeps its own images in it
         needs = lambda images: processes * (memory.of(images) + MOST_BYTES)  # noqa: E731
     height, width = trial.size
     for batch in batches:
@@ -100,14 +100,14 @@ def choose_batch(
 
 
 class Trial:
-    """Steps on synthetic images, to measure their memory.
+    """Training steps on synthetic images, to measure how much memory they take.
 
     Attributes:
         size: (height, width) of the largest input that the run will see.
     """
 
     def __init__(self, data: TrainData, settings: TrainSettings, device: torch.device) -> None:
-        # anchors change no shape, and k-means takes a while
+        # the anchors do not affect memory, and computing them takes a while
         self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
         self._settings, self._device = settings, device
         spread = 1 + settings.augment.multi_scale
@@ -131,7 +131,7 @@ class Trial:
         """Measure the GPU memory of two real steps, in bytes; the second includes the optimizer's memory.
 
         Raises:
-            torch.OutOfMemoryError: there is not enough.
+            torch.OutOfMemoryError: the steps do not fit.
         """
         gc.collect()  # memory left over from the previous trial
         torch.cuda.empty_cache()
@@ -190,13 +190,13 @@ class Trial:
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Return the main memory that this process may still take, by the kernel and its control groups.
+    """Return the bytes of memory that the kernel and its control groups still allow this process.
 
     Args:
-        root: folder of `/proc` and `/sys`.
+        root: folder that holds `proc` and `sys`.
 
     Raises:
-        ConfigError: not Linux, or the kernel does not report it.
+        ConfigError: the system is not Linux, or the kernel does not report the number.
     """
     meminfo = _lines(root / "proc/meminfo")
     free = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
@@ -218,7 +218,7 @@ def free_bytes(root: Path = Path("/")) -> int:
             allowed, used = _lines(folder / limit), _lines(folder / usage)
             if folder.is_relative_to(top) and allowed and used and allowed[0] != "max":
                 statistics = dict(line.split() for line in _lines(folder / "memory.stat"))
-                cached = int(statistics.get(reclaimable, 0))  # can be dropped
+                cached = int(statistics.get(reclaimable, 0))  # the kernel drops these when memory runs short
                 free.append(int(allowed[0]) - int(used[0]) + cached)
     return max(min(free), 0)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: model files from which a run can also be resumed."""
+"""Write and read checkpoints: model files from which a run can be resumed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -19,10 +19,10 @@ from lookonce.train.meter import LossMeter, MeterState
 from lookonce.train.optimizer import optimizer_tensors, restore
 
 LAST, BEST = "last.safetensors", RUN_MODEL
-# names of a checkpoint's further tensors
+# prefixes of the tensors that a checkpoint holds besides the model
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
-LARGEST_CHANGE = 0.2  # of the number of images, when a run is resumed
-LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below, it is chance
+LARGEST_CHANGE = 0.2  # share by which the number of images may change before a run is resumed
+LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below it, AP moves by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,17 @@ class Progress:
 
     @classmethod
     def of(cls, info: ModelInfo, file: Path) -> Self:
-        """Read the progress that a checkpoint's description carries."""
+        """Return the progress recorded in a checkpoint.
+
+        Raises:
+            TrainingError: the file is a model, but not a checkpoint.
+        """
         if "progress" not in info.training:
             raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model")
         return cls(**info.training["progress"])
 
     def plateau(self, patience: int) -> str:
-        """Describe `patience` epochs or more without a better AP; empty if there are none."""
+        """Return a sentence if AP has not improved for `patience` epochs or more, else an empty string."""
         since = self.epochs - self.best_epoch
         if not patience or self.best_ap < LEARNED or since < patience:
             return ""
@@ -63,15 +67,22 @@ def save(
     metrics: Mapping[str, float],
     clock: Clock | None = None,
 ) -> Progress:
-    """Write the checkpoints of a finished epoch, each in one piece.
+    """Write the checkpoints of a finished epoch; a file appears whole or not at all.
 
     `best.safetensors` is the model alone, with the metrics it reached; `last.safetensors` is the model and
-    everything that `resume` needs. The best comes first, so that `last` never refers to a missing one.
-    `metrics` is empty after an epoch without evaluation; without any, the last model is the best. With
-    `keep_epochs` the model of every epoch stays as well.
+    everything that `resume` needs. The best is written first, so that `last` never refers to a missing file.
+    With `keep_epochs`, the model of every epoch is kept as well.
+
+    Args:
+        folder: run folder.
+        learner: network, optimizer and average.
+        progress: progress, this epoch included.
+        metrics: AP and AP50 of this epoch; empty without evaluation. If no epoch of a run is evaluated, its
+            last model counts as the best.
+        clock: clock of a run with `minutes`.
 
     Returns:
-        The progress with the best so far.
+        The progress, with the best epoch so far.
 
     Raises:
         NonFiniteLossError: as `save_within`.
@@ -84,7 +95,7 @@ def save(
             folder / f"epoch-{progress.epochs:03}.safetensors", learner.evaluated.state_dict(), described
         )
     ap = metrics.get("ap", -1.0)
-    if ap > progress.best_ap or ap == progress.best_ap <= 0:  # of the zeros of the first epochs the last one
+    if ap > progress.best_ap or ap == progress.best_ap <= 0:  # while AP is still 0, the newest is the best
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         save_model(folder / BEST, learner.evaluated.state_dict(), described)
     save_within(folder, learner, progress, Epoch(progress.epochs), clock)
@@ -96,11 +107,12 @@ def save_within(
 ) -> None:
     """Write `last.safetensors` within an epoch, after an optimizer step.
 
-    Its model is the averaged one if there is an average; the weights in training are stored beside it.
+    Its model is the running average of the weights if there is one; the weights in training are stored
+    beside it.
 
     Raises:
         NonFiniteLossError: a loss that was not read yet, or a weight, is not finite; nothing is written, and
-            the previous checkpoint stays.
+            the previous checkpoint is kept.
     """
     _check_finite(learner, folder)
     meter = epoch.meter.state()
@@ -127,7 +139,7 @@ def save_within(
 
 
 def _check_finite(learner: Learner, folder: Path) -> None:
-    """Refuse non-finite weights: the loss of the step that produced them may have been finite."""
+    """Raise if a weight is not finite: the loss of the step that made it so may still have been finite."""
     for network in (learner.network, learner.evaluated):
         if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
             raise NonFiniteLossError(
@@ -141,12 +153,12 @@ def resume(
 ) -> tuple[Progress, Epoch]:
     """Restore a run from its last checkpoint: its progress, and the current or next epoch.
 
-    Small changes in the number of images or boxes are reported and accepted. A large change means different
-    data: a wrong path must not ruin a run.
+    Small changes in the number of images or boxes are reported and accepted. A large change is refused: it
+    suggests a wrong path, which must not ruin a run.
 
     Raises:
         ModelFileError: the checkpoint is damaged.
-        TrainingError: it belongs to another network or optimizer, or to other data.
+        TrainingError: the checkpoint belongs to another network, optimizer or data set.
     """
     file, info = folder / LAST, learner.info
     weights, saved = load_weights(file)
@@ -181,7 +193,7 @@ def resume(
         weights = _under(LEARNING, tensors)
     learner.network.load_state_dict(weights)
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
-    if standing["scaler"]:  # empty if the run did not compute in float16 before
+    if standing["scaler"]:  # empty if the run has not computed in float16 so far
         learner.scaler.load_state_dict(dict(standing["scaler"]))
     if clock and "clock" in standing:
         clock.restore(standing["clock"])
@@ -189,7 +201,7 @@ def resume(
 
 
 def counted(data: TrainedOn) -> str:
-    """Describe the counts of the data of a run."""
+    """Describe the data of a run by its counts and the start of its digest."""
     return (
         f"{data['images']} training images with {data['boxes']} boxes and {data['validation']} "
         f"validation images (digest {data['digest'][:8]})"
@@ -197,5 +209,5 @@ def counted(data: TrainedOn) -> str:
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names start with the prefix, by the rest of their names."""
+    """Return the tensors whose names start with a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

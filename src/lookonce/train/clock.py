@@ -1,4 +1,4 @@
-"""The length of a run: a number of epochs, or with `minutes` as many steps as the measured speed allows.
+"""Plan the length of a run: a number of epochs, or with `minutes` as many steps as the measured speed allows.
 
 ```
 time   │ used so far │ steps that still fit, and the evaluations between │ last evaluation, checkpoint │
@@ -6,8 +6,9 @@ rate   │  ╱‾‾╲_                                        ╲__          
        0            now                                                                        minutes
 ```
 
-After every step the number of steps of the whole run is estimated anew, and the learning rate takes the value
-that it has at this step of a run of that length. So it follows the time, whatever the speed does meanwhile.
+After every step, the number of steps of the whole run is estimated again, and the learning rate takes the
+value that it has at this step in a run of that length. So the schedule follows the time even if the speed
+changes.
 """
 
 import time
@@ -18,14 +19,14 @@ from lookonce.metadata import ClockState
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
-UNSTEADY = 2  # first steps of a process: slower than the others, so they are not measured
+UNSTEADY = 2  # first steps of a process, which are slower than the others and so are not measured
 REMEMBERED = 10  # steps for which the pace of an earlier process counts
-SHORTEST_WARMUP = 10  # steps: an early estimate may be far off, the rate must not jump with it
+SHORTEST_WARMUP = 10  # steps: an early estimate may be far off, and the rate must not jump with it
 
 
 @dataclass(slots=True)
 class Clock:
-    """Time of a run, in seconds; earlier processes of a resumed run count.
+    """Time of a run in seconds, including that of earlier processes if the run was resumed.
 
     Attributes:
         total: planned length of the run.
@@ -33,8 +34,8 @@ class Clock:
         now: the clock to read.
         before: time used by earlier processes.
         pace: time per step, measured by earlier processes; 0 if unknown.
-        closing: time of the last evaluation with its checkpoints; None if unknown.
-        closed: the total for which the run has ended; 0 while it runs.
+        closing: expected time of the last evaluation and its checkpoints; None if unknown.
+        closed: the `total` at which the run has ended; 0 while it runs.
     """
 
     total: float
@@ -44,10 +45,10 @@ class Clock:
     pace: float = 0.0
     closing: float | None = None
     closed: float = 0.0
-    _steps: int = field(default=0, init=False)  # since `_since`; below 1 while they are unsteady
+    _steps: int = field(default=0, init=False)  # steps since `_since`; below 1 during the unsteady ones
     _since: float = field(default=0.0, init=False)
     _unsteady: float = field(default=0.0, init=False)  # seconds per unsteady step
-    _apart: float = field(default=0.0, init=False)  # seconds since then that were no training
+    _apart: float = field(default=0.0, init=False)  # seconds since then that were not spent on training
 
     @property
     def used(self) -> float:
@@ -55,11 +56,11 @@ class Clock:
         return self.before + self.now() - self.started
 
     def begin(self) -> None:
-        """Note that the first step begins."""
+        """Record that the first step begins."""
         self._since, self._steps, self._apart = self.now(), -UNSTEADY, 0.0
 
     def step_done(self) -> None:
-        """Note a step; the first ones are not measured."""
+        """Record that a step is done; the first `UNSTEADY` ones are not measured."""
         self._steps += 1
         if self._steps <= 0:
             self._unsteady = (self.now() - self._since - self._apart) / (self._steps + UNSTEADY)
@@ -67,11 +68,11 @@ class Clock:
             self._since, self._apart = self.now(), 0.0
 
     def apart(self, seconds: float) -> None:
-        """Note time that was not spent on training."""
+        """Leave out of the pace some time that was not spent on training."""
         self._apart += seconds
 
     def seconds_per_step(self) -> float:
-        """Return the measured pace; that of an earlier process counts for its first steps."""
+        """Return the measured pace; during the first steps, the pace of an earlier process counts too."""
         if self._steps <= 0:
             return self.pace or self._unsteady
         earlier = REMEMBERED if self.pace else 0
@@ -90,11 +91,11 @@ class Clock:
         """Return how many more steps fit into the time.
 
         Args:
-            until: steps until the next evaluation.
-            between: steps between two evaluations after it.
+            until: number of steps until the next evaluation.
+            between: number of steps between two evaluations after that.
         """
         pace, closing, left = max(self.seconds_per_step(), 1e-6), self.closing or 0.0, self.left()
-        spare = left - 2 * closing - until * pace  # at the next evaluation; the last ones excluded
+        spare = left - 2 * closing - until * pace  # at the next evaluation, beyond what it takes to fit
         evaluations = 1 + spare // (between * pace + closing) if spare >= 0 else 0
         return max(0, round((left - evaluations * closing) / pace))
 
@@ -115,11 +116,11 @@ class Clock:
 
 
 class Course:
-    """The learning rate from step to step, and the end of the run.
+    """The learning rate of every step, and the end of the run.
 
     Attributes:
-        schedule: learning rate by step; with a clock it changes after every step.
-        steps: current number of steps of the whole run.
+        schedule: learning rate by step; with a clock, it is replaced after every step.
+        steps: number of steps of the whole run, as currently planned.
         clock: clock of a run with `minutes`; only the first process reads it.
     """
 
@@ -129,9 +130,9 @@ class Course:
         """Plan a run.
 
         Args:
-            schedule: learning rate as the settings have it.
-            clock: clock of a run with `minutes`; None without.
-            between: steps between two evaluations.
+            schedule: learning rate according to the settings.
+            clock: clock of a run with `minutes`; None for a run with `epochs`.
+            between: number of steps between two evaluations.
             group: processes of the run.
         """
         self.schedule, self.steps, self.clock = schedule, schedule.steps, clock

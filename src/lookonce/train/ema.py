@@ -1,8 +1,10 @@
-"""A running average of the weights: it fluctuates less, so it is evaluated and saved.
+"""Keep a running average of the weights, which fluctuates less and is therefore evaluated and saved.
 
-average <- d * average + (1 - d) * weights after every optimizer step, with d = min(decay, (1 + n) / (10 + n))
-at update n, so that the first steps lose their influence soon. Running statistics are averaged as well
-(Polyak and Juditsky 1992; the ramp is TensorFlow's).
+    average <- d * average + (1 - d) * weights        after every optimizer step
+    d = min(decay, (1 + n) / (10 + n))                at update n
+
+The ramp of d, which is TensorFlow's, makes the average forget the first steps soon. The running statistics of
+batch normalization are averaged as well (Polyak and Juditsky 1992).
 """
 
 from collections.abc import Mapping
@@ -27,7 +29,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Add the weights after an optimizer step."""
+        """Include the current weights in the average, after an optimizer step."""
         self.updates += 1
         share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
         mine, theirs = self.network.state_dict(), network.state_dict()
@@ -37,6 +39,6 @@ class Ema:
             mine[name].copy_(theirs[name])
 
     def restore(self, weights: Mapping[str, Tensor], updates: int) -> None:
-        """Continue from saved weights."""
+        """Continue from a saved average after this number of updates."""
         self.network.load_state_dict(weights)
         self.updates = updates

@@ -1,4 +1,4 @@
-"""The folder of a run: its permitted content when a run starts, and when one is resumed."""
+"""Check and prepare the folder of a run, when the run starts and when it is resumed."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ SETTINGS, NETWORK = "settings.yaml", "network.cfg"
 
 
 def check_folder(out: Path, *, resume: bool) -> None:
-    """Check that there is a run to resume, or no run when starting a new one.
+    """Check that the folder holds a run to resume, or no run if a new one starts.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or is not a folder.
+        ConfigError: it holds a run although a new one starts, or none to resume, or is not a folder.
     """
     check_utf8(out, ConfigError)
     if out.exists() and not out.is_dir():
@@ -35,8 +35,9 @@ def check_folder(out: Path, *, resume: bool) -> None:
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     """Make the run folder ready for a new run, or check that there is a run to resume.
 
-    A resumed run keeps its settings, except for those of its end: `minutes`, `patience`, and, once it is
-    finished, more `epochs`. The learning rate then continues where a run of that length would be.
+    A resumed run keeps its settings, except for those that decide when it ends: `minutes`, `patience` and,
+    once it is finished, a larger number of `epochs`. The learning rate then continues where it would be in a
+    run of that length.
 
     Raises:
         ConfigError: as `check_folder`; or `out` holds a run with other settings.
@@ -46,7 +47,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         remove_leftovers(out / name)
     if not resume:
         return
-    before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
+    before = load_settings(out / SETTINGS)  # settings missing from an older file have their defaults
     files = [each.model for each in (before, settings) if each.model not in NETWORKS]
     if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:
         settings = settings.model_copy(update={"model": before.model})
@@ -71,7 +72,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
 
 
 def write_settings(out: Path, settings: TrainSettings) -> None:
-    """Write the settings of a run, and a copy of the `.cfg` that they name, so that the folder may move."""
+    """Write the settings of a run, and a copy of the `.cfg` that they name, so that the folder can move."""
     if settings.model not in NETWORKS:
         write_text(out / NETWORK, cfg_of(settings.model).text)
         settings = settings.model_copy(update={"model": NETWORK})

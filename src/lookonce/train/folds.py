@@ -1,8 +1,8 @@
-"""Cross-validation: one run per fold, each evaluated on the images that it has not learned from.
+"""Cross-validate: train one run per fold, each evaluated on the images that it has not learned from.
 
 out/
-    fold-1/, fold-2/, ...    a run folder each, as of `train.run`
-    folds.json               AP of each, and of all images together
+    fold-1/, fold-2/, ...    the run folder of each fold, see `train.run`
+    folds.json               AP of each fold, and of all images together
 """
 
 import math
@@ -38,10 +38,10 @@ class Fold:
     """Result of one fold.
 
     Attributes:
-        model: path of its best model.
-        images: number of images held out and measured.
+        model: path of the best model of the fold.
+        images: number of held-out images that could be read and were measured.
         ap: AP on the held-out images; NaN without objects.
-        ap50: AP at IoU 0.50.
+        ap50: AP50 on the held-out images; NaN without objects.
     """
 
     model: Path
@@ -55,8 +55,8 @@ class Folds:
     """Result of all folds.
 
     Attributes:
-        folds: result of each.
-        evaluation: measures of all images together, each detected by the model that has not learned from it.
+        folds: result of each fold.
+        evaluation: metrics over all images together, each detected by the model that has not learned from it.
     """
 
     folds: tuple[Fold, ...]
@@ -90,15 +90,15 @@ def train_folds(
     weights: Path | None = None,
     resume: bool = False,
 ) -> Folds:
-    """Train on each fold and measure all.
+    """Train one run per fold, and measure each on its held-out images.
 
     Args:
         parts: training and held-out images of each fold.
-        settings: settings of each run.
+        settings: settings of every run.
         out: folder for the run folders.
-        session: console, and how to stop; a single process.
-        weights: model to start every run from.
-        resume: continue an earlier run; finished folds are only measured.
+        session: console, and how to stop; only a single process is supported.
+        weights: model that every run starts from.
+        resume: continue an earlier cross-validation; finished folds are only measured.
 
     Raises:
         LookonceError: as `train.run.train`.
@@ -127,14 +127,16 @@ def train_folds(
 def detect_all(
     model: Path, samples: Sequence[Sample], session: Session
 ) -> tuple[list[Sample], list[Detections]]:
-    """Return the samples with a readable image, and their detections."""
+    """Run a model on images; return the samples whose image could be read, and their detections."""
     parallel = Parallel.of(usable_cores())
     device, threads = str(session.group.device), torch.get_num_threads()
     try:
         with Detector.open(model, conf=EVALUATION_CONF, threads=parallel.threads, device=device) as detector:
             measured = detect_samples(detector, samples, own_values(detector, samples), parallel)
     finally:
-        torch.set_num_threads(threads)  # of the whole process, in which the next fold trains
+        torch.set_num_threads(
+            threads
+        )  # the detector has changed it for the process that trains the next fold
     for problem in measured.unreadable:
         session.say(f"skipped: {problem}")
     return measured.samples, measured.found

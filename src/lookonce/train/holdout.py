@@ -1,4 +1,4 @@
-"""Images held out of training for validation, if the data has no validation part.
+"""Hold images out of training for validation, if the data has no validation split.
 
 Near-identical images stay together, because a model that has learned one frame of a video has in effect seen
 the next one too. These belong to one group:
@@ -9,7 +9,7 @@ the next one too. These belong to one group:
 - images of one folder, or with the same text in their name, if the settings say so (`group`).
 
 Whole groups are held out. If all images belong to one group, such as a single video, its last frames are held
-out, and earlier frames that look like any of these are left out of both parts.
+out, and earlier frames that look like any of these are used for neither.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ from lookonce.doctor.images import THUMBNAIL, ImageFacts
 from lookonce.samples import Sample, group_numbers
 
 NEIGHBOR = 0.9  # correlation of the thumbnails of two frames that follow each other
-MOST_COMPARED = 20_000  # images compared each with each, in half a minute; of more, only neighbors are
+MOST_COMPARED = 20_000  # images whose pairs are all compared, in half a minute; of more, only neighbors are
 FRAME_NUMBER = re.compile(r"(\d+)\D*$")
-LARGEST_PART = 0.5  # of the images may be held out or left out
+LARGEST_PART = 0.5  # share of a group's images that may be held out or left out
 
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """Numbers of images, ascending.
+    """The images on either side of a split, as ascending indices.
 
     Attributes:
         train: images to learn from.
         held_out: validation images.
-        left_out: images of neither part, since they would belong to both.
+        left_out: images used for neither, because they look like images of both.
         together: number of images that share their group with another.
     """
 
@@ -56,23 +56,23 @@ class HoldOut:
         kept = (
             f"; {self.together} look alike or belong together and stay on one side" if self.together else ""
         )
-        lost = f"; {len(self.left_out)} that look like both parts are left out" if self.left_out else ""
+        lost = f"; {len(self.left_out)} that look like both sides are left out" if self.left_out else ""
         return f"{len(self.held_out)} of {counted(count, 'image')} held out{use}{kept}{lost}"
 
 
 def hold_out(
     samples: Sequence[Sample], share: float, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
 ) -> HoldOut:
-    """Split images at random into training and validation; at least one stays for training.
+    """Divide images at random into training and validation; at least one stays for training.
 
-    The choice depends on file name and seed, so that adding or removing an image moves no other, and a
+    The choice depends only on file names and seed, so adding or removing an image moves no other, and a
     resumed run is not validated on images that it was trained on.
 
     Args:
         samples: annotated images.
         share: share of the images to hold out; groups may make it larger or smaller.
         seed: seed of the choice.
-        facts: thumbnail and digest of each image; an image without them is not grouped by appearance.
+        facts: thumbnail and digest of each image; an image without them is not grouped by its looks.
         group: further images that belong together, as for `samples.group_numbers`.
     """
     units = by_lot(samples, seed, facts, group)
@@ -96,7 +96,7 @@ def hold_out(
 def folds(
     samples: Sequence[Sample], count: int, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
 ) -> list[HoldOut]:
-    """Split images into `count` parts of about equal size, each held out once; groups stay together.
+    """Divide images into `count` folds of about equal size, each held out once; groups stay together.
 
     Returns:
         One split per fold; fewer if there are fewer groups.
@@ -111,7 +111,7 @@ def folds(
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Return a key of order in which frame 10 comes after frame 9."""
+    """Return a sort key that puts frame 10 after frame 9."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
@@ -119,7 +119,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def by_lot(
     samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
 ) -> list[list[int]]:
-    """Return the groups in the order of their first images' random numbers, each group sorted by name."""
+    """Return the groups in random order, each sorted by name; the order depends only on names and seed."""
     roots = groups_of(samples, facts, group)
     units: dict[int, list[int]] = {}
     for i in sorted(range(len(samples)), key=lambda i: natural(samples[i].path)):
@@ -184,10 +184,11 @@ def neighbors(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 def last_frames(
     unit: Sequence[int], wanted: int, samples: Sequence[Sample], facts: Mapping[Path, ImageFacts]
 ) -> tuple[list[int], list[int]]:
-    """Cut the last frames off a group, in the order of their names.
+    """Hold out the last frames of a group, in the order of their names.
 
     Returns:
-        Held out; and left out, since they look like one of these. Both empty if too little would remain.
+        The frames held out, and the earlier frames left out because they look like one of these. Both are
+        empty if too few would remain for training.
     """
     taken, rest = list(unit[-wanted:]), list(unit[:-wanted])
     known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (taken, rest)]
@@ -197,7 +198,7 @@ def last_frames(
     likeness = correlations(before, ends).max(axis=1)
     left = [i for i, most in zip(known[1], likeness.tolist(), strict=True) if most >= SIMILAR]
     if rest and not left:
-        left = rest[-1:]  # the last frame before the cut is a neighbor whatever it looks like
+        left = rest[-1:]  # the last frame before the cut is a neighbor, whatever it looks like
     return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
 
 

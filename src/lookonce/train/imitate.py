@@ -1,4 +1,4 @@
-"""Losses of a network that also learns from another one's maps of the same images.
+"""Compute the losses of a network that also learns from another network's raw maps, its teacher's.
 
 The loss against the teacher's maps is weighted by the teacher's objectness (Mehta and Ozturk 2018, "Object
 detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), summed
@@ -10,9 +10,9 @@ over all cells, anchors and scales of an image:
 
 These are the terms of `train.loss` with the teacher instead of the ground truth. There are two uses:
 
-- A smaller network learns from the annotations and, everywhere, from the original one (`lookonce slim`).
-- A model to which classes are added learns objects from the annotations, and the rest of each image from
-  the old model (`--keep-classes`): the old classes have no boxes in these images.
+- `lookonce slim`: a smaller network learns from the annotations and, at every position, from the original.
+- `--keep-classes`: a model to which classes are added learns annotated objects from the annotations, and the
+  rest of each image from the old model, because the old classes have no boxes in these images.
 
 Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side.
 """
@@ -34,8 +34,8 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.decode import by_anchor, decode_all_boxes, standard
 from lookonce.train.loss import Losses, box_terms, class_probabilities, conf_terms, scale_terms
 
-UNSURE = 0.01  # objectness of the teacher below which only its objectness is learned
-KEPT = 0.1  # weight of an old model's boxes and classes: with 1, added classes are learned slowly
+UNSURE = 0.01  # where the teacher's objectness is below this, only that objectness is learned
+KEPT = 0.1  # weight of an old model's boxes and classes; with 1, added classes are learned slowly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +43,9 @@ class Teacher:
     """A network to learn from.
 
     Attributes:
-        network: its maps have the shapes of those of the network in training.
-        classes: numbers of the classes that it teaches, because the images lack their boxes; None: all, and
-            the images have their boxes as well.
+        network: network whose raw maps have the same shapes as those of the network in training.
+        classes: numbers of the classes to learn from the teacher, because the images lack their boxes; None
+            for all classes, if the images have boxes of all.
     """
 
     network: nn.Module
@@ -55,12 +55,12 @@ class Teacher:
 def imitation(
     raw_maps: Sequence[Tensor], taught: Sequence[Tensor], info: ModelInfo, settings: LossSettings
 ) -> Losses:
-    """Compute the losses of a batch against a teacher's maps, weighted as those against the ground truth.
+    """Compute the losses of a batch against a teacher's maps, with the weights of the usual losses.
 
     Args:
-        raw_maps: per scale (B, A*(5+C), S, S), finest first.
+        raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
         taught: raw maps of the teacher, of the same shapes.
-        info: description with the anchors, strides and decoding of both.
+        info: description of the model; anchors, strides and decoding are those of both networks.
         settings: weights of the terms, and the measure of the box loss.
     """
     scales = [
@@ -84,18 +84,19 @@ def continuation(
 ) -> Losses:
     """Compute the losses of a batch in which some classes are annotated and a teacher knows the others.
 
-    Positives have their usual terms. Background has those against the teacher's maps instead of an objectness
-    of 0, box and class terms with the weight `KEPT`. Ignored positions have none.
+    Positives have their usual terms. Background has the terms against the teacher's maps in place of an
+    objectness target of 0; the box and class terms among these have the weight `KEPT`. Ignored positions have
+    no loss.
 
     Args:
-        raw_maps: per scale (B, A*(5+C), S, S), finest first.
+        raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
         taught: raw maps of the teacher, of the same shapes.
-        classes: numbers of the classes that the teacher knows and the images do not annotate.
-        positives: see `train.loss.compute_losses`, as for the rest.
-        truth: (B, N, 4).
-        info: description with the anchors, strides and decoding of both.
-        settings: weights of the terms, thresholds.
-        ignored: per scale, cells in ignored areas; empty if there are none.
+        classes: numbers of the classes that the teacher knows and that are not annotated.
+        positives: assigned cells and anchors, as for `train.loss.compute_losses`.
+        truth: (B, N, 4) xyxy in input pixels.
+        info: description of the model; anchors, strides and decoding are those of both networks.
+        settings: weights of the terms, and thresholds.
+        ignored: per scale, the cells in ignored areas; empty if there are none.
     """
     decodings, scales = decodings_of(info), []
     for s, (raw, theirs, cells) in enumerate(zip_longest(raw_maps, taught, ignored)):
@@ -118,18 +119,18 @@ def imitated(
     counted: Tensor | None = None,
     classes: Sequence[int] | None = None,
 ) -> Losses:
-    """Compute the losses of one scale against the teacher's map, not weighted yet.
+    """Compute the losses of one scale against the teacher's map, without the weights of the terms.
 
     Args:
-        raw: (B, A*(5+C), S, S).
-        theirs: the teacher's, of the same shape.
-        anchors: of the scale.
-        stride: of the scale.
-        settings: the measure of the box loss.
-        decoding: of the scale.
-        counted: (B, S, S, A) positions that have a loss; None: all.
-        classes: numbers of the classes to learn from the teacher, with the share of its objectness that is
-            theirs; None: all.
+        raw: (B, A*(5+C), S, S) raw map.
+        theirs: raw map of the teacher, of the same shape.
+        anchors: anchors of the scale, in input pixels.
+        stride: input pixels per cell.
+        settings: settings that choose the measure of the box loss.
+        decoding: decoding of the scale.
+        counted: (B, S, S, A) positions that have a loss; None for all.
+        classes: numbers of the classes to learn from the teacher, whose objectness is then reduced to the
+            share of these classes; None for all.
     """
     mine, told = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, theirs))
     target, probability = torch.sigmoid(told[..., 4]), class_probabilities(told[..., 5:], decoding)

@@ -1,4 +1,4 @@
-"""A network in training, with everything that changes its weights at a step.
+"""Hold a network in training, with everything that changes its weights at a step.
 
 batch -> network -> losses -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> average
 """
@@ -34,9 +34,9 @@ class Learner:
         settings: settings of the run.
         group: processes that share each batch.
         optimizer: optimizer of the parameters that are not frozen.
-        scaler: gradient scaler, which leaves out steps whose gradients overflow float16.
-        ema: the running average of the weights, or None.
-        teacher: another network that it also learns from, or None.
+        scaler: gradient scaler, which skips steps whose gradients overflow float16.
+        ema: running average of the weights; None if the settings have none.
+        teacher: another network to learn from as well; None for none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Learner:
         self.teacher = teacher
         if teacher:
             teacher.network.to(next(network.parameters()).device).eval()
-        freeze_parts(network, info, settings.freeze)  # before the optimizer collects the parameters to train
+        freeze_parts(network, info, settings.freeze)  # first, because the optimizer takes what is not frozen
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
         self.ema = Ema(network, settings.ema) if settings.ema else None
@@ -67,7 +67,7 @@ class Learner:
         freeze_parts(self.network, self.info, self.settings.freeze)
 
     def losses(self, batch: Batch, number: int) -> Losses:
-        """Run the network on a batch, the `number`-th of the run, counted from 1.
+        """Compute the losses of batch `number` of the run, counted from 1.
 
         A process without images of this batch runs the network only if batch normalization is synchronized.
         """
@@ -77,16 +77,16 @@ class Learner:
         return forward(self.network, batch, self.info, self.settings, self.teacher)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to those of the step; an empty batch has none."""
+        """Add the gradients of a loss to those of the step; an empty batch adds nothing."""
         if loss.requires_grad:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float) -> None:
-        """Change the weights by the gradients since the last step; without any, nothing changes."""
+        """Update the weights with the gradients since the last step; without gradients, nothing changes."""
         set_rate(self.optimizer, rate)
         self.group.sum_gradients(self.network)
         if all(parameter.grad is None for parameter in self.network.parameters()):
-            return  # every batch of the step was left out; a scaler would take that for a mistake
+            return  # every batch of the step was skipped, which the scaler would report as an error
         clip = self.settings.optimizer.clip
         if clip:
             self.scaler.unscale_(self.optimizer)
@@ -105,9 +105,9 @@ def forward(
     settings: TrainSettings,
     teacher: Teacher | None = None,
 ) -> Losses:
-    """Compute the losses of a batch on the network's device, those against a teacher's maps included."""
+    """Compute the losses of a batch on the network's device, including those against a teacher's maps."""
     device = next(network.parameters()).device
-    at_once = device.type == "cuda"  # copies to Apple's GPU could still be on their way when they are read
+    at_once = device.type == "cuda"  # on Apple's GPU, the copies could be read before they are complete
     images = to_input(batch.images.to(device, non_blocking=at_once))
     precision = precision_on(device, settings)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -129,12 +129,12 @@ def forward(
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Make a scaler that keeps small gradients from vanishing in float16; else it does nothing."""
+    """Return a scaler that keeps small gradients from vanishing in float16; otherwise it does nothing."""
     return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Return the precision of the network: by default bfloat16, unless it is emulated and thus slower."""
+    """Return the precision of the network; `auto` avoids bfloat16 where the device only emulates it."""
     if settings.precision != "auto":
         return PRECISIONS[settings.precision]
     if device.type == "cuda":
@@ -149,8 +149,8 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
 def cpu_has_bfloat16() -> bool:
     """Return whether PyTorch trains in bfloat16 natively on this CPU.
 
-    PyTorch knows this on any system. `runtime.cpu` is for engines: only on Linux, and with ARM's
-    instructions, in which training has not been measured.
+    PyTorch knows this on any system. `runtime.cpu` is for engines: it works only on Linux, and includes ARM's
+    instructions, with which training has not been measured.
     """
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

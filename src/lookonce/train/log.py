@@ -1,4 +1,4 @@
-"""The log of a run: TensorBoard, the same as CSV, and a progress bar and lines on the terminal."""
+"""Log a run to TensorBoard and CSV files, and show its progress on the terminal."""
 
 import csv
 import threading
@@ -30,8 +30,8 @@ DATA_BOUND = 0.1  # share of an epoch spent waiting for images above which the l
 class RunLog:
     """The log of one run; a resumed run continues the same files and repeats no row.
 
-    TensorBoard tags are the write-up's: `lr`, `loss/total_loss`, `loss/giou_loss`, `loss/conf_loss`,
-    `loss/prob_loss`; beside them `val/ap`, `val/ap50` and the images `val/predictions`.
+    The TensorBoard tags are the write-up's (`lr`, `loss/total_loss`, `loss/giou_loss`, `loss/conf_loss`,
+    `loss/prob_loss`), and `val/ap`, `val/ap50` and the images `val/predictions`.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class RunLog:
 
         Args:
             folder: run folder.
-            console: console for the bar and the lines.
-            epochs: epochs of the whole run; None if only its minutes are planned.
-            images: images per epoch.
-            done_epochs: epochs in the checkpoint; later rows, of an interrupted run, are removed.
-            done_steps: steps in the checkpoint; later rows are removed.
-            done_images: images of the current epoch that are done.
-            minutes: planned minutes; 0 if the epochs are planned.
+            console: console for the progress bar and the log lines.
+            epochs: number of epochs of the run; None if its length is planned in minutes.
+            images: number of images per epoch.
+            done_epochs: epochs in the checkpoint; rows of later epochs are removed.
+            done_steps: steps in the checkpoint; rows of later steps are removed.
+            done_images: number of images of the current epoch that are done.
+            minutes: planned minutes; 0 if the length is planned in epochs.
         """
         self._console, self._images, self._minutes = console, images, minutes
         self._of_epochs = f"/{epochs}" if epochs else ""
@@ -82,7 +82,7 @@ class RunLog:
         return self
 
     def _board_failed(self, failed: threading.ExceptHookArgs) -> None:
-        """Be quiet about a full disk in TensorBoard's thread, which is raised in this one as well."""
+        """Ignore a full disk in TensorBoard's thread: the same error is raised in this one."""
         of_board = type(failed.thread).__module__.startswith("tensorboard.")
         if not (of_board and isinstance(failed.exc_value, OSError)):
             self._hook(failed)
@@ -98,7 +98,7 @@ class RunLog:
         self._epochs.close()
 
     def step(self, report: StepReport, epochs: float) -> None:
-        """Log a step of a run with this number of epochs."""
+        """Log some steps; `epochs` is the number of epochs in the whole run, as currently planned."""
         losses = report.losses
         self._board.add_scalar("lr", report.rate, report.step)
         for term, value in losses.items():
@@ -131,7 +131,7 @@ class RunLog:
         self._bar.update(self._task, description=f"epoch {number + 1}{self._of_epochs}")
 
     def predictions(self, sheet: NDArray[np.uint8], epoch: int) -> None:
-        """Log an image (H, W, 3) with the detections of the model after an epoch."""
+        """Log an image (H, W, 3) of detections to TensorBoard, under the number of an epoch."""
         self._board.add_image("val/predictions", sheet, epoch, dataformats="HWC")
 
 
@@ -142,7 +142,7 @@ class _Table:
         rows = []
         if keep and path.exists():
             rows = list(csv.reader(read_text(path).splitlines()))[1:]
-            # a full disk may have left a row in parts
+            # a full disk may have left an incomplete row
             rows = [
                 row
                 for row in rows

@@ -1,4 +1,4 @@
-"""The training loop: one epoch, in the order in which it happens.
+"""Train for one epoch; the code reads in the order in which things happen.
 
 for each step: (for each of its batches: network -> losses -> backward) -> weights
 """
@@ -17,7 +17,7 @@ from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.meter import LossMeter
 
-MOST_SKIPPED = 10  # consecutive batches, or all of an epoch: not a bad image, but non-finite weights
+MOST_SKIPPED = 10  # batches in a row, or all of an epoch: then the weights are to blame, not an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class StepReport:
     """One entry of the log.
 
     Attributes:
-        step: optimizer steps done in this run.
-        rate: learning rate of the last one.
-        losses: means by term since the last report.
-        images: trained on since the last report.
+        step: number of optimizer steps done in this run.
+        rate: learning rate of the last step.
+        losses: mean of each loss term since the last report, by name.
+        images: number of images trained on since the last report.
     """
 
     step: int
@@ -42,12 +42,12 @@ class Epoch:
     """Progress within an epoch.
 
     Attributes:
-        number: counted from 0; determines order and augmentation.
-        steps: steps done so far; a resumed run continues after them.
+        number: number of the epoch, from 0; it determines the order of the images and their augmentation.
+        steps: number of steps done so far; a resumed run continues after them.
         meter: running means of the losses.
-        seconds: seconds of training, over all runs of the program.
-        waited: seconds of training spent waiting for images.
-        skipped: batches skipped because their loss was not finite.
+        seconds: seconds of training in this epoch, including those before an interruption.
+        waited: seconds among these spent waiting for images.
+        skipped: number of batches skipped because their loss was not finite.
     """
 
     number: int
@@ -68,19 +68,19 @@ def train_one_epoch(
     """Train once on every image, or until the run ends.
 
     Args:
-        learner: the network and its optimizer.
-        loader: gives the steps of an epoch and their batches.
-        course: learning rate by optimizer step, and the last step.
-        epoch: kept up to date after every step.
-        after_step: called after every step, when everything may be saved; the report is there every
-            `log_every` steps and at the end.
+        learner: network and optimizer.
+        loader: loader that yields the batches of each step.
+        course: learning rate of each step, and the end of the run.
+        epoch: progress, which is updated after every step.
+        after_step: function called after every step, when a checkpoint may be written; it gets a report every
+            `log_every` steps and at the end of the epoch, otherwise None.
 
     Returns:
         Whether the run ends with this epoch.
 
     Raises:
-        NonFiniteLossError: a loss is not finite, and the settings do not skip it.
-        TrainingError: they do, but too many losses in a row are not finite.
+        NonFiniteLossError: a loss is not finite, and the settings do not allow skipping it.
+        TrainingError: the losses of too many batches in a row are not finite.
     """
     settings, gather, steps = learner.settings, learner.group.gather, loader.steps_per_epoch
     started, waited, reported = time.perf_counter() - epoch.seconds, epoch.waited, epoch.meter.images
@@ -116,7 +116,7 @@ def train_one_epoch(
 
 
 class Skips:
-    """The batches of an epoch that are skipped because their loss is not finite, if the settings allow it."""
+    """Decide which batches of an epoch to skip because their loss is not finite, if the settings allow it."""
 
     def __init__(self, learner: Learner, batches: int) -> None:
         """Start an epoch with this number of batches."""
@@ -124,10 +124,10 @@ class Skips:
         self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
 
     def skip(self, loss: Tensor, batch: Batch) -> bool:
-        """Return whether to skip a batch, in all processes if its loss is not finite in one.
+        """Return whether to skip a batch: all processes do if its loss is not finite in any of them.
 
         Raises:
-            TrainingError: too many in a row.
+            TrainingError: the losses of too many batches in a row were not finite.
         """
         if not self._allowed or all(self._gather(bool(torch.isfinite(loss)))):
             self._in_a_row = 0

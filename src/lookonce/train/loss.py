@@ -1,4 +1,4 @@
-"""The three losses of the write-up's `compute_loss`, sparse.
+"""Compute the three losses of the write-up's `compute_loss`, from sparse positives.
 
 Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side, **N** boxes of the fullest image,
 **P** positives.
@@ -10,15 +10,15 @@ Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
     prob = sum over positives and classes BCE(smoothed label)
 
 Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
-computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
+computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (fault 11).
 
-In an ignored area no term has a gradient. Where only some classes may lack boxes, a position to which the
-network gives such a class a score of 0.1 or more is not background: it leaves the objectness alone and lowers
-the scores of the other classes instead: per position and such class s^2 * BCE(s, 0), with
-s = p * σ(class logit) and the gradient through the class logit only.
+In an ignored area no term has a gradient. In an area where only some classes may lack boxes, a position to
+which the network gives such a class a score of 0.1 or more is not background: its objectness has no loss, and
+the scores of the other classes are lowered instead. The term of each of these is s^2 * BCE(s, 0), where
+s = p * σ(class logit) and the gradient only flows through the class logit.
 
-The settings can replace GIoU by DIoU or CIoU, and o = 1 by the IoU of the positive's box; the names stay.
-All arithmetic is float32, whatever the precision of the network.
+The settings can replace GIoU by DIoU or CIoU, and the target o = 1 by the IoU of the positive's box; the
+names of the terms stay the same. All arithmetic is float32, whatever the precision of the network.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from lookonce.geometry.boxes import BOX_MEASURES, area, iou
 from lookonce.geometry.decode import YOLO, Decoding
 from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes, standard
 
-SMALLEST_REST = 1e-30  # of 1 - score, whose logarithm must be finite
+SMALLEST_REST = 1e-30  # lower bound of 1 - score, so that its logarithm is finite
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
@@ -73,7 +73,7 @@ class Losses:
         """Return the number to minimize: the mean over the images.
 
         Args:
-            images: divisor, if these images are part of a larger batch.
+            images: number to divide by, if these images are only some of a larger batch.
         """
         return self.per_image().sum() / (len(self.giou) if images is None else images)
 
@@ -85,14 +85,14 @@ class ScaleTerms:
     Attributes:
         positives: positives of this scale.
         boxes: (P, 4) decoded boxes of the positives, xyxy in input pixels.
-        best_iou: (B, S, S, A) IoU of each decoded box with its best box of the image.
+        best_iou: (B, S, S, A) highest IoU of each decoded box with a box of its image.
         target: (B, S, S, A) objectness target o.
         ignored: (B, S, S, A) positions whose objectness has no loss.
         giou: (P,) box term.
         conf: (B, S, S, A) objectness term.
         classes: (P, C) class term of each class.
-        absent: (B, S, S, A) class term of background in which some classes may lack boxes; None if there is
-            no such area.
+        absent: (B, S, S, A) class term of background in areas where some classes may lack boxes; None if
+            there is no such area.
     """
 
     positives: Positives[Tensor]
@@ -143,14 +143,14 @@ def compute_losses(
     """Compute the losses of a batch, summed over the scales and weighted.
 
     Args:
-        raw_maps: per scale (B, A*(5+C), S, S), finest first.
+        raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
         positives: the assigned cells and anchors.
         truth: (B, N, 4) xyxy in input pixels; images with fewer boxes are padded with zeros.
-        anchors: per scale, anchor sides in input pixels.
-        strides: per scale.
-        settings: weights, ignore threshold, label smoothing.
-        ignored: per scale, cells in ignored areas as `data.loader.Batch` has them; empty if there are none.
-        decodings: decoding of each scale; None: YOLOv3's on all.
+        anchors: (width, height) of each anchor in input pixels, by scale.
+        strides: input pixels per cell, by scale.
+        settings: weights of the terms, ignore threshold and label smoothing.
+        ignored: per scale, the cells in ignored areas, as in `data.loader.Batch`; empty if there are none.
+        decodings: decoding of each scale; None: YOLOv3's for all.
     """
     decodings = decodings or [YOLO] * len(raw_maps)
     scales = [
@@ -210,7 +210,7 @@ def scale_terms(
 
 
 def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str) -> Tensor:
-    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU; a small object weighs up to twice as much."""
+    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU, with up to twice the weight for small objects."""
     weight = 2 - area(truth) / input_area
     return weight * (1 - BOX_MEASURES[measure](boxes, truth))
 
@@ -218,7 +218,7 @@ def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str) -> Te
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
 
-    Ignored positions cost nothing; a positive is never ignored. As in the reference, the gradient also flows
+    Ignored positions have no loss; a positive is never ignored. As in the reference, the gradient also flows
     through the focal factor.
     """
     focal = (target - torch.sigmoid(logits)) ** 2
@@ -228,7 +228,7 @@ def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
 def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Decoding = YOLO) -> Tensor:
     """(P, C), (P,) -> (P, C): binary cross-entropy of each class.
 
-    The classes of a [region] exclude each other: their terms of the cross-entropy of a softmax.
+    The classes of a [region] exclude each other, so theirs are the terms of the cross-entropy of a softmax.
     """
     if decoding.form == "region":
         return -smooth_labels(labels, logits, smoothing) * log_softmax(logits, dim=1)
@@ -239,10 +239,10 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
 def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
     """(B, S, S, A, 5+C) -> (B, S, S, A): positions that may show an object of a class that may lack boxes.
 
-    They are those at which the network itself gives such a class a score of `UNSURE` or more. Elsewhere the
-    position is background as usual: with none of these a network would find objects everywhere. A class
-    learned from other images does reach that score, since the focal loss rates the few boxes there above the
-    many positions that are called background here.
+    They are those to which the network itself gives such a class a score of `UNSURE` or more. All others are
+    background as usual, because a network that learns no background finds objects everywhere. A class learned
+    from other images does reach that score: the focal loss gives the few boxes there more weight than the
+    many positions that count as background here.
 
     Args:
         maps: raw map by anchor.
@@ -254,7 +254,7 @@ def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor
 
 
 def class_probabilities(logits: Tensor, decoding: Decoding) -> Tensor:
-    """(..., C) -> (..., C): of each class alone, or of classes that exclude each other in a [region]."""
+    """(..., C) -> (..., C): sigmoid of each class or, in a [region], softmax over all classes."""
     return torch.softmax(logits, dim=-1) if decoding.form == "region" else torch.sigmoid(logits)
 
 
@@ -264,14 +264,14 @@ def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: De
     Args:
         maps: raw map by anchor.
         classes: (B, S, S, 1, C) classes whose absence is known.
-        background: (B, S, S, A) positions to which it applies.
+        background: (B, S, S, A) positions that have the loss.
         decoding: decoding of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
     probability = class_probabilities(logits, decoding)
     other = 1 - probability if decoding.form == "region" else torch.sigmoid(-logits)
     score = torch.sigmoid(objectness) * probability
-    # 1 - score as a sum of two positive numbers: exact where the score is near 1
+    # 1 - score, as a sum of two positive numbers, which is exact even if the score is near 1
     rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * other
     terms = -(score**2) * rest.clamp_min(SMALLEST_REST).log()
     return (terms * classes).sum(dim=-1) * background
@@ -285,8 +285,8 @@ def smooth_labels(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
 
 @torch.no_grad()
 def best_iou(boxes: Tensor, truth: Tensor) -> Tensor:
-    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): IoU of each decoded box with the box it fits best."""
+    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): highest IoU of each decoded box with a box of its image."""
     best = boxes.new_zeros(boxes.shape[:-1])
-    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box per image
+    for one in truth.unbind(dim=1):  # a loop over N, so that memory holds one box per image at a time
         torch.maximum(best, iou(boxes, one[:, None, None, None, :]), out=best)
     return best

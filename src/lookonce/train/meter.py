@@ -1,4 +1,4 @@
-"""Running means of the losses, read only for the log: reading makes a GPU wait."""
+"""Average the losses, and read them from the GPU only for the log, because reading makes the GPU wait."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,8 @@ class MeterState:
 class LossMeter:
     """Means of the loss terms over images.
 
-    Each of several processes adds its own images; a reading covers all of them, and is the same for all.
+    Each of several processes adds its own images; a reading covers those of all processes, and all get the
+    same.
 
     Attributes:
         images: number of images read so far.
@@ -74,7 +75,7 @@ class LossMeter:
         return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
-        """Add a batch; nothing is read yet, except on a CPU, where reading is free.
+        """Add a batch. Its losses are not read yet, except on a CPU, where reading is free.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -85,7 +86,7 @@ class LossMeter:
             _check_finite(terms, paths)
 
     def read(self, gather: Gather = lambda mine: [mine]) -> dict[str, float]:
-        """Read the means by term over the batches of all processes since the last reading; empty without any.
+        """Read the mean of each term since the last reading, over all processes; empty without batches.
 
         Raises:
             NonFiniteLossError: a loss is not finite; the images are named.
@@ -108,7 +109,7 @@ class LossMeter:
         return {term: value / images for term, value in zip(TERMS, sums, strict=True)}
 
     def means(self) -> dict[str, float]:
-        """Return the means by term over everything read so far."""
+        """Return the mean of each term over everything read so far, by name."""
         return {term: value / max(self.images, 1) for term, value in self._sums.items()}
 
 

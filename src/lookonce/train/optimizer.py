@@ -1,4 +1,4 @@
-"""Adam and SGD with weight decay on convolution kernels only, and their state as plain tensors."""
+"""Make Adam or SGD with weight decay on convolution kernels only, and save and restore their state."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ ADAM_EPSILON = 1e-7  # Keras' default, as in the reference
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """Make an optimizer for everything that is not frozen; only convolution kernels decay."""
+    """Make an optimizer for the parameters that are not frozen; only convolution kernels decay."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -27,7 +27,7 @@ def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate of the next steps."""
+    """Set the learning rate from the next step on."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 

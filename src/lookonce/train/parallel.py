@@ -1,18 +1,16 @@
-"""Several processes that train one network, started by `torchrun`; a single process needs none of this.
+"""Train one network with several processes, started by `torchrun`; a single process needs none of this.
 
     batch ─┬─> rank 0: its images -> gradients ─┐
            └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
-Gradients are summed in one piece after the backward passes of a step, by hand instead of by
-DistributedDataParallel: a rank without images and several batches per step are then not special cases, and
-the network keeps its names. The cost: DDP would overlap the sum with the backward pass. yolov3 has 62 million
-weights, 250 MB per step, which takes milliseconds between the GPUs of a machine, compared with about a
-hundred for the arithmetic.
+Gradients are summed all at once after the backward passes of a step, without DistributedDataParallel: a rank
+without images and several batches per step are then not special cases, and the network keeps its names. DDP
+would overlap the sum with the backward pass. What that would save is small: yolov3 has 62 million weights, or
+250 MB per step, which takes milliseconds between the GPUs of one machine, while the arithmetic takes about a
+hundred.
 
-Decisions that must not differ (how many images a batch has, when to stop) are exchanged on the CPU, so no GPU
-waits for them.
-
-A rank that ends early is noticed by `watch`.
+Decisions that must be the same everywhere (the number of images in a batch, when to stop) are exchanged on
+the CPU, so no GPU waits for them. `watch` detects a rank that ends early.
 """
 
 import os
@@ -38,11 +36,11 @@ from lookonce.train.watch import Watch
 T = TypeVar("T")
 
 JOINING = timedelta(minutes=5)  # until all processes have joined
-PATIENCE = timedelta(days=1)  # of ranks that wait for the images of others; `watch` detects dead ones
+PATIENCE = timedelta(days=1)  # long, because a rank may wait for an evaluation; `watch` detects dead ranks
 
 
 class Group:
-    """The processes of a run; here a single one, so an exchange returns its own value.
+    """The processes of a run. This class is for a single process: an exchange returns its own value.
 
     Attributes:
         rank: number of this process, from 0.
@@ -56,7 +54,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Return whether this process writes and prints."""
+        """Return whether this is the process that writes and prints."""
         return self.rank == 0
 
     @property
@@ -102,7 +100,7 @@ class _Joined(Group):
     def sum_gradients(self, network: nn.Module) -> None:
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not any(self.gather(any(parameter.grad is not None for parameter in trained))):
-            return  # as with one process: if all batches were skipped, there is no step
+            return  # all batches were skipped, so there is no step, as with one process
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
         summed = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(summed, [gradient.numel() for gradient in gradients])
@@ -120,20 +118,20 @@ class _Joined(Group):
 
 
 class SharedLoader(Loader):
-    """A loader with which each process makes its part of every batch.
+    """A loader that makes only this process's share of every batch.
 
-    Batches are divided by rank after planning, so the images, their sizes and their augmentation are the same
-    with any number of processes.
+    Batches are planned for all processes and then divided, so the images, their sizes and their augmentation
+    do not depend on the number of processes.
     """
 
     def __init__(self, group: Group, dataset: Dataset, settings: TrainSettings, **options: Any) -> None:
         """See `Loader`.
 
         Args:
-            group: the processes.
-            dataset: the training images, the same in every process.
-            settings: batch size, threads, batches per step.
-            options: `strict` and `report` of `Loader`.
+            group: the processes of the run.
+            dataset: training images, the same in every process.
+            settings: batch size, threads, and batches per step.
+            options: `strict` and `report`, as for `Loader`.
         """
         super().__init__(
             dataset,
@@ -145,12 +143,12 @@ class SharedLoader(Loader):
         self._group = group
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """Return this process's part of each batch; it may be empty."""
+        """Return this process's share of each batch, which may be empty."""
         mine = slice(self._group.rank, None, self._group.size)
         return [replace(planned, turns=planned.turns[mine]) for planned in super().plan(epoch)]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
-        """Count the images of all processes, and report the problems of all."""
+        """Count the images and report the problems of all processes."""
         parts = self._group.gather((batch.image_count, list(problems)))
         super().settle(batch, [problem for _, theirs in parts for problem in theirs])
         return replace(batch, image_count=sum(count for count, _ in parts))
@@ -191,8 +189,9 @@ def join(device: str = AUTO) -> Iterator[Group]:
         device: device of this process; with several processes, `auto`, `cuda` or `cpu`.
 
     Raises:
-        ConfigError: no such device, half the environment of `torchrun`, or more processes than GPUs.
-        TrainingError: not all processes joined; or one ended early, which the message names.
+        ConfigError: there is no such device, the environment variables of `torchrun` are incomplete, or there
+            are more processes than GPUs.
+        TrainingError: not all processes joined, or one ended early; the message names it.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -201,7 +200,7 @@ def join(device: str = AUTO) -> Iterator[Group]:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise ConfigError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set: start with torchrun")
-    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+    from torch.distributed.rendezvous import rendezvous  # missing from some builds of torch
 
     rank = int(os.environ["RANK"])
     own = _device_of(int(os.environ.get("LOCAL_RANK", "0")), device)
@@ -230,7 +229,7 @@ def _device_of(local_rank: int, wanted: str) -> torch.device:
     """Return the device of one of several processes: a GPU, by its number on this machine, or the CPU.
 
     Raises:
-        ConfigError: there are fewer, or the device is not for several processes.
+        ConfigError: there are fewer GPUs than processes, or several processes cannot use the device.
     """
     if wanted not in (AUTO, "cuda", "cpu"):
         raise ConfigError(f"device: expected auto, cuda or cpu for several processes, found {wanted!r}")

@@ -1,4 +1,4 @@
-"""Images of a run: read from annotations, divided into training and validation, and recorded."""
+"""Read the images of a run, divide them into training and validation, and record which they are."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,19 +22,19 @@ from lookonce.train.setup import TrainData
 def load_data(
     data: GivenData, settings: TrainSettings, console: Console, *, record: bool = True
 ) -> TrainData:
-    """Return training and validation images; without a validation part, some are held out.
+    """Return training and validation images; without a validation split, some are held out.
 
-    A test part is never used here.
+    A test split is never used.
 
     Args:
         data: annotations.
         settings: share and groups of the images held out.
-        console: for the progress bar and the log lines.
-        record: read every image file, to keep what looks alike on one side, and to record in the model which
-            images it has learned from.
+        console: console for the progress bar and the log lines.
+        record: read every image file, to keep images that look alike on one side, and to record in the model
+            which images it has learned from.
 
     Raises:
-        AnnotationError: not recognized, or no boxes to train on.
+        AnnotationError: the format is not recognized, or there is no box to train on.
     """
     annotations = data.open()
     learn = annotations.load("train", data.class_names(), data.strict)
@@ -55,7 +55,7 @@ def load_data(
     else:
         facts = inspect_images(learn.samples, console) if record else {}
         split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
-        say(f"no val part: {split.describe()}", console)
+        say(f"no val split: {split.describe()}", console)
         kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
         prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
     seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
@@ -65,10 +65,10 @@ def load_data(
 
 
 def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Console) -> list[TrainData]:
-    """Return the training and the held-out images of each fold; a test part is never used.
+    """Return the training and the held-out images of each fold; a test split is never used.
 
     Raises:
-        AnnotationError: not recognized, or fewer than two groups of images.
+        AnnotationError: the format is not recognized, or there are fewer than two groups of images.
     """
     annotations = data.open()
     sets = {"train": annotations.load("train", data.class_names(), data.strict)}

@@ -1,9 +1,9 @@
-"""A whole training run: data, network, optimizer, epochs, checkpoints.
+"""Run a whole training: data, network, optimizer, epochs and checkpoints.
 
 run folder/
     settings.yaml         settings of the run; a resumed run reads them back
     network.cfg           the network, if it was given as a `.cfg`
-    last.safetensors      every few minutes: a model, and everything needed to resume
+    last.safetensors      the newest model and everything needed to resume, written every few minutes
     best.safetensors      the model with the highest validation AP
     epoch-*.safetensors   the model after each epoch, with `keep_epochs`
     steps.csv, epochs.csv, tensorboard/
@@ -53,7 +53,7 @@ class RunResult:
 
     Attributes:
         model: path of the best model.
-        progress: epochs, best AP, seconds.
+        progress: finished epochs, best AP, and time.
     """
 
     model: Path
@@ -62,15 +62,15 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Circumstances of a run that do not affect its result.
+    """The surroundings of a run: where it prints, which processes take part, and when to stop.
 
     Attributes:
-        console: for the progress bar and the log lines.
-        group: the processes that train together, all with the same arguments; the first prints and writes.
-        stop: called after every step; once true, the run saves its state and ends.
-        strict: end at the first image or box that would be skipped.
-        now: a clock, in seconds.
-        started: its reading when the program started, for a run with `minutes`; None: now.
+        console: console for the progress bar and the log lines.
+        group: processes that train together, all with the same arguments; the first one prints and writes.
+        stop: function called after every step; once it returns true, the run saves its state and ends.
+        strict: whether to stop at the first image or box that would be skipped.
+        now: clock that returns seconds.
+        started: reading of the clock when a run with `minutes` started; None: when training starts.
     """
 
     console: Console
@@ -86,7 +86,7 @@ class Session:
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was requested to stop, and has saved its state."""
+    """Raised when a run was asked to stop, after it has saved its state."""
 
 
 def train(
@@ -103,20 +103,21 @@ def train(
 
     Args:
         data: annotated images.
-        settings: settings of the run; those of a resumed run may only differ as `prepare_folder` allows.
+        settings: settings of the run; if it is resumed, they may differ only as `prepare_folder` allows.
         out: run folder.
         session: console, processes, and how to stop.
-        weights: model to start from.
+        weights: model to start from; None for random weights.
         resume: continue from `out/last.safetensors`.
-        teacher: another network to learn from as well.
+        teacher: another network to learn from as well; None for none.
 
     Raises:
-        AnnotationError: no image to train on has a box.
-        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; `patience`
-            without validation images; or the free memory for `batch: auto` is not known.
-        TrainingError: a non-finite loss, or out of memory; the message says what to change.
-        ModelFileError: `weights` or the checkpoint is damaged or does not fit.
-        Stopped: `stop` was true.
+        AnnotationError: no training image has a box.
+        ConfigError: `out` already holds a run, or has no run to resume, or one with other settings;
+            `patience` is set but there are no validation images; or the free memory for `batch: auto` is
+            not known.
+        TrainingError: a loss is not finite, or memory ran out; the message says what to change.
+        ModelFileError: `weights` or the checkpoint is damaged or does not fit the network.
+        Stopped: `session.stop` returned true.
     """
     if not any(len(sample.labels) for sample in data.train):
         raise AnnotationError(f"expected boxes to train on, found none in {len(data.train)} training images")
@@ -126,7 +127,7 @@ def train(
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, session, weights=weights, resume=resume, teacher=teacher)
     if session.group.is_first:
-        write_settings(out, settings)  # now that everything was accepted
+        write_settings(out, settings)  # only now that everything is accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -134,7 +135,7 @@ def train(
 def _prepare(
     data: TrainData, settings: TrainSettings, out: Path, session: Session, *, resume: bool
 ) -> TrainSettings:
-    """Make the run folder ready; `batch: auto` becomes a number, which is kept in the folder's settings."""
+    """Prepare the run folder; return the settings, in which `batch: auto` has become a number."""
     if resume and settings.batch == "auto" and (out / SETTINGS).exists():
         settings = settings.model_copy(update={"batch": load_settings(out / SETTINGS).batch})
     prepare_folder(out, settings, resume=resume)
@@ -146,7 +147,7 @@ def _prepare(
 
 
 def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
-    """Yield what the data decided about the network."""
+    """Yield remarks on what was chosen from the data: the range of pixel values, and anchors."""
     if info.values is not None:
         low, high = info.values
         yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
@@ -158,12 +159,12 @@ def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
 
 
 class _Run:
-    """A run from its start, or from its last checkpoint.
+    """A run, from its start or from its last checkpoint.
 
     Attributes:
-        learner: the network and its optimizer.
-        loader: the training images.
-        log: log of the run, in the first process; None in the others.
+        learner: network and optimizer.
+        loader: loader of the training images.
+        log: log of the run in the first process; None in the others.
     """
 
     def __init__(
@@ -241,8 +242,8 @@ class _Run:
             try:
                 last = train_one_epoch(self.learner, self.loader, self._course, self._epoch, self._after_step)
             except NonFiniteLossError as error:
-                # on a CPU, the weights that produced the loss; on a GPU, where losses are read only every
-                # `log_every` steps, maybe later ones
+                # on a CPU, these are the weights that produced the loss; on a GPU, where losses are read only
+                # every `log_every` steps, they may be later ones
                 path, info = (
                     self._out / NON_FINITE,
                     replace(self.learner.info, training={"error": str(error)}),
@@ -264,7 +265,7 @@ class _Run:
         return self._progress
 
     def _end_before_start(self) -> str:
-        """Return why a resumed run has nothing left to do; empty if it has."""
+        """Return why a resumed run has nothing left to do; empty if it has something to do."""
         settings, clock = self._settings, self._clock
         if clock and clock.closed >= clock.total:
             return f"all {settings.minutes:g} minutes are used; give the run more minutes to train for longer"
@@ -287,7 +288,7 @@ class _Run:
         return plateau and f"{plateau}: ended after epoch {self._progress.epochs}"
 
     def _close_epoch(self, *, last: bool) -> None:
-        """Evaluate if it is due, log and save."""
+        """Finish an epoch: evaluate if an evaluation is due, log, and save."""
         session, group, clock, done = self._session, self._session.group, self._clock, self._epoch.number + 1
         started = session.now()
 
@@ -306,7 +307,8 @@ class _Run:
     def _save(self, metrics: Mapping[str, float], seconds: float, *, last: bool) -> Progress:
         """Log and save an epoch, in the first process.
 
-        The log comes first: a kill between the two then leaves a row too many, which resuming takes back.
+        The log comes first: if the process is killed between the two, there is a row too many, which
+        resuming removes.
         """
         assert self.log is not None
         progress = replace(self._progress, epochs=self._epoch.number + 1, seconds=seconds)
@@ -319,14 +321,14 @@ class _Run:
         return checkpoint.save(self._out, self.learner, progress, metrics, clock)
 
     def _after_step(self, report: StepReport | None) -> None:
-        """Log a step; save when due, or when any process was requested to stop."""
+        """Log a step; save if a checkpoint is due, or if any process was asked to stop."""
         group, now, clock = self._session.group, self._session.now, self._clock
         per_epoch = self.loader.steps_per_epoch
         if report and self.log:
             self.log.step(report, self._course.steps / per_epoch)
         started = now()
         due = started - self._saved > 60 * self._settings.checkpoint_minutes
-        if clock and group.is_first and clock.closing is None:  # the last evaluation must not be a surprise
+        if clock and group.is_first and clock.closing is None:  # reserve time for the last evaluation
             due = due or clock.used > clock.total / 2 or self._epoch.steps == per_epoch
         asked = group.gather((self._session.stop(), due))
         stopping = any(stop for stop, _ in asked)
@@ -345,7 +347,11 @@ class _Run:
 
 @contextmanager
 def _memory_advice(settings: TrainSettings) -> Iterator[None]:
-    """Turn an out-of-memory error into advice."""
+    """Turn an out-of-memory error into one that says which settings to lower.
+
+    Raises:
+        TrainingError: memory ran out.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The learning rate over a run: warm-up, then half a cosine (the write-up's `train_step`).
+"""Compute the learning rate over a run: warm-up, then half a cosine (the write-up's `train_step`).
 
 ```
 rate │    ╭──╮
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Rate of each optimizer step; steps count from 1.
+    """Learning rate of each optimizer step, counted from 1.
 
     Unlike in the reference (its fault 7), the schedule applies from the first step, a warm-up longer than the
     run is shortened, and after the last step the rate stays at its end value.
@@ -23,8 +23,8 @@ class Schedule:
     Attributes:
         rate: learning rate after warm-up.
         end_rate: learning rate at the last step.
-        warmup: warm-up steps.
-        steps: steps of the whole run.
+        warmup: number of warm-up steps.
+        steps: number of steps of the whole run.
     """
 
     rate: float
@@ -33,7 +33,7 @@ class Schedule:
     steps: int
 
     def __call__(self, step: int) -> float:
-        """Return the rate of update `step`, counted from 1."""
+        """Return the learning rate of a step, counted from 1."""
         warmup = min(self.warmup, self.steps)
         if step < warmup:
             return self.rate * step / warmup

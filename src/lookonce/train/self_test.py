@@ -1,4 +1,4 @@
-"""The overfit check: a network must overfit eight of the images, or a long run will fail as well.
+"""Check that a network can overfit eight of the images; if it cannot, a long run will fail as well.
 
 Wrong boxes, shifted coordinates, swapped classes or a broken setting show up within minutes: a network that
 was trained on the same eight images hundreds of times must find every object in them.
@@ -29,8 +29,8 @@ IMAGES = 8
 GOAL = 0.99  # AP50
 SECONDS = 180.0
 MOST_STEPS, EVALUATE_EVERY = 600, 20
-FALLEN = 0.5  # loss at the end of a test cut off by time, as a share of that at the start, if data are sound
-FEWEST_STEPS = 20  # below, the loss says nothing yet
+FALLEN = 0.5  # share of the first loss below which the last one must be if time ran out
+FEWEST_STEPS = 20  # with fewer steps, the loss says nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class SelfTest:
 
     Attributes:
         ap50: AP50 on the eight images.
-        steps: optimizer steps.
+        steps: number of optimizer steps.
         seconds: time taken.
-        losses: (first, last): mean loss of the first and of the last tenth of the steps.
-        lost: assignments replaced by another object on the same cell and anchor.
+        losses: mean loss over the first tenth of the steps, and over the last tenth.
+        lost: number of assignments that were replaced by another object on the same cell and anchor.
     """
 
     ap50: float
@@ -58,9 +58,9 @@ class SelfTest:
 
     @property
     def failed(self) -> bool:
-        """Whether something is wrong: no overfit after all steps, or a high loss when time ran out.
+        """Return whether something is wrong: no overfit after all steps, or a high loss when time ran out.
 
-        A slow machine alone is not a failure: with too few steps, nothing is known.
+        A slow machine alone is not a failure: after too few steps, nothing is known.
         """
         if self.passed or self.steps == MOST_STEPS:
             return not self.passed
@@ -111,7 +111,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console, group:
 
 
 def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
-    """Choose eight images with boxes: for each class the first image that shows it, then from the start.
+    """Choose eight images with boxes: the first image that shows each class, then others from the start.
 
     Raises:
         AnnotationError: no image has a box.

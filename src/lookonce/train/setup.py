@@ -1,4 +1,4 @@
-"""Network with anchors, data set and learning rate over time, from data and settings."""
+"""Make what a run needs from its data and settings: the network, the data set and the learning rate."""
 
 import hashlib
 import math
@@ -39,7 +39,7 @@ class TrainData:
         names: class names.
         train: images to train on.
         val: validation images; if empty, the last model is the best one.
-        seen: fingerprints of both; empty to record none.
+        seen: fingerprints of the training and validation images; empty to record none.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class TrainData:
     seen: Seen = field(default_factory=Seen)
 
     def summary(self) -> TrainedOn:
-        """Return counts, and a digest of file names, boxes and classes in their order; folders may move."""
+        """Return counts, and a digest of file names, boxes and classes that does not depend on folders."""
         digest = hashlib.sha256()
         for sample in chain(self.train, self.val):
             digest.update(os.fsencode(sample.path.name))
@@ -65,7 +65,11 @@ class TrainData:
 
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
-    """Describe the model for this data and these settings."""
+    """Return the description of the model that this data and these settings lead to.
+
+    Raises:
+        ConfigError: the anchors or the size do not suit the network.
+    """
     given, strides = published_scales(settings.model)
     anchors = given
     if settings.anchors == "data":
@@ -103,22 +107,23 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 
 
 def as_trained(settings: TrainSettings, info: ModelInfo) -> TrainSettings:
-    """Return settings with the range of values and the epsilon that a trained model's weights belong to."""
+    """Return the settings with the range of pixel values and the epsilon that a model was trained with."""
     norm = settings.batch_norm.model_copy(update={"epsilon": info.bn_epsilon})
     return settings.model_copy(update={"values": info.values, "batch_norm": norm})
 
 
 def base_network(settings: TrainSettings, info: ModelInfo) -> Network:
-    """Return the network that bare weights belong to: an unchanged `.cfg`, else the network to train."""
+    """Return the network that weights alone belong to: the `.cfg` as it is, else the network to train."""
     return network_of(info) if settings.model in NETWORKS else resolve(cfg_of(settings.model))
 
 
 @torch.no_grad()
 def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
-    """Build a network with initial weights, in which every cell predicts the objectness `objectness_prior`.
+    """Build a network with initial weights, whose cells all predict the objectness `objectness_prior`.
 
-    `build` leaves the reference's weights: kernels normal with standard deviation 0.01, biases 0, which means
-    an objectness of 0.5. A bias of log(p / (1 - p)) makes it p (Lin et al. 2017, section 4.1).
+    `build` initializes weights as the reference does: kernels from a normal distribution with standard
+    deviation 0.01, and biases of 0, which means an objectness of 0.5. A bias of log(p / (1 - p)) makes it p
+    (Lin et al. 2017, section 4.1).
     """
     network = build(info)
     prior = settings.objectness_prior
@@ -130,7 +135,7 @@ def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
 
 
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
-    """Make the data set of training images, augmented and assigned as in the settings."""
+    """Return the data set of training images, with augmentation and assignment as in the settings."""
     return Dataset(
         data.train,
         info,
@@ -143,7 +148,7 @@ def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> D
 
 
 def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> Schedule:
-    """Make the learning rate schedule of the run."""
+    """Return the learning rate schedule of a run with this number of steps per epoch."""
     optimizer = settings.optimizer
     warmup = round(optimizer.warmup_epochs * steps_per_epoch)
     return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps_per_epoch)

@@ -1,9 +1,9 @@
-"""Make a smaller network from a trained one: remove channels that it can do without, and prove that AP holds.
+"""Make a trained network smaller: remove channels that it can do without, and measure what that costs in AP.
 
-channels           -> change of the loss without each bundle          importance_of
-importance         -> bundles to remove, for a speed measured here    slim
-smaller network    -> trained, with the whole one as its teacher      train.run
-both               -> AP on validation images, time in turn           judge
+channels           -> change of the loss without each bundle                       importance_of
+importance         -> bundles to remove for a speed, measured on this machine      slim
+smaller network    -> trained, with the original network as its teacher            train.run
+both networks      -> AP on the validation images, and time, measured in turn      judge
 """
 
 import json
@@ -37,8 +37,8 @@ from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
 from lookonce.train.setup import TrainData, make_dataset
 
-IMAGES = 128  # from which the importance of the channels is estimated
-TRIES = 5  # of the share of multiplications, until the time here is as wanted
+IMAGES = 128  # training images from which the importance of the channels is estimated
+TRIES = 5  # networks built and timed until one is as fast as wanted
 NEAR = 0.04  # share by which the speed may exceed the one wanted
 
 
@@ -47,9 +47,9 @@ class Parent:
     """A trained model to make smaller.
 
     Attributes:
-        network: its layers.
-        weights: weights of its convolutions, in file order.
-        info: its description.
+        network: layers of the model.
+        weights: weights of the convolutions, in file order.
+        info: description of the model.
     """
 
     network: Network
@@ -66,15 +66,15 @@ class Parent:
         return total.hexdigest()
 
     def save_onnx(self, path: Path) -> None:
-        """Write it for the default engine."""
+        """Write the model as an ONNX file, for the default engine."""
         path.write_bytes(build_onnx(self.network, self.weights, self.info).SerializeToString())
 
 
 def read_parent(path: Path) -> tuple[Parent, nn.Module]:
-    """Read a model, and the same model as the network that teaches.
+    """Read a model; return it, and the same model as a torch network that can teach.
 
     Raises:
-        ModelFileError: not a `.safetensors` or a `.cfg` with its weights.
+        ModelFileError: the file is not a `.safetensors` or a `.cfg` with its weights.
     """
     if path.suffix not in (".safetensors", ".cfg", ".weights"):
         raise ModelFileError(
@@ -85,10 +85,10 @@ def read_parent(path: Path) -> tuple[Parent, nn.Module]:
 
 
 def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
-    """Return the data under the model's class numbers.
+    """Return the data with the model's class numbers.
 
     Raises:
-        ConfigError: other classes than the model's; or no validation image to measure AP on.
+        ConfigError: the data has other classes than the model, or no validation image to measure AP on.
     """
     data = replace(data, names=named_as_in(data.names, info.names))
     if set(data.names) != set(info.names):
@@ -114,17 +114,20 @@ def importance_of(
 ) -> NDArray[np.float64]:
     """Estimate how much the loss would change without each bundle, from training images.
 
-    To first order, a factor 1 -> 0 on a channel before its activation changes the loss by the derivative with
-    respect to that factor, which is gamma * d gamma + beta * d beta; summed over the channels of a bundle,
-    squared, and summed over batches (Molchanov et al. 2019, "Importance estimation for neural network
-    pruning", equation 8).
+    Suppose that a factor on a channel, before its activation, goes from 1 to 0. To first order, the loss
+    changes by the derivative with respect to that factor, which is gamma * d gamma + beta * d beta. It is
+    summed over the channels of a bundle, squared, and summed over batches (Molchanov et al. 2019, "Importance
+    estimation for neural network pruning", equation 8).
 
     Args:
         channels: channels of the parent.
         parent: the trained model.
         data: images to train on.
         settings: settings of the training that follows; batch size, augmentation and loss are used here.
-        advance: called with the number of images of each batch.
+        advance: function called with the number of images of each batch.
+
+    Returns:
+        Importance of each bundle.
     """
     graph = DarknetGraph(parent.network, bn_epsilon=parent.info.bn_epsilon)
     fill(graph, parent.weights)
@@ -138,7 +141,7 @@ def importance_of(
                 graph.zero_grad()
                 forward(graph, batch, parent.info, settings).total().backward()  # type: ignore[no-untyped-call]
                 by_layer = {int(name): _derivatives(module) for name, module in graph.layers.items()}
-                # layers that share their weights share the derivative, which their owner has
+                # layers that share weights share their derivative, which is counted for the owner
                 each = [by_layer[layer][number] if layer in by_layer else 0.0 for layer, number in places]
                 found += np.bincount(bundle_of, each, minlength=len(found)) ** 2
                 images += batch.image_count
@@ -151,7 +154,7 @@ def importance_of(
 def _derivatives(module: nn.Module) -> NDArray[np.float32]:
     """Return the derivative of the loss with respect to a factor on each output channel, (out,)."""
     assert isinstance(module, GraphConvolution)
-    # a factor after batch normalization, or after the bias
+    # the factor is applied after batch normalization or, without it, after the bias
     terms: list[Tensor | None] = (
         [module.bn.weight, module.bn.bias]
         if isinstance(module.bn, nn.BatchNorm2d)
@@ -190,17 +193,17 @@ class Slimmed:
 def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
     """Remove bundles until the network reaches the target speed on this machine.
 
-    The multiplications decide which bundles to remove, and the measured time how many: the share of
-    multiplications is corrected until the time in the default engine is right.
+    Importance and multiplications decide which bundles to remove, and the measured time decides how many: the
+    share of multiplications is corrected until the time in the default engine is the one wanted.
 
     Args:
         channels: channels of the parent.
         parent: the trained model.
         importance: importance of each bundle.
-        faster: time of the parent divided by the target time.
+        faster: target speed, as the parent's time divided by the target time.
 
     Returns:
-        The largest network that is fast enough; if none is, the fastest.
+        The largest of the networks tried that is fast enough; if none is, the fastest.
 
     Raises:
         ConfigError: no channel can be removed.
@@ -240,7 +243,7 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
 
 
 def save_start(path: Path, model: Parent, parent: Parent, faster: float) -> None:
-    """Write a smaller network as a model file, from which its training starts, and a JSON of its origin."""
+    """Write a smaller network as the model file that its training starts from, and a JSON with its origin."""
     network = build(model.info)
     fill(network, model.weights)
     write_text(path.with_suffix(".json"), json.dumps({"parent": parent.digest(), "faster": faster}) + "\n")
@@ -248,10 +251,10 @@ def save_start(path: Path, model: Parent, parent: Parent, faster: float) -> None
 
 
 def check_start(path: Path, parent: Parent, model: Path, faster: float | None = None) -> float:
-    """Check that a run to resume was started from this parent; return its `faster`.
+    """Check that a run to resume was started from this parent, and return its `faster`.
 
     Raises:
-        ConfigError: no run of `slim`, or that of another model or speed.
+        ConfigError: the folder holds no run of `slim`, or one of another model or speed.
     """
     origin = path.with_suffix(".json")
     for each in (path, origin):
@@ -271,13 +274,13 @@ def check_start(path: Path, parent: Parent, model: Path, faster: float | None = 
 
 @dataclass(frozen=True, slots=True)
 class SlimVerdict:
-    """The parent and the smaller model after its training.
+    """Comparison of the parent with the smaller model after its training.
 
     Attributes:
         compared: AP of both on the validation images.
         times: times of both, measured in turn.
-        share: multiplications of the smaller one, as a share of the parent's.
-        parameters: numbers in the weights of both.
+        share: multiplications of the smaller model, as a share of the parent's.
+        parameters: number of parameters of the parent, and of the smaller model.
     """
 
     compared: Comparison
@@ -315,7 +318,7 @@ def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> SlimVerdict:
 
     Args:
         parent: the trained model.
-        path: the smaller one.
+        path: model file of the smaller model.
         samples: annotated images, with the model's class numbers.
     """
     weights, info = load_arrays(path)

@@ -1,4 +1,4 @@
-"""Batch normalization over the images of all processes instead of each process's own.
+"""Normalize batches over the images of all processes instead of each process's own.
 
 Legend: **B** this rank's images, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
 values of a channel here, **N** on all ranks.
@@ -9,8 +9,8 @@ With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g
     var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N          (Chan et al. 1979)
     dL/dx  = gamma / sqrt(var + eps) * (g - sum(g) / N - ^x * sum(g * ^x) / N)  with sums over all ranks
 
-Forward and backward exchange 2C + 1 and 2C numbers. A rank without images takes part with n = 0. torch's own
-class does the same, but only on GPUs; this one runs, and is tested, everywhere.
+The forward pass exchanges 2C + 1 numbers, and the backward pass 2C. A rank without images takes part with
+n = 0. torch's own class does the same, but only on GPUs; this one runs, and is tested, everywhere.
 """
 
 from typing import Any
@@ -44,7 +44,8 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gamma, mean, inverse, count = ctx.saved_tensors
         g, standardized = gradient.float(), (x.float() - _across(mean)) * _across(inverse)
-        own = torch.stack([g.sum(PIXELS), (g * standardized).sum(PIXELS)])  # of beta and gamma: summed later
+        # the gradients of beta and gamma, which are summed over the ranks later
+        own = torch.stack([g.sum(PIXELS), (g * standardized).sum(PIXELS)])
         mean_g, mean_gx = sum_over_ranks(own.clone()) / count
         of_x = _across(gamma * inverse) * (g - _across(mean_g) - standardized * _across(mean_gx))
         return of_x.to(x.dtype), own[1], own[0], None
@@ -78,7 +79,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d) -> "SyncBatchNorm2d":
-        """Take over the parameters and statistics of another module."""
+        """Make a module with the parameters and statistics of another."""
         made = cls(norm.num_features, norm.eps, norm.momentum)
         made.weight, made.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():

@@ -1,11 +1,11 @@
 """Add classes to a trained model, with images in which only the new ones are annotated.
 
-    training images   -> the old model's maps stand for what is not annotated   imitate.continuation
-    validation images -> its detections, score >= that of its class, become boxes, unless they are on
-                         an annotated box; so the AP and the counts of the log are those against the old model
+    training images   -> the old model's maps stand for what is not annotated: see `imitate.continuation`
+    validation images -> the old model's detections above its score thresholds become boxes, unless they are
+                         on an annotated box
 
-The old model, with silent rows for the new classes, and the boxes are stored in the run folder: a resumed run
-uses the same.
+So the AP and the counts in the log are measured against the old model. The boxes, and the old model with rows
+for the new classes that never predict one, are stored in the run folder, where a resumed run finds them.
 """
 
 import json
@@ -42,9 +42,9 @@ from lookonce.train.transfer import transfer
 from lookonce.values import measure_values
 
 TAUGHT, OLD = "taught.json", "old.safetensors"  # in the run folder
-SILENT = -20.0  # logit of classes that the old model does not know
-SURE = 0.5  # score of the old model; its own score thresholds replace it
-SAME = 0.5  # IoU at which a detection is the annotated object
+SILENT = -20.0  # logit of the classes that the old model does not know
+SURE = 0.5  # score threshold if the old model has none of its own
+SAME = 0.5  # IoU from which a detection is taken for the annotated object
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,13 @@ class Lesson:
 
     @classmethod
     def of(cls, sample: Sample, found: Detections, least: NDArray[np.float64]) -> Self:
-        """Keep the sure detections of an image, by class `least`, that are not on annotated boxes."""
+        """Keep the detections of an image that reach the score of their class and are not on annotated boxes.
+
+        Args:
+            sample: the annotated image.
+            found: detections of the old model.
+            least: (C,) lowest score to keep, by class.
+        """
         free = np.ones(len(found), bool)
         free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
         sure = found[free & (found.scores >= least[found.labels])]
@@ -77,7 +83,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Class names of old and new model together, and a lesson for each validation image.
+    """The class names of the old and the new model together, and a lesson for each validation image.
 
     Attributes:
         names: the old model's classes in its order, then the new ones.
@@ -90,10 +96,10 @@ class Lessons:
     val: Sequence[Lesson]
 
     def add_to(self, data: TrainData) -> TrainData:
-        """Return the data under the common class names, with the boxes of the old model in validation images.
+        """Return the data with all class names, and the old model's boxes added to the validation images.
 
         Raises:
-            AnnotationError: lessons for other images.
+            AnnotationError: these are the lessons for other images.
         """
         numbers = numbers_in(self.names, data.names)
         if [sample.path.name for sample in data.val] != [lesson.name for lesson in self.val]:
@@ -108,16 +114,16 @@ class Lessons:
         return replace(data, names=self.names, train=train, val=val)
 
     def write(self, folder: Path) -> None:
-        """Write them into a run folder."""
+        """Write the lessons to a run folder."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / TAUGHT, json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> "Lessons":
-        """Read those of a run to resume.
+        """Read the lessons from the folder of a run to resume.
 
         Raises:
-            AnnotationError: damaged.
+            AnnotationError: the file is damaged.
         """
         path = folder / TAUGHT
         try:
@@ -131,26 +137,26 @@ class Lessons:
 def teach(
     data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console, device: str = AUTO
 ) -> TrainSettings:
-    """Label the objects of an old model in the validation images; store this and the model in the run folder.
+    """Label the old classes in the validation images with the old model, and store both in the run folder.
 
     Args:
         data: images annotated for the new classes.
-        settings: of the run.
-        model: the old model.
-        out: the run folder.
-        console: shows what was marked, and the images that cannot be read.
-        device: that the old model runs on; a name in `runtime.devices`.
+        settings: settings of the run.
+        model: file of the old model.
+        out: run folder.
+        console: console for the counts of boxes, and for images that cannot be read.
+        device: device that the old model runs on; a name in `runtime.devices`.
 
     Returns:
         The settings with the old model's network, width, anchors, range of values and epsilon.
 
     Raises:
-        ConfigError: the data has every class of the model.
-        ModelFileError: a model that cannot be trained.
+        ConfigError: the data already has every class of the model.
+        ModelFileError: the model cannot be trained.
     """
     skipped: list[Problem] = []
     with closing(open_backend(model_path(model), precision="auto", device=device)) as backend:
-        # without padding where the training has none: a model that never saw any finds much that is not there
+        # detect without padding if training has none: a model that has seen no padding finds objects in it
         rect = settings.augment.rectangles and backend.info.fit == "letterbox"
         teacher = Detector(backend, DetectOptions(conf=EVALUATION_CONF, rect=rect))
         if set(teacher.names) <= set(data.names):
@@ -177,12 +183,12 @@ def teach(
 
 
 def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:
-    """Label the objects of an old model's classes that the data does not annotate.
+    """Label the objects of those old classes that the data does not annotate.
 
     Args:
         teacher: the old model, opened with a low score threshold.
         data: images annotated for the new classes, and perhaps for some of the old ones.
-        skipped: receives a problem per unreadable image, whose lesson is empty.
+        skipped: list that receives a problem for each unreadable image, whose lesson is empty.
     """
     names = (*teacher.names, *(name for name in data.names if name not in teacher.names))
     least = np.array(teacher.info.thresholds or [SURE] * len(teacher.names))
@@ -196,10 +202,10 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
 
 
 def save_old_model(data: TrainData, settings: TrainSettings, model: Path, out: Path) -> None:
-    """Write the old model as a network of all classes, whose rows of the new ones never fire.
+    """Write the old model as a network of all classes that never predicts a new class.
 
     Raises:
-        ModelFileError: a layer of the old model does not fit.
+        ModelFileError: a layer of the old model does not fit the network.
     """
     info = describe(data, settings)
     network = make_network(info, settings)
@@ -216,10 +222,10 @@ def save_old_model(data: TrainData, settings: TrainSettings, model: Path, out: P
 
 
 def read_old_model(out: Path, lessons: Lessons) -> Teacher:
-    """Read the old model of a run folder.
+    """Read the old model from a run folder.
 
     Raises:
-        ModelFileError: absent or damaged.
+        ModelFileError: the file is missing or damaged.
     """
     network, _ = load_model(out / OLD)
     return Teacher(network, lessons.taught)

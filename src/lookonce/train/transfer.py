@@ -35,20 +35,20 @@ class Transfer:
 def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
     """Copy every layer of another model that computes the same.
 
-    Heads are copied if the class names are the same: a head for the same number of other classes has the
-    right shape and the wrong meaning. If the network has all of the other's classes and the same anchors, the
-    rows of a head are copied by class name, and those of further classes start fresh. In a network that is
-    a graph, a layer is copied if it and all layers that it depends on are the same in both.
+    Heads are copied if the class names are the same; a head for the same number of other classes would have
+    the correct shape but another meaning. If the network has all classes of the other model and the same
+    anchors, the rows of a head are copied by class name, and those of new classes start fresh. In a network
+    that is a graph, a layer is copied if it and all layers that it depends on are the same in both.
 
     Args:
         network: network to train.
-        info: its description.
+        info: description of the network.
         source: a lookonce model; a `.cfg` with its weights beside it, or those weights; or weights alone.
-        base: the network that weights alone belong to, see `model.darknet_io.load_start`; None: the one to be
-            trained.
+        base: network that weights alone belong to, see `model.darknet_io.load_start`; None: the network to
+            train.
 
     Raises:
-        ModelFileError: not such a model, one of another width, or nothing in it fits.
+        ModelFileError: the source is no such model, or has another width, or nothing in it fits.
     """
     source_info: ModelInfo | None = None
     base = base or network_of(info)
@@ -94,7 +94,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
 
 
 def same_layers(target: Network, source: Network) -> set[int]:
-    """Return the layers that compute the same in another network: they, and all on which they depend."""
+    """Return the layers that are the same in another network, with all the layers that they depend on."""
     same = {
         mine.index
         for mine, theirs in zip(target.layers, source.layers, strict=False)
@@ -106,15 +106,15 @@ def same_layers(target: Network, source: Network) -> set[int]:
 
 
 def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list[nn.Module]:
-    """Return the modules that a training leaves alone.
+    """Return the modules that keep their weights and statistics in training.
 
     Args:
         network: network to train.
-        info: its description.
-        freeze: see `TrainSettings`.
+        info: description of the network.
+        freeze: layers to freeze, see `TrainSettings.freeze`.
 
     Raises:
-        ConfigError: no such layer.
+        ConfigError: there is no such layer.
     """
     if freeze == "nothing":
         return []
@@ -143,14 +143,14 @@ def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None
 
 
 def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int, beside: int) -> Tensor:
-    """Return a head's weights (A*(5+C), ...) or biases with the rows of an older one of fewer classes.
+    """Copy the rows of an older head with fewer classes into a head's weights (A*(5+C), ...) or biases.
 
     Args:
         old: weights or biases of the older head.
-        fresh: initial values, which the rows of new classes keep.
+        fresh: initial values of the new head, which the rows of new classes keep.
         numbers: number of each old class in the new head.
         anchors: number of anchors A.
-        beside: numbers per anchor besides the classes: 5, in a [Gaussian_yolo] 9.
+        beside: rows per anchor besides the classes: 5, or 9 in a [Gaussian_yolo].
     """
     grown = fresh.clone()
     by_anchor, rows = (each.view(anchors, -1, *each.shape[1:]) for each in (grown, old))

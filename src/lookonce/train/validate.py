@@ -1,4 +1,4 @@
-"""Validation during training, with the same measures as `lookonce evaluate`.
+"""Validate during training, with the same metrics as `lookonce evaluate`.
 
 With several processes, each detects on its share of the images, and the first one matches all detections with
 the ground truth.
@@ -35,15 +35,15 @@ from lookonce.train.parallel import ALONE, Group
 
 T = TypeVar("T")
 
-SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
+SHOWN, CELL = 9, (320, 320)  # number of images on the sheet of predictions, and their size
 
 
 class Validator:
     """Evaluates a network on the validation images.
 
     Attributes:
-        samples: the images that can be read; empty if they show no object.
-        thresholds: score threshold of each class, chosen at the last evaluation, in the first process.
+        samples: validation images that can be read; empty if none of them shows an object.
+        thresholds: score threshold of each class, chosen by the last evaluation; only in the first process.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class Validator:
     ) -> None:
         self._network, self._names, self._group, self._console = network, info.names, group, console
         self.thresholds: tuple[float, ...] = ()
-        self._batch = -(-settings.batch_size // group.size)  # fits into memory, as in training
+        self._batch = -(-settings.batch_size // group.size)  # fits into memory, since it does in training
         self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=EVALUATION_CONF))
         self.samples = list(samples)
         self._read(lambda images: [None for _ in images])
 
     def evaluate(self, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
-        """Return AP and AP50; empty if there is nothing to evaluate on.
+        """Return `ap` and `ap50`; empty if there is nothing to evaluate on.
 
-        Every process of the group must call it, and the first one gets the result. `show` receives a sheet
+        Every process of the group must call it; only the first one gets the result. `show` receives a sheet
         (H, W, 3) of images with their detections.
         """
         if not self.samples:
             return {}
-        self._group.share_statistics(self._network)  # those that get saved
+        self._group.share_statistics(self._network)  # evaluate with the statistics that get saved
         found = self._read(self._detect)
         if not self.samples or not self._group.is_first:
             return {}
@@ -81,7 +81,7 @@ class Validator:
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
     def expected_seconds(self, now: Callable[[], float]) -> float:
-        """Evaluate a few images of this process, and extrapolate to its part of them."""
+        """Measure a few images of this process, and extrapolate to all of its share."""
         mine = self.samples[self._group.rank :: self._group.size]
         some, values = [sample.path for sample in mine[: 2 * self._batch]], self._detector.info.values
         started = now()
@@ -90,20 +90,20 @@ class Validator:
         return (now() - started) * len(mine) / max(done, 1)
 
     def _detect(self, images: Iterable[NDArray[np.uint8]]) -> list[Detections]:
-        """Detect with the network as it is."""
+        """Detect with the network in its current state."""
         self._network.eval()
         found = list(self._detector.detect_many(images, batch=self._batch))
         self._network.train()
         return found
 
     def _read(self, work: Callable[[Iterable[NDArray[np.uint8]]], list[T]]) -> list[T]:
-        """Work on the images, a part of them in each process; those that cannot be read leave `samples`.
+        """Apply a function to this process's share of the images; unreadable ones are dropped from `samples`.
 
         Args:
-            work: maps images (H, W, 3) to one result each.
+            work: function from images (H, W, 3) to one result per image.
 
         Returns:
-            A result per remaining sample; what they show decides whether any remain.
+            A result per remaining sample. If the readable images show no object, no sample remains.
         """
         rank, size = self._group.rank, self._group.size
         numbers: list[int] = []
@@ -124,7 +124,7 @@ class Validator:
         self.samples = [self.samples[number] for number in sorted(by_number)]
         if self.samples and not objects_that_count(self.samples, len(self._names)).any():
             say(
-                "no object in the validation part: AP cannot be measured, the last model is kept as best",
+                "no object in the validation split: AP cannot be measured, the last model is kept as best",
                 self._console,
             )
             self.samples = []
@@ -137,7 +137,7 @@ def prediction_sheet(
     names: Sequence[str],
     values: Values | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw ground truth and high-scoring detections on the first images, as one image (H, W, 3)."""
+    """Draw ground truth and high-scoring detections on the first images, in one image (H, W, 3)."""
     return grid(
         [
             compare(read_image(sample.path, values), found[found.scores > CONF], sample, names, CELL)

@@ -1,9 +1,9 @@
-"""A process that ends must not leave the other processes of its run waiting forever.
+"""Stop all processes of a run when one of them has ended, instead of waiting for it forever.
 
 Every rank holds a connection to rank 0 on which nothing is sent while all is well. When a process is killed,
 its system closes the connection at once; when a machine is lost, TCP's own probes detect it within half a
 minute. Since there is no timer, a long evaluation or a busy process is never mistaken for a dead one. Rank 0
-forwards the information.
+tells the other ranks.
 """
 
 import atexit
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
-# 30 s until a machine counts as lost
+# TCP probes that make a machine count as lost after 30 s
 PROBES = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4))
-NOTICED = 40  # seconds to find the reason of a broken exchange
+NOTICED = 40  # seconds to wait for the reason of a broken exchange
 GRACE = 10  # seconds for an orderly exit once a rank is lost
 WATCH, DONE = "lookonce/watch", "done"
 GONE = "killed, crashed, or its machine is lost; resume from the last checkpoint"
@@ -74,11 +74,11 @@ class Watch:
             self._tell(DONE)
         else:
             self._tell(f"{self._name} ended: {error or type(error).__name__}")
-            if hasattr(signal, "alarm"):  # Python must not wait at exit for an unanswered exchange
+            if hasattr(signal, "alarm"):  # otherwise Python waits at exit for an exchange that nobody answers
                 atexit.register(signal.alarm, GRACE)
 
     def verdict(self) -> str:
-        """Return the process that ended, and the reason; empty if not known in time."""
+        """Return which process ended, and why; empty if that is not known in time."""
         self._known.wait(NOTICED)
         return self._verdict
 
