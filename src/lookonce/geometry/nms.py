@@ -108,7 +108,7 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
     Returns:
         Pairs of indices, the smaller first, ordered by it; None if there are more than `MOST_PAIRS`.
     """
-    left, right = np.asarray(boxes[:, 0], np.float64), np.asarray(boxes[:, 2], np.float64)
+    left, right = boxes[:, 0].astype(np.float64), boxes[:, 2].astype(np.float64)
     start = left.min(initial=0)
     span = max(left.max(initial=0), right.max(initial=0)) - start + 2  # wider than any box, and a margin
     begins = labels * span + (left - start)
