@@ -54,6 +54,7 @@ def test_the_best_pair_of_each_row_is_the_first_of_equals() -> None:
     best = overlapping_pairs(np.array([[100, 0, 104, 4], [0, 0, 4, 4], [2, 0, 6, 4]]), b).best()
     assert best.first.tolist() == [1, 2]
     assert best.second.tolist() == [1, 0]
+    assert best.iou.tolist() == [1, 1]
 
 
 def test_boxes_that_are_no_numbers_overlap_nothing() -> None:
