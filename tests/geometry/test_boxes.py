@@ -268,3 +268,10 @@ def test_clip_takes_any_leading_axes(of: Callable[[Any], Any]) -> None:
     boxes = np.array([[[-1, 2, 30, 40], [1, 2, 3, 4]], [[5, 6, 7, 8], [9, -9, 99, 9]]], np.float32)
     expected = [[[0, 2, 20, 10], [1, 2, 3, 4]], [[5, 6, 7, 8], [9, 0, 20, 9]]]
     np.testing.assert_array_equal(np.asarray(box_ops.clip(of(boxes), 10, 20)), expected)
+
+
+@pytest.mark.parametrize("measure", [box_ops.iou, *box_ops.BOX_MEASURES.values()])
+def test_overlap_does_not_depend_on_where_the_boxes_lie(measure: Callable[[Any, Any], Any]) -> None:
+    a, b = random_pairs(50)
+    away = np.array([1000, -500, 1000, -500])
+    np.testing.assert_allclose(measure(a + away, b + away), measure(a, b), atol=1e-9)
