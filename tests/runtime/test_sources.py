@@ -870,3 +870,10 @@ def test_closing_does_not_wait_for_the_next_frame(tmp_path: Path, monkeypatch: p
         ending.start()
         ending.join(5)
         assert not ending.is_alive()
+
+
+def test_as_many_images_are_worked_on_at_a_time_as_there_are_workers(album: Path) -> None:
+    together = Barrier(3)  # nobody leaves before three have come
+    names = ["b.png", "a.JPG", "c [1].png"]
+    results = Sources(names).map(lambda frame: together.wait(10), Parallel(workers=3, threads=1))
+    assert sorted(turn for _, turn in results) == [0, 1, 2]
