@@ -13,7 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Barrier, Lock, Thread
 
 import cv2
 import numpy as np
