@@ -34,7 +34,7 @@ def _table(package: Path) -> str:
         documented = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
         paragraph = documented.split("\n\n")[0].split("\n")[0].replace("|", r"\|")
         if module.stem == "__init__":
-            rows += [f"## `{name}/`", "", paragraph, "", "| module | holds |", "|---|---|"]
+            rows += [f"## `{name}/`", "", paragraph, "", "| module | description |", "|---|---|"]
         else:
             rows.append(f"| `{module.name}` | {paragraph} |")
     return "\n".join([*rows, ""])

@@ -15,8 +15,8 @@ from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
-# Measured on bccd and heads: from 10 images on, AP moves by 0.001 either way (docs/int8.md). The rest is
-# for data less uniform than those.
+# On bccd and heads, AP moves by only 0.001 from 10 images up (docs/int8.md). The others are for data that is
+# less uniform.
 IMAGES = 100
 
 

@@ -1,4 +1,4 @@
-"""The graph to export: `darknet.onnx_graph` builds it; here it gets its shapes and is checked."""
+"""Prepare the graph to export: `darknet.onnx_graph` builds it, and here it gets its shapes and is checked."""
 
 from dataclasses import replace
 

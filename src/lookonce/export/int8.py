@@ -1,4 +1,4 @@
-"""Quantization to int8, calibrated on images; the result is kept only if AP holds."""
+"""Quantize to int8, with images to calibrate on, and keep the result only if AP holds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class QuantizationImages(NamedTuple):
     """Images and their purposes.
 
     Attributes:
-        inputs: (P, H, W, 3), to calibrate on.
+        inputs: (P, H, W, 3) uint8 RGB, images to calibrate on.
         compared_on: annotated images for the gate; None for no gate.
     """
 
@@ -70,11 +70,11 @@ class Quantized(NamedTuple):
     """A file that was written.
 
     Attributes:
-        path: the file; its name shows whether it was rejected.
-        calibrated: number of images calibrated on.
-        share: its size divided by that of the float file.
-        speed_up: time of the float file in the same engine, divided by its own.
-        compared: AP of both; None without a gate.
+        path: path of the file; a rejected file has `REJECTED` in its name.
+        calibrated: number of images that it was calibrated on.
+        share: size of the file divided by that of the float file.
+        speed_up: time of the float file in the same engine, divided by the time of this file.
+        compared: AP of both files; None without a gate.
         accepted: whether AP held, or was not compared.
     """
 
@@ -103,20 +103,20 @@ def export_int8(
     Args:
         model: model file that the graph was made from.
         path: file to write, `.onnx` or `.xml`; `REJECTED` is added to the name of a rejected file.
-        graph: float, with candidates as its output.
-        info: its description.
-        options: see `Int8`.
+        graph: float graph with candidates as its output.
+        info: description of the model.
+        options: options of quantization.
         proof: images on which the float graph is first compared with the model.
-        console: shows the choice of images and the progress.
-        static: the graph's shapes are fixed.
+        console: console for the choice of images and the progress.
+        static: whether the shapes of the graph are fixed.
         weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
-        GateDataError: no annotations to compare on.
-        LookonceError: data that cannot be used.
+        GateDataError: there are no annotations to compare AP on.
+        LookonceError: the data cannot be used.
         MissingExtraError: a package that quantizes or measures is not installed.
     """
-    if path.suffix == ".xml":  # checked before reading, not after
+    if path.suffix == ".xml":  # fail before reading any image, not after
         from lookonce.export.quantize_openvino import import_nncf
 
         import_nncf()
@@ -156,10 +156,10 @@ def write_int8(
     """Write the graph in int8: `.onnx` for ONNX Runtime, or `.xml` and `.bin` for OpenVINO.
 
     Args:
-        graph: float, with candidates as its output.
+        graph: float graph with candidates as its output.
         inputs: (P, H, W, 3) images to calibrate on.
         path: file to write.
-        watch: shows progress.
+        watch: function that passes images on and shows the progress.
         symmetric: see `quantize_onnx`.
         first: see `quantize_openvino`.
     """

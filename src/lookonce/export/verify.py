@@ -1,4 +1,4 @@
-"""Verification of an export: read the file back from disk and compare it with the original model.
+"""Verify an export: read the file back from disk and compare it with the original model.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **M** detections of
 the image that has most.
@@ -61,17 +61,17 @@ def prove(
 ) -> Proof:
     """Run both on the same images; all candidates, and the detections after NMS, must agree.
 
-    If the shapes are open, all images are run as one batch, and the first one again in another shape. An ONNX
-    graph of planes is run by OpenCV too, unless it includes NMS, which OpenCV 4 cannot run.
+    If the shapes are variable, all images are run as one batch, and the first one again in another shape. An
+    ONNX graph of planes is run by OpenCV too, unless it includes NMS, which OpenCV 4 cannot run.
 
     Args:
         model: the original model file.
         exported: the exported `.onnx`, `.xml` or `.param` file.
-        info: the description in it.
-        images: RGB, of any size.
-        static: the shapes are fixed, with a batch of 1.
-        planes: the input is planes, see `runtime.backends.as_planes`, and the shapes are fixed.
-        nms: NMS settings inside the graph; None without NMS.
+        info: description in the exported file.
+        images: RGB images of any size.
+        static: whether the shapes are fixed, with a batch of 1.
+        planes: whether the input is planes, see `runtime.backends.as_planes`; the shapes are then fixed.
+        nms: settings of the NMS in the graph; None without NMS.
         weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Report of a model on one page: accuracy, counts, errors, training and data, every number also as JSON."""
+"""Report on a model on one page: accuracy, counts, errors, training and data, with every number as JSON."""

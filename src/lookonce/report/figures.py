@@ -1,4 +1,4 @@
-"""All numbers of the report, as one tree of JSON values: the page shows nothing else.
+"""Collect all numbers of the report in one tree of JSON values; the page shows no others.
 
 report.json
     about      model, data, split, options of detection, date
@@ -25,8 +25,8 @@ from lookonce.evaluate.error_report import ErrorReport
 from lookonce.evaluate.report import Evaluation
 from lookonce.report.summary import summary
 
-LEVELS = np.linspace(0, 1, 101)  # of recall, and of the score threshold
-PLACES = 3  # named per kind of defect; `lookonce data check` has them all
+LEVELS = np.linspace(0, 1, 101)  # levels of recall, and of the score threshold
+PLACES = 3  # number of places listed per kind of defect; `lookonce data check` lists all
 
 
 def figures(
@@ -40,7 +40,7 @@ def figures(
     """Collect all numbers.
 
     Args:
-        evaluation: measures.
+        evaluation: all metrics on these images.
         errors: error report on the same images.
         images: name of each image.
         about: model, data and options.
@@ -48,7 +48,7 @@ def figures(
         diagnosis: findings of `data check`.
 
     Returns:
-        JSON values alone; None where there was nothing to measure.
+        A tree of JSON values, with None for numbers that could not be measured.
     """
     tree: dict[str, Any] = without_nan(
         {

@@ -1,4 +1,4 @@
-"""The worst and the best images of a report, ground truth and detections side by side."""
+"""Draw the worst and the best images of a report, with ground truth and detections side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from lookonce.evaluate.worst import ImageErrors
 from lookonce.images import read_image
 from lookonce.pages.render import jpeg_url
 
-LONGEST = 560  # pixels of an image in the gallery: about its width on the page
-LETTERS = 17  # pixels of a label's letters: 11 on a phone, where the image is 360 wide
+LONGEST = 560  # longer side of an image in pixels, which is about its width on the page
+LETTERS = 17  # height of a label's letters in pixels; 11 on a phone, where the image is 360 wide
 QUALITY = 80
 MOST_MARKS = 500  # boxes drawn on one image; more would hide it
-# Seven colors that stay apart for color-blind people too; each also stands beside its name.
+# Seven colors that color-blind people can tell apart as well; each is also shown beside its name.
 COLORS: dict[Outcome, tuple[int, int, int]] = {
     Outcome.CORRECT: (0, 158, 115),
     Outcome.CLASSIFICATION: (0, 90, 200),
@@ -64,7 +64,7 @@ def gallery_image(
         in_use: outcomes of the detections in use, of all images.
         names: class names.
         link: link to the page that explains it, or empty.
-        values: of an image of more than 8 bits, the values shown black and white, as in `read_image`.
+        values: pixel values shown as black and white in an image of more than 8 bits, as in `read_image`.
     """
     image = read_image(path, values)
     truth, found = (

@@ -1,4 +1,4 @@
-"""Page of the report: `report.html` shows the figures of `report.json`, and images."""
+"""Make the page of the report: `report.html` shows the numbers of `report.json`, and images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lookonce.pages.render import render
 from lookonce.report.charts import HEIGHT, WIDTH, count_scatter, curve_chart, epoch_chart
 from lookonce.report.gallery import COLORS, GalleryImage
 
-MATRIX = 20  # classes; a larger confusion matrix is a list of its most frequent confusions
+MATRIX = 20  # classes; a larger confusion matrix is shown as a list of the most frequent confusions
 CONFUSIONS = 20
 LOSSES = {"total_loss": "sum", "giou_loss": "boxes", "conf_loss": "objectness", "prob_loss": "classes"}
 MEANINGS = {
@@ -56,10 +56,10 @@ BREAKDOWNS = {
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Prints numbers of the figures, each with its place in `report.json` as a JSON pointer.
+    """Formatter of numbers, which records the place of each in `report.json` as a JSON pointer.
 
     Attributes:
-        figures: the whole tree.
+        figures: tree of all numbers.
     """
 
     figures: dict[str, Any]
@@ -72,12 +72,12 @@ class Numbers:
         return value
 
     def __call__(self, pointer: str, digits: int = 3, percent: bool = False) -> Markup:
-        """Return the number as HTML; "–" if there was nothing to measure.
+        """Return the number as HTML, or "–" if it could not be measured.
 
         Args:
-            pointer: place of the number.
-            digits: digits behind the point, for a number that is not whole.
-            percent: print 0.04 as 4%.
+            pointer: place of the number, such as `/errors/classes/0/ap50`.
+            digits: digits after the decimal point, for a number that is not whole.
+            percent: whether to print 0.04 as 4%.
         """
         value = self.at(pointer)
         if value is None:

@@ -1,4 +1,4 @@
-"""The first sentence of the report: recall, precision, counting error, and the most helpful advice."""
+"""Write the first sentence of the report: recall, precision, counting error, and the most helpful advice."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         figures: `about`, `errors` and `metrics` of the report.
     """
     errors, counts = figures["errors"], figures["metrics"]["counting"]
-    # a run chooses its thresholds on the images held out, so that as many are counted there as are annotated
+    # a run chooses its thresholds on the held-out images, where counts then equal the annotations by design
     chosen_here = counts["thresholds_from"] == "model" and bool(figures["about"].get("validated_on"))
     objects = errors["objects"]
     found = objects - errors["false_negatives"]["in_use"]
