@@ -48,7 +48,7 @@ BN_EPSILON = 1e-6
 
 
 class TrainedOn(TypedDict):
-    """Data of a training.
+    """Data of a training run.
 
     Attributes:
         images: number of training images.
@@ -64,7 +64,7 @@ class TrainedOn(TypedDict):
 
 
 class SeenRecord(TypedDict):
-    """Images of a training, see `seen.Seen`.
+    """Images of a training run, see `seen.Seen`.
 
     Attributes:
         learned: fingerprints of the images learned from, 8 characters of base64 each.

@@ -80,7 +80,7 @@ BUILT_IN = {
         milliseconds=10.8,
     ),
 }
-START = "coco"  # what a training starts from if nothing else is chosen; the reason is in benchmarks/start.md
+START = "coco"  # where training starts if nothing else is chosen; benchmarks/start.md has the reason
 
 
 def model_path(model: str | PathLike[str]) -> Path:

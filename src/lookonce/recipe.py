@@ -13,8 +13,8 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
-# settings of a training from a detector's weights: a short one in the shapes of the images forgets, or never
-# learns, what padding is; benchmarks/padding.md
+# Settings for training from a detector's weights: in the shapes of the images, a short run forgets, or never
+# learns, what padding is (benchmarks/padding.md).
 FROM_DETECTOR = ("augment.rectangles=false",)
 
 

@@ -57,10 +57,10 @@ def fingerprints(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Fingerprints of the images of a training.
+    """Fingerprints of the images of a training run.
 
     Attributes:
-        learned: images that the weights were fitted to, also in earlier trainings that this one started from.
+        learned: images that the weights were fitted to, in this run and in the runs that it started from.
         held_out: validation images, on which the best epoch and the thresholds were chosen.
     """
 

@@ -41,7 +41,7 @@ OBJECT_STAGES: dict[StageName, str] = {
     "box too loose": f"the predictions with objectness above the score threshold have an IoU of {NEAR_IOU} "
     f"to {FOUND_IOU} only",
     "no anchor fits": "no prediction near it has objectness above the score threshold, and no anchor on its "
-    "cell fits it by the rule of the training",
+    "cell fits it by the rule used in training",
     "objectness low": "anchors fit, but no prediction near it has objectness above the score threshold",
 }
 DETECTION_STAGES: dict[StageName, str] = {

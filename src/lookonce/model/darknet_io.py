@@ -66,7 +66,7 @@ def arrays_of(network: nn.Module) -> list[ConvWeights]:
 
 
 def load_start(source: Path, base: Network) -> dict[str, Tensor]:
-    """Read weights alone to start a training from, by their names in the network.
+    """Read weights without a network, to start training from; return them by their names in `base`.
 
     Args:
         source: weights in Darknet's form, which may end after any convolution, like the backbone

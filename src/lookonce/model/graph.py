@@ -150,7 +150,7 @@ class DarknetGraph(nn.Module):
 def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
     """Compute any layer but a convolution; [dropout] passes on its input.
 
-    Dropout stays off in training too: in the published files it is set for a training of hundreds of epochs.
+    Dropout stays off in training as well: the published files set it for runs of hundreds of epochs.
     """
     x = inputs[0]
     match layer.section:
