@@ -134,9 +134,7 @@ def detect_all(
         with Detector.open(model, conf=EVALUATION_CONF, threads=parallel.threads, device=device) as detector:
             measured = detect_samples(detector, samples, own_values(detector, samples), parallel)
     finally:
-        torch.set_num_threads(
-            threads
-        )  # the detector has changed it for the process that trains the next fold
+        torch.set_num_threads(threads)  # the detector changed it, and this process trains the next fold
     for problem in measured.unreadable:
         session.say(f"skipped: {problem}")
     return measured.samples, measured.found
