@@ -25,17 +25,28 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, action="append", help="the cases in this folder")
     parser.add_argument("--every", type=int, default=1, help="only each N-th case of a kind")
     parser.add_argument("--name", default="", help="only inputs with this in their name")
+    parser.add_argument(
+        "--pick",
+        action="append",
+        type=lambda text: text.split("="),
+        default=[],
+        help="KIND=N or KIND=NAME: of this kind only each N-th case, or inputs with this in their name",
+    )
     parser.add_argument("--all", action="store_true", help="print every run, not only what went wrong")
     chosen = parser.parse_args()
     kinds: dict[str, Callable[[Path], Iterator[Case]]] = {
         folder.name: partial(given_cases, folder) for folder in chosen.folder or ()
-    } or {kind: KINDS[kind] for kind in chosen.kind or KINDS}
+    } or {kind: KINDS[kind] for kind in chosen.kind or dict(chosen.pick) or KINDS}
     wrong = count = 0
     slowest = largest = 0.0
     with tempfile.TemporaryDirectory() as scratch:
         for kind, cases in kinds.items():
+            pick = dict(chosen.pick).get(kind, "")
+            every = int(pick) if pick.isdecimal() else chosen.every
+            name = chosen.name if pick.isdecimal() else pick or chosen.name
+            earlier = count
             for number, case in enumerate(cases(Path(scratch) / kind)):
-                if number % chosen.every or chosen.name not in case.folder.name:
+                if number % every or name not in case.folder.name:
                     continue
                 case.prepare()
                 before = state(case.folder) if case.keeps else {}
@@ -49,6 +60,7 @@ def main() -> int:
                         f"{kind} {case.folder.name}: {case.command[:300]!r}: {'; '.join(found) or ran.code}"
                     )
                     print("    " + repr(ran.output[-400:]), flush=True)
+            print(f"{kind}: {count - earlier} runs")
     print(f"{count} runs, {wrong} wrong; at most {slowest:.1f} s of CPU time and {largest:.0f} MiB")
     return int(wrong > 0)
 

@@ -82,7 +82,7 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path, one_thr
     lines, names = write_lines(tmp_path / "images"), tmp_path / "things.names"
     names.write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(names), "--out"]
-    options = [part for each in SETTINGS for part in ("--set", each)] + ["--set", "epochs=30"]
+    options = [part for each in SETTINGS for part in ("--set", each)] + ["--set", "epochs=12"]
     assert typed(*command[3:], tmp_path / "whole", *options) == 0
 
     process = subprocess.Popen(
@@ -97,7 +97,7 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path, one_thr
     assert process.returncode == 130
     assert f"stopped and saved; to resume: lookonce train {lines} --out {tmp_path}/cut --resume" in said
     done = column(tmp_path / "cut/epochs.csv", "epoch")
-    assert 0 < len(done) < 30
+    assert 0 < len(done) < 12
     assert typed(*command[3:], tmp_path / "cut", "--resume") == 0
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
 
