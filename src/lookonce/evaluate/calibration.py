@@ -86,11 +86,12 @@ def score_bins(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple
     """
     edges = np.linspace(0, 1, BINS + 1)
     bin_of = np.digitize(scores, edges[1:-1], right=True)
-    return tuple(
-        ScoreBin(float(low), float(high), int(mine.sum()), _mean(scores[mine]), _mean(correct[mine]))
-        for k, (low, high) in enumerate(pairwise(edges))
-        for mine in [bin_of == k]
-    )
+    bins = []
+    for k, (low, high) in enumerate(pairwise(edges)):
+        mine = bin_of == k
+        means = (float(each[mine].mean()) if mine.any() else math.nan for each in (scores, correct))
+        bins.append(ScoreBin(float(low), float(high), int(mine.sum()), *means))
+    return tuple(bins)
 
 
 def _error(bins: tuple[ScoreBin, ...]) -> float:
@@ -101,7 +102,3 @@ def _error(bins: tuple[ScoreBin, ...]) -> float:
         if total
         else math.nan
     )
-
-
-def _mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
-    return float(values.mean()) if len(values) else math.nan

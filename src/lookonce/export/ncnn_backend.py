@@ -167,7 +167,13 @@ class NcnnBackend:
                     network = resolve(network.cfg, size)
                 if len(self._cells) >= MOST_SIZES:
                     self._cells.pop(next(iter(self._cells)))
-                self._cells[size] = [_cells_of(network, scale) for scale in network.scales]
+                kept = []
+                for scale in network.scales:
+                    _, rows, columns = network.shape(scale.source)
+                    corner = cell_corners(rows, columns).repeat(len(scale.anchors), axis=0)
+                    anchors = np.tile(np.array(scale.anchors, np.float32), (rows * columns, 1))
+                    kept.append(_Cells(corner, np.array(scale.cell, np.float32), anchors))
+                self._cells[size] = kept
             return self._cells[size]
 
 
@@ -265,12 +271,3 @@ def decode_rows(scale: Scale, cells: _Cells, maps: Floats, sides: Floats | None,
     else:
         half = sides_of(sides[:, ::2] if form == "gaussian" else sides, cells.anchors) / 2
     found[:, :2], found[:, 2:4] = center - half, center + half
-
-
-def _cells_of(network: Network, scale: Scale) -> _Cells:
-    _, rows, columns = network.shape(scale.source)
-    return _Cells(
-        cell_corners(rows, columns).repeat(len(scale.anchors), axis=0),
-        np.array(scale.cell, np.float32),
-        np.tile(np.array(scale.anchors, np.float32), (rows * columns, 1)),
-    )

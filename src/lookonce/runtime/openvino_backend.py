@@ -9,7 +9,6 @@ oldest network is dropped. On a CPU, compiled networks are kept for the next pro
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -97,7 +96,9 @@ class OpenVinoBackend:
         """
         self._path = path
         core = openvino_core()
-        self._device = _device(device, core.available_devices)
+        found = [name.lower().replace(".", ":") for name in core.available_devices]  # OpenVINO has `GPU.1`
+        known = [name for name in found if kind_of(name) in ("cpu", "gpu", "npu")]
+        self._device = choose_device(device, sorted(known, key=lambda name: name != "cpu"), "OpenVINO")
         if arithmetic == "bfloat16" and self._device != "cpu":
             raise ConfigError(f"precision: expected float32 on {self._device}, found 'bfloat16'")
         self._content = model_content(path) if self._device == "cpu" else None
@@ -217,13 +218,6 @@ def _head_inputs(model: Any, path: Path) -> list[Any]:
     )
     read = (nodes[head].input_value(0) for head in heads)
     return list({(each.get_node().get_friendly_name(), each.get_index()): each for each in read}.values())
-
-
-def _device(wanted: str, available: Sequence[str]) -> str:
-    """Return the device to use, by OpenVINO's own name (`CPU`, `GPU.1`, `NPU`)."""
-    found = [name.lower().replace(".", ":") for name in available]
-    known = [name for name in found if kind_of(name) in ("cpu", "gpu", "npu")]
-    return choose_device(wanted, sorted(known, key=lambda name: name != "cpu"), "OpenVINO")
 
 
 def _settings(threads: int | None, arithmetic: Arithmetic, device: str) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class JsonWriter(TextWriter):
         if thresholds:
             head["thresholds"] = dict(zip(names, thresholds, strict=True))
         super().__init__(path)
-        self._between = _json(head).removesuffix("}") + ', "images": [\n'
+        self._between = json.dumps(head, ensure_ascii=False).removesuffix("}") + ', "images": [\n'
 
     def add(self, frame: Frame, detections: Detections) -> None:
         """Append a line; boxes are [left, top, right, bottom] in pixels of the image."""
@@ -192,13 +192,13 @@ class JsonWriter(TextWriter):
         if frame.moment is not None:
             image |= {"frame": frame.moment.number, "seconds": round(frame.moment.seconds, 3)}
         image["detections"] = detections.to_dict()["detections"]
-        self._stream.write(self._between + _json(image))
+        self._stream.write(self._between + json.dumps(image, ensure_ascii=False))
         self._stream.flush()
         self._between = ",\n"
 
     def _tail(self, complete: bool) -> str:
         opening = "" if self._between == ",\n" else self._between
-        return f'{opening}\n], "complete": {_json(complete)}}}\n'
+        return f'{opening}\n], "complete": {json.dumps(complete)}}}\n'
 
 
 class CsvWriter(TextWriter):
@@ -324,7 +324,7 @@ class CocoWriter(TextWriter):
                 f"{self._files[image_id]} has too"
             )
         for entry in detections.to_coco(image_id, self._category_ids):
-            self._stream.write(self._between + _json(entry))
+            self._stream.write(self._between + json.dumps(entry, ensure_ascii=False))
             self._between = ",\n"
 
     def _tail(self, complete: bool) -> str:
@@ -334,7 +334,3 @@ class CocoWriter(TextWriter):
 def _no_formula(text: str) -> str:
     stripped = text.strip()
     return f"'{text}" if stripped[:1] in FORMULA and stripped != "-" else text
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
