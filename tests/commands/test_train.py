@@ -187,8 +187,8 @@ def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
         (["--resume"], "nothing to resume"),
         (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (["--out", __file__], "expected a folder, found a file"),
-        (["--self-test", "--folds", "3"], "--self-test: starts from random weights"),
-        (["--self-test", "--resume"], "--self-test: starts from random weights"),
+        (["--self-test", "--folds", "3"], "--self-test: expected none of --weights"),
+        (["--self-test", "--resume"], "--self-test: expected none of --weights"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )
