@@ -187,7 +187,7 @@ def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
 ) -> None:
     """A sample of six different boxes makes them the six anchors."""
     monkeypatch.setattr(anchors, "MOST_SHAPES", 6)
-    boxes = np.random.default_rng(0).uniform(10, 100, (12, 2)).round(2)
+    boxes = np.random.default_rng(0).uniform(10, 100, (100, 2)).round(2)
     known = {tuple(box) for box in boxes.tolist()}
     for seed in range(6):
         assert {tuple(found) for found in kmeans_anchors(boxes, 6, seed).tolist()} <= known

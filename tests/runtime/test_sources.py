@@ -875,5 +875,15 @@ def test_closing_does_not_wait_for_the_next_frame(tmp_path: Path, monkeypatch: p
 def test_as_many_images_are_worked_on_at_a_time_as_there_are_workers(album: Path) -> None:
     together = Barrier(3)  # nobody leaves before three have come
     names = ["b.png", "a.JPG", "c [1].png"]
-    results = Sources(names).map(lambda frame: together.wait(10), Parallel(workers=3, threads=1))
+    results = Sources(names).map(lambda frame: together.wait(5), Parallel(3, threads=1, ahead=1))
     assert sorted(turn for _, turn in results) == [0, 1, 2]
+
+
+def test_the_only_image_on_standard_input_has_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"no image")
+    with (tmp_path / "a").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        with pytest.raises(ImageError, match="^-: expected"):
+            list(Sources(["-"]))
