@@ -885,5 +885,5 @@ def test_the_only_image_on_standard_input_has_no_number(
     (tmp_path / "a").write_bytes(b"no image")
     with (tmp_path / "a").open() as piped:
         monkeypatch.setattr(sys, "stdin", piped)
-        with pytest.raises(ImageError, match="^-: expected"):
+        with pytest.raises(ImageError, match=r"^-: expected"):
             list(Sources(["-"]))
