@@ -887,3 +887,9 @@ def test_the_only_image_on_standard_input_has_no_number(
         monkeypatch.setattr(sys, "stdin", piped)
         with pytest.raises(ImageError, match=r"^-: expected"):
             list(Sources(["-"]))
+
+
+def test_a_page_whose_name_is_taken_is_the_second_of_it(tmp_path: Path) -> None:
+    stack(tmp_path / "a.tif", 2)
+    write_gray(tmp_path / "a#2.tif")
+    assert {str(frame.relative) for frame in Sources([tmp_path])} == {"a#1.tif", "a#2.tif", "a#2-2.tif"}
