@@ -41,6 +41,11 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
     command = shlex.split(ran.stdout.replace("\n", " ").rpartition("to train the first: ")[2])
     assert command[:3] == ["lookonce", "train", str(lines)]
     assert "64x96" in command
+    # the drawn objects are small at this size, so AP on heads counts, the lower of the two
+    ranks = [row["ap_elsewhere"][0] for row in tree["networks"]]
+    assert ranks == sorted(ranks, reverse=True)
+    assert command[3:5] == tree["networks"][0]["options"].split()[:2] == ["--weights", "coco"]
+    assert "in order of AP on heads: " in ran.stdout.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ reached on other images in the same time.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain, count
@@ -159,6 +159,16 @@ def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) ->
     return [fit for fit in reversed(fits) if fit.side <= best.side]
 
 
+def by_accuracy(choices: Iterable[NetworkChoice], *, small: bool) -> list[NetworkChoice]:
+    """Return networks by descending AP on the data set whose objects are alike in size.
+
+    Args:
+        choices: the networks.
+        small: whether there are many objects smaller than a cell of 16 pixels; then `ap_small` counts.
+    """
+    return sorted(choices, key=lambda choice: choice.ap_small if small else choice.ap, reverse=True)
+
+
 def most_accurate(
     milliseconds: Mapping[NetworkChoice, float], limit: float, *, small: bool
 ) -> NetworkChoice | None:
@@ -167,7 +177,7 @@ def most_accurate(
     Args:
         milliseconds: time of each network.
         limit: the longest time.
-        small: whether there are many objects smaller than a cell of 16 pixels; then `ap_small` counts.
+        small: as in `by_accuracy`.
     """
     fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
-    return max(fast, key=lambda choice: choice.ap_small if small else choice.ap, default=None)
+    return next(iter(by_accuracy(fast, small=small)), None)
