@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import openvino as ov
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.described import describe
 from lookonce.darknet.files import open_darknet
+from lookonce.darknet.resolve import resolve
 from lookonce.errors import MissingExtraError
 from lookonce.export import quantize_openvino as by_nncf
 from lookonce.export.files import write_onnx
@@ -25,6 +29,8 @@ from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import list_images, read_image
 from lookonce.runtime.backends import open_backend
+from tests.darknet.kinds import KINDS, noise
+from tests.darknet.oracle import random_weights
 from tests.export.models import INFO, write_model
 
 CONVOLUTIONS, HEADS = 13, 2  # of yolov3-tiny
@@ -94,6 +100,27 @@ def test_openvino_all_weights_but_the_first_and_the_heads_are_int8(xml: Path) ->
     assert kernels.count("Constant") == HEADS + 1
     assert kernels[0] == "Constant"
     assert kernels.count("Multiply") == len(stored) == CONVOLUTIONS - HEADS - 1
+
+
+@pytest.mark.parametrize(("first", "largest"), [(False, 64), (True, 127)])
+def test_openvino_depthwise_convolutions_stay_float(tmp_path: Path, first: bool, largest: int) -> None:
+    text = KINDS["mobilenet"].replace("groups=8", "groups=4")  # two channels per group, so not depthwise
+    network = resolve(parse_cfg(text, "mobilenet.cfg"))
+    model = FloatModel(network, random_weights(network), describe(network, ("cat", "dog")))
+    quantize_openvino(export_graph(model), noise(2, (96, 64)), tmp_path / "int8.xml", first=first)
+    nodes = ov.Core().read_model(tmp_path / "int8.xml").get_ordered_ops()
+    weights: dict[str, list[str]] = {"Convolution": [], "GroupConvolution": []}
+    for node in nodes:
+        if node.get_type_name() in weights:
+            weights[node.get_type_name()].append(node.input(1).get_source_output().get_node().get_type_name())
+    int8 = [node.data for node in nodes if node.get_output_element_type(0).get_type_name() == "i8"]
+    most = max(np.abs(each.astype(int)).max() for each in int8)
+
+    assert weights["GroupConvolution"] == ["Reshape", "FakeQuantize"]  # as exported, and quantized
+    assert weights["Convolution"].count("Constant") == 1 + (not first)  # the head
+    assert 0.9 * largest < most <= largest
+    with closing(open_backend(tmp_path / "int8.xml")) as backend:
+        assert backend.info.training["int8"]["float"].startswith("depthwise convolutions, ")
 
 
 def test_openvino_computes_in_int8_and_does_not_only_store_it(xml: Path) -> None:

@@ -4,6 +4,10 @@ The first convolution stays float, as do heads and decoding. On CPUs without VNN
 added in 16 bits. With the large values of an image they overflow: in int8, this layer alone cost 0.058 AP
 there, and a gate on a CPU with VNNI would not notice. In 7 bits, NNCF's own remedy, it cost 0.005
 everywhere (docs/int8.md).
+
+Depthwise convolutions stay float too: their channels differ so much in range that int8 cost a network of them
+0.013 AP, and it saved no time. In such a network, sums overflow in other layers as well, so weights have 7
+bits on CPUs without VNNI (benchmarks/int8.md).
 """
 
 import logging
@@ -57,15 +61,20 @@ def quantize_openvino(
     nncf = import_nncf()
     model = read_openvino(graph)
     info = ModelInfo.from_json(description(graph), str(path))
+    depthwise = [node.get_friendly_name() for node in model.get_ordered_ops() if is_depthwise(node)]
+    seven_bits = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    ignored = [*float_nodes(model, first=first), *depthwise]
     with redirect_stdout(StringIO()):  # its progress bars; ours is `watch`
         quantized = nncf.quantize(
             model,
             nncf.Dataset(_Watched(batches_of_one(inputs), watch)),
             preset=nncf.QuantizationPreset.PERFORMANCE if symmetric else nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=float_nodes(model, first=first), validate=False),
+            ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+            advanced_parameters=seven_bits if depthwise and not first else None,
         )
     kept = "heads, decoding" if first else "first convolution, heads, decoding"
+    kept = f"depthwise convolutions, {kept}" if depthwise else kept
     noted = with_note(info, "nncf", len(inputs), kept)
     del quantized.rt_info["nncf"]  # NNCF's own note names nodes by counters that change every time
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
@@ -100,6 +109,12 @@ def float_nodes(model: Any, *, first: bool = False) -> list[str]:
     if not first:
         kept.add(next(name for name in nodes if is_convolution(name)))
     return [name for name in nodes if name in kept]
+
+
+def is_depthwise(node: Any) -> bool:
+    """Return whether a node is a convolution of single channels, whose kernels are (C, M, 1, H, W)."""
+    is_grouped: bool = node.get_type_name() == "GroupConvolution"
+    return is_grouped and bool(node.input(1).get_partial_shape()[2] == 1)
 
 
 class _Watched:
