@@ -1,6 +1,6 @@
 """AP against time: trained models on one test split, as a table and a plot.
 
-    python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --picture front.png \
+    python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --plot front.png \
         --base 320 "tiny, 6 epochs=runs/tiny/best.safetensors" "slim at 416=runs/slim/best.safetensors@416"
 
 Each model is evaluated once, at the size that it was trained for or at the one given, and timed in ONNX
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="NAME=MODEL[@SIDE]")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--rows", type=Path, required=True, help="CSV to continue")
-    parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--plot", type=Path, required=True)
     parser.add_argument("--base", type=int, required=True, help="side of the dense yolov3-tiny")
     options = parser.parse_intermixed_args()
     print(machine_line("onnxruntime", "numpy"))
@@ -74,7 +74,7 @@ def main() -> None:
             rows.append(measure(name, model, options))
             write_rows(options.rows, rows)
     table(rows)
-    picture(rows, options.picture, options.base)
+    plot(rows, options.plot, options.base)
 
 
 def measure(name: str, given: str, options: argparse.Namespace) -> Row:
@@ -150,7 +150,7 @@ def table(rows: list[Row]) -> None:
         )
 
 
-def picture(rows: list[Row], path: Path, base: int) -> None:
+def plot(rows: list[Row], path: Path, base: int) -> None:
     figure = Figure((8.4, 5), layout="constrained")
     axes = figure.add_subplot()
     front = sorted((row for row in rows if on_front(row, rows)), key=lambda row: row.multiple)
@@ -158,11 +158,10 @@ def picture(rows: list[Row], path: Path, base: int) -> None:
     for row in rows:
         color = "#1f5fa8" if row in front else "#999"
         axes.scatter(row.multiple, row.ap, color=color, zorder=2)
-        axes.annotate(
-            row.name, (row.multiple, row.ap), xytext=(7, -3), textcoords="offset points", fontsize=9
-        )
+        place = (7, -3 if row in front else -10)  # lower, so that it is not written over one on the front
+        axes.annotate(row.name, (row.multiple, row.ap), xytext=place, textcoords="offset points", fontsize=9)
     axes.set(xlabel=f"time, as a multiple of a dense yolov3-tiny at {base}", ylabel="AP on the test split")
-    axes.set_xlim(0, 1.3 * max(row.multiple for row in rows))
+    axes.set_xlim(0, 1.4 * max(row.multiple for row in rows))
     axes.grid(color="#ddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
