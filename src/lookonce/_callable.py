@@ -85,8 +85,8 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         expected = "a value" if value is None else EXPECTED[kind]
         raise TypeError(f"{name}: expected {expected}, found {reprlib.repr(value)}")
     parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
-    if parser:
-        return parser(taken)
+    if parser:  # of a path it gets what was given: `./coco` is a folder, `coco` the built-in network
+        return parser(fspath(value) if kind is Path else taken)
     least = max((note.min for note in notes if getattr(note, "min", None) is not None), default=-math.inf)
     most = min((note.max for note in notes if getattr(note, "max", None) is not None), default=math.inf)
     if (least, most) != (-math.inf, math.inf) and not least <= taken <= most:  # NaN lies in no range

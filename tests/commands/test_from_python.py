@@ -54,6 +54,11 @@ def test_train_evaluate_export_and_detect(data: str, capsys: pytest.CaptureFixtu
         assert detector.names == INFO.names
         assert detector.size == (64, 96)
 
+    Path("run").rename("coco")  # the name of the built-in network, which has 80 classes
+    made = lookonce.export("./coco", to="onnx", out=Path("own.onnx"))
+    with lookonce.Detector.open(made.path) as detector:
+        assert detector.names == INFO.names
+
 
 def test_wrong_parameters_are_told_as_for_any_function(data: str) -> None:
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'epoch'"):

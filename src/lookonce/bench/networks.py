@@ -153,8 +153,8 @@ def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) ->
     if all(sample.crowd.all() for sample in samples):
         raise AnnotationError(f"expected boxes to train on, found none in {counted(len(samples), 'image')}")
     if size is not None:
-        return [SizeFit.measure(samples, max(size))]
-    fits = [SizeFit.measure(samples, side) for side in SIZES]
+        return [SizeFit.measure(samples, size)]
+    fits = [SizeFit.measure(samples, (side, side)) for side in SIZES]
     best = advised_size(fits)
     return [fit for fit in reversed(fits) if fit.side <= best.side]
 

@@ -104,7 +104,7 @@ def advise(
         "ms: one image in the network alone; images/s and 30 epochs: training without evaluation",
         f"AP: {ELSEWHERE}; on your images it will differ",
         f"in order of AP on {'heads' if small else 'blood cells'}: "
-        f"{fit.below_16:.0%} of the objects are smaller than 16 pixels at this size",
+        f"{fit.below_16:.0%} of the objects have a side below 16 pixels at this size",
         f"to train the first: {shared.command_line(*words, data=given)}",
     ):
         say(line, results)

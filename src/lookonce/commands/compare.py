@@ -24,7 +24,9 @@ from lookonce.seen import Seen
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", parser=model_path, help="Model file or run folder.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", parser=model_path, help="coco, a model file or a run folder.")
+    ],
     b: Annotated[Path, typer.Argument(metavar="B", parser=model_path, help="Model to compare with A.")],
     data: shared.DataArgument,
     split: shared.SplitOption = None,

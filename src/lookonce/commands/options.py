@@ -213,7 +213,7 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
     """Open a model file with the engine's number of threads, or its default for None.
 
     Raises:
-        LookonceError: the model cannot be opened with these options; the message names the option at fault.
+        LookonceError: the model cannot be opened with these options; a message about an option names it.
     """
     from lookonce.runtime.detector import Detector
 

@@ -1,5 +1,6 @@
 """Advise on input size, model and anchors for given boxes, with the numbers behind the advice."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -29,7 +30,7 @@ class SizeFit:
     """Sizes of the objects at one input size.
 
     Attributes:
-        side: side of the square input.
+        side: side of the square input, or the longer one.
         small: share of objects below 12 pixels (square root of the area).
         below_8: share of objects with a side below 8 pixels, the finest stride of yolov3.
         below_16: share of objects with a side below 16 pixels, the finest stride of yolov3-tiny.
@@ -43,16 +44,16 @@ class SizeFit:
     work: float
 
     @classmethod
-    def measure(cls, samples: Sequence[Sample], side: int) -> Self:
-        """Measure the objects of the training split at one input size."""
-        shapes = input_shapes(samples, (side, side))
+    def measure(cls, samples: Sequence[Sample], size: tuple[int, int]) -> Self:
+        """Measure the objects of the training split at one input size, (height, width)."""
+        shapes = input_shapes(samples, size)
         shorter = shapes.min(axis=1)
         return cls(
-            side,
+            max(size),
             small=float((np.sqrt(shapes.prod(axis=1)) < SMALL).mean()),
             below_8=float((shorter < 8).mean()),
             below_16=float((shorter < 16).mean()),
-            work=(side / 416) ** 2,
+            work=math.prod(size) / 416**2,
         )
 
 
@@ -110,7 +111,7 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     if all(sample.crowd.all() for sample in samples):
         nothing = "no boxes, so no advice"
         return Advice((), (), nothing, nothing, nothing)
-    sizes = tuple(SizeFit.measure(samples, side) for side in SIZES)
+    sizes = tuple(SizeFit.measure(samples, (side, side)) for side in SIZES)
     shapes = input_shapes(samples, network.size)
     known = NETWORKS.get(network.model)
     name = "the published" if known and known.anchors == network.anchors else "the model's own"

@@ -73,7 +73,7 @@ class Ranking:
 def rank(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> tuple[Ranking, ...]:
-    """Rank and match the detections of each class by COCO's rule, with COCO's limit of 100 per image.
+    """Rank and match the detections of each class by COCO's rule, at most 100 per class and image.
 
     Args:
         truth: annotated images.

@@ -6,8 +6,8 @@ there, and a gate on a CPU with VNNI would not notice. In 7 bits, NNCF's own rem
 everywhere (docs/int8.md).
 
 Depthwise convolutions stay float too: their channels differ so much in range that int8 cost a network of them
-0.013 AP, and it saved no time. In such a network, sums overflow in other layers as well, so weights have 7
-bits on CPUs without VNNI (benchmarks/int8.md).
+0.013 AP, and it saved no time. In such a network, sums overflow in other layers as well, so its weights have
+7 bits, unless `first` says that they cannot (benchmarks/int8.md).
 """
 
 import logging

@@ -121,7 +121,7 @@ class Course:
     Attributes:
         schedule: learning rate by step; with a clock, it is replaced after every step.
         steps: number of steps of the whole run, as currently planned.
-        clock: clock of a run with `minutes`; only the first process reads it.
+        clock: clock of a run with `minutes`; only the first process plans by it.
     """
 
     def __init__(

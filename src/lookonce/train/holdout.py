@@ -30,7 +30,7 @@ from lookonce.samples import Sample, group_numbers
 NEIGHBOR = 0.9  # correlation of the thumbnails of two frames that follow each other
 MOST_COMPARED = 20_000  # images whose pairs are all compared, in half a minute; of more, only neighbors are
 FRAME_NUMBER = re.compile(r"(\d+)\D*$")
-LARGEST_PART = 0.5  # share of a group's images that may be held out or left out
+LARGEST_PART = 0.5  # share of all images that one group may hold out, and of a group's that may be left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def hold_out(
 ) -> HoldOut:
     """Divide images at random into training and validation; at least one stays for training.
 
-    The choice depends only on file names and seed, so adding or removing an image moves no other, and a
+    The lot of a group depends on file names and seed, so adding or removing an image moves no other, and a
     resumed run is not validated on images that it was trained on.
 
     Args:
@@ -119,7 +119,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def by_lot(
     samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
 ) -> list[list[int]]:
-    """Return the groups in random order, each sorted by name; the order depends only on names and seed."""
+    """Return the groups in random order, each sorted by name; its lot depends on names and seed."""
     roots = groups_of(samples, facts, group)
     units: dict[int, list[int]] = {}
     for i in sorted(range(len(samples)), key=lambda i: natural(samples[i].path)):

@@ -1,7 +1,7 @@
 """Add classes to a trained model, with images in which only the new ones are annotated.
 
     training images   -> the old model's maps stand for what is not annotated: see `imitate.continuation`
-    validation images -> the old model's detections above its score thresholds become boxes, unless they are
+    validation images -> the old model's detections from its score thresholds on become boxes, unless they are
                          on an annotated box
 
 So the AP and the counts in the log are measured against the old model. The boxes, and the old model with rows
