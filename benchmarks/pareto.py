@@ -12,11 +12,9 @@ no other beats it in both AP and time.
 
 import argparse
 import csv
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 from machine import machine_line
@@ -28,10 +26,8 @@ from lookonce.config import parse_size
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
+from lookonce.gate import time_in_turn
 from lookonce.geometry.sizes import size_text
-from lookonce.runtime.backends import load_engine
-
-ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,9 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
         dense, own = folder / "dense.onnx", folder / "own.onnx"
         write_onnx(export_graph(read_source(write_random("yolov3-tiny", folder, options.base))), dense)
         write_onnx(export_graph(source), own)
-        base, mine = time_in_turn((dense, (options.base, options.base)), (own, size))
+        sizes = (options.base, options.base), size
+        inputs = [np.random.default_rng(0).integers(0, 256, (2, *each, 3), np.uint8) for each in sizes]
+        base, mine = time_in_turn((dense, own), inputs)
         metrics = evaluate(
             Path(model),
             options.test,
@@ -97,20 +95,6 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
         ).metrics
     numbers = mine / base, mine, metrics.ap50, metrics.ap
     return Row(name, size_text(size), source.network.numbers, *numbers)
-
-
-def time_in_turn(*files: tuple[Path, tuple[int, int]]) -> list[float]:
-    """Milliseconds of each file on one image of its size: the lower quartile, since other work only adds."""
-    seconds: list[list[float]] = [[] for _ in files]
-    with ExitStack() as stack:
-        runs = [stack.enter_context(closing(load_engine(path))) for path, _ in files]
-        images = [np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8) for _, size in files]
-        for _ in range(1 + ROUNDS):
-            for run, image, taken in zip(runs, images, seconds, strict=True):
-                start = perf_counter()
-                run(image)
-                taken.append(perf_counter() - start)
-    return [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]  # the first sets up what is lazy
 
 
 def read_rows(path: Path) -> list[Row]:

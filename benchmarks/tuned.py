@@ -11,7 +11,6 @@ the least here, which is not always the one that was the fastest when the plan w
 
 import argparse
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 from machine import machine_line
@@ -19,12 +18,10 @@ from machine import machine_line
 from lookonce.bench.contenders import BenchCase, Run
 from lookonce.bench.measure import BenchEntry, measure
 from lookonce.bench.table import as_text
-from lookonce.bench.tune import Timed
-from lookonce.images import read_image
+from lookonce.bench.tune import Timed, in_memory
 from lookonce.runtime.backends import engine_file
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.plans import find_plan
-from lookonce.values import measure_values
 
 
 def main() -> None:
@@ -64,8 +61,7 @@ class Tuned:
 
     def __call__(self, case: BenchCase) -> Run:
         detector = Detector.open(self.model)
-        values, _ = measure_values(self.images, detector.info.values)
-        pixels = cycle([read_image(path, values) for path in self.images])
+        pixels = in_memory(detector, self.images)
         return lambda: detector(next(pixels))
 
 

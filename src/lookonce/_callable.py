@@ -85,8 +85,8 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         expected = "a value" if value is None else EXPECTED[kind]
         raise TypeError(f"{name}: expected {expected}, found {reprlib.repr(value)}")
     parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
-    if parser:  # of a path it gets what was given: `./coco` is a folder, `coco` the built-in network
-        return parser(fspath(value) if kind is Path else taken)
+    if parser or kind is Path:
+        return (parser or Path)(taken)
     least = max((note.min for note in notes if getattr(note, "min", None) is not None), default=-math.inf)
     most = min((note.max for note in notes if getattr(note, "max", None) is not None), default=math.inf)
     if (least, most) != (-math.inf, math.inf) and not least <= taken <= most:  # NaN lies in no range
@@ -104,8 +104,8 @@ def _converted(kind: type, value: Any) -> Any:
         case Real() if kind is float:
             return float(value)
         case str() | PathLike() if kind is Path:
-            text = str(fspath(value))
-            return Path(text) if text and "\0" not in text else None
+            text = str(fspath(value))  # for the parser: `./coco` is a folder, `coco` the built-in network
+            return text if text and "\0" not in text else None
         case str() | PathLike() | Real() if kind is str:
             return str(value)
         case tuple() | list() if kind is str and all(isinstance(each, Real) for each in value):

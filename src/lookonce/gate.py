@@ -199,26 +199,38 @@ class Times:
         return self.before / self.after
 
 
-def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str | None = None) -> Times:
-    """Run two files in turn, one image at a time, so that a slow moment of the machine affects both.
+def time_in_turn(
+    files: Sequence[Path],
+    inputs: Sequence[NDArray[np.uint8]],
+    engine: str | None = None,
+    *,
+    rounds: int = TIMED,
+    done: Callable[[], object] = lambda: None,
+) -> list[float]:
+    """Return the milliseconds per image of each file, run in turn, so a slow moment affects all of them.
 
     Of each file's times the lower quartile counts: other work on the machine only ever adds to them.
 
     Args:
-        before: a file that the engine runs.
-        after: another file that it runs.
-        inputs: (P, H, W, 3), of which each turn takes the next.
+        files: files that the engine runs.
+        inputs: (P, H, W, 3) for each file, of which each round takes the next.
         engine: its name; None: the first that reads the files.
+        rounds: measurements per file, after a first run that sets up what is lazy.
+        done: called after each run.
     """
-    seconds: tuple[list[float], list[float]] = [], []
+    seconds: list[list[float]] = [[] for _ in files]
     with ExitStack() as stack:
-        runs = [stack.enter_context(closing(load_engine(each, engine))) for each in (before, after)]
-        for number in range(1 + TIMED):
-            image = inputs[number % len(inputs)][None]
-            for run, taken in zip(runs, seconds, strict=True):
+        runs = [stack.enter_context(closing(load_engine(each, engine))) for each in files]
+        for number in range(1 + rounds):
+            for run, images, taken in zip(runs, inputs, seconds, strict=True):
+                image = images[number % len(images)][None]
                 start = perf_counter()
                 run(image)
                 taken.append(perf_counter() - start)
-    # the first run of each sets up what is lazy
-    first, second = (1000 * float(np.percentile(taken[1:], 25)) for taken in seconds)
-    return Times(first, second)
+                done()
+    return [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]
+
+
+def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str | None = None) -> Times:
+    """Time two files on the same images; see `time_in_turn`."""
+    return Times(*time_in_turn((before, after), (inputs, inputs), engine))

@@ -1,5 +1,6 @@
 """The choice of a network by time."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,25 @@ def test_the_readme_has_the_numbers_of_the_benchmark() -> None:
             shown[images, minutes, start] = ap
     assert len(shown) == 14
     assert shown == {row: measured[row] for row in shown}
+
+
+@pytest.mark.parametrize("data", ["bccd", "heads"])
+def test_the_page_of_the_front_has_the_rows_of_its_csv(data: str) -> None:
+    folder = Path(__file__).parents[2] / "benchmarks"
+    page = (folder / "pareto.md").read_text()
+    with (folder / f"pareto-{data}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        cells = row["name"], row["size"], f"{int(row['parameters']):,}", f"{float(row['multiple']):.2f}"
+        accuracy = f"{float(row['ap50']):.3f} | {float(row['ap']):.3f}"
+        assert f"| {' | '.join(cells)} | {accuracy} | " in page
+
+
+def test_the_readme_has_the_front_on_heads() -> None:
+    root = Path(__file__).parents[2]
+    with (root / "benchmarks" / "pareto-heads.csv").open(newline="") as file:
+        aps = {row["name"]: f"{float(row['ap']):.3f}" for row in csv.DictReader(file)}
+    said = (root / "README.md").read_text().partition("Small objects need")[2].split("\n\n")[0]
+    assert f"an AP of {aps['from COCO, 10 minutes, at 608']} at 608" in said
+    assert f"{aps['from COCO, 22 minutes, at 800']} at 800" in said

@@ -10,8 +10,8 @@ reached on other images in the same time.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +29,10 @@ from lookonce.errors import AnnotationError
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import FloatModel
+from lookonce.gate import time_in_turn
 from lookonce.model.darknet_io import arrays_of
 from lookonce.networks import BUILT_IN, model_path
 from lookonce.recipe import FROM_DETECTOR, load_settings
-from lookonce.runtime.backends import load_engine
 from lookonce.samples import Sample
 from lookonce.train.learner import Learner
 from lookonce.train.setup import TrainData, describe, make_dataset, make_network
@@ -97,28 +97,17 @@ def time_networks(
         ConfigError: no network accepts this size.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
-    seconds: list[list[float]] = [[] for _ in choices]
-    with (
-        TemporaryDirectory() as folder,
-        progress_bar(console, transient=True) as progress,
-        ExitStack() as stack,
-    ):
+    with TemporaryDirectory() as folder, progress_bar(console, transient=True) as progress:
         bar = progress.add_task("running each network", total=len(choices) * (1 + ROUNDS))
-        engines = []
+        files = []
         for number, choice in enumerate(choices):
             settings = choice.settings(size)
             info = describe(TrainData(names, (), ()), settings)
             source = FloatModel(network_of(info), arrays_of(make_network(info, settings)), info)
-            path = Path(folder) / f"{number}.onnx"
-            write_onnx(export_graph(source), path)
-            engines.append(stack.enter_context(closing(load_engine(path))))
-        for _ in range(1 + ROUNDS):
-            for engine, taken in zip(engines, seconds, strict=True):
-                start = time.perf_counter()
-                engine(image)
-                taken.append(time.perf_counter() - start)
-                progress.advance(bar)
-    times = [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]
+            files.append(Path(folder) / f"{number}.onnx")
+            write_onnx(export_graph(source), files[-1])
+        inputs = [image] * len(files)
+        times = time_in_turn(files, inputs, rounds=ROUNDS, done=partial(progress.advance, bar))
     return dict(zip(choices, times, strict=True))
 
 

@@ -18,6 +18,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from lookonce._counted import counted
@@ -321,12 +322,17 @@ class Timed:
     def __call__(self, case: BenchCase) -> Run:
         """Return the function to time: `case.batch` images."""
         detector = open_way(self.way, self.path, self.folder, self.way.threads, CONF)
-        values, _ = measure_values(self.images, detector.info.values)
-        pixels = cycle([read_image(path, values) for path in self.images])
+        pixels = in_memory(detector, self.images)
         if self.way.calls == 1:
             return lambda: detector(next(pixels))
         pool = ThreadPoolExecutor(self.way.calls)
         return lambda: list(pool.map(detector, islice(pixels, case.batch)))
+
+
+def in_memory(detector: Detector, images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    """Read images as a model needs them, and return an iterator over their pixels that never ends."""
+    values, _ = measure_values(images, detector.info.values)
+    return cycle([read_image(path, values) for path in images])
 
 
 def open_way(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:

@@ -13,7 +13,6 @@ Legend: **D** detections, **G** objects of one image, **I** images, **C** classe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +85,7 @@ def match(
         ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, names)
-    matched = list(map(match_image, truth, detections, repeat(iou)))
+    matched = [match_image(sample, found, iou) for sample, found in zip(truth, detections, strict=True)]
     scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
     labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
     correct = np.concatenate([np.zeros(0, bool), *(each.partner >= 0 for each in matched)])

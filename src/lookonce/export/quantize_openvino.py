@@ -61,20 +61,19 @@ def quantize_openvino(
     nncf = import_nncf()
     model = read_openvino(graph)
     info = ModelInfo.from_json(description(graph), str(path))
-    depthwise = [node.get_friendly_name() for node in model.get_ordered_ops() if is_depthwise(node)]
+    has_depthwise = any(map(is_depthwise, model.get_ordered_ops()))
     seven_bits = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
-    ignored = [*float_nodes(model, first=first), *depthwise]
     with redirect_stdout(StringIO()):  # its progress bars; ours is `watch`
         quantized = nncf.quantize(
             model,
             nncf.Dataset(_Watched(batches_of_one(inputs), watch)),
             preset=nncf.QuantizationPreset.PERFORMANCE if symmetric else nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
-            advanced_parameters=seven_bits if depthwise and not first else None,
+            ignored_scope=nncf.IgnoredScope(names=float_nodes(model, first=first), validate=False),
+            advanced_parameters=seven_bits if has_depthwise and not first else None,
         )
     kept = "heads, decoding" if first else "first convolution, heads, decoding"
-    kept = f"depthwise convolutions, {kept}" if depthwise else kept
+    kept = f"depthwise convolutions, {kept}" if has_depthwise else kept
     noted = with_note(info, "nncf", len(inputs), kept)
     del quantized.rt_info["nncf"]  # NNCF's own note names nodes by counters that change every time
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
@@ -94,7 +93,10 @@ def import_nncf() -> ModuleType:
 
 
 def float_nodes(model: Any, *, first: bool = False) -> list[str]:
-    """Return the names of the nodes that stay float: heads, decoding and, unless `first`, the first layer."""
+    """Return the names of the nodes that stay float.
+
+    They are heads, decoding, depthwise convolutions and, unless `first`, the first convolution.
+    """
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     before = {
         name: [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
@@ -106,6 +108,7 @@ def float_nodes(model: Any, *, first: bool = False) -> list[str]:
 
     ends = [result.get_friendly_name() for result in model.get_results()]
     kept = set(back_to_heads(ends, before.__getitem__, is_convolution))
+    kept.update(name for name, node in nodes.items() if is_depthwise(node))
     if not first:
         kept.add(next(name for name in nodes if is_convolution(name)))
     return [name for name in nodes if name in kept]
