@@ -25,7 +25,7 @@ from lookonce.images import ReducedImage, read_image, write_image
 from lookonce.runtime import pipeline
 from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.sources import Frame, Sources, file_of
+from lookonce.runtime.sources import Frame, Reading, Sources, file_of
 from lookonce.runtime.video import Moment
 from lookonce.samples import Problem
 from lookonce.tiff import LargeImage, tiff_pages
@@ -490,13 +490,12 @@ def test_a_damaged_block_of_a_large_image_is_set_aside(
     bad.write_bytes(data)
     monkeypatch.setattr(sources_module, "is_large_tiff", lambda path, at: path == bad)
     sources = Sources([tmp_path])
-    sources.by_windows = True
 
     def work(frame: Frame) -> int:
         image = frame.image
         return int((image.read(0, 8, 0, 8) if isinstance(image, LargeImage) else image).max())
 
-    results = sources.map(work, Parallel(2, 1))
+    results = sources.map(work, Parallel(2, 1), Reading(by_windows=True))
     assert [(Path(frame.name).name, gray) for frame, gray in results] == [("a.png", 100), ("c.png", 100)]
     (problem,) = sources.problems
     assert (Path(problem.place).name, problem.outcome) == ("b.tif", "skipped")
@@ -537,7 +536,7 @@ def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
 
     write_video(tmp_path / "c.avi", 2)
 
-    found = [item.memory for item in Sources([tmp_path])._items()]
+    found = [item.memory for item in Sources([tmp_path])._items(Reading())]
 
     assert found == [11 * 96, 11 * 2400, 3 * 96, 32 * 16 * 3, 32 * 16 * 3]
 
@@ -647,7 +646,7 @@ def test_each_kind_of_source_scales_by_the_given_values_and_names_its_frames(
         server.answers["/a.png"] = lambda request: request.answer(200, png)
         monkeypatch.setattr(sys, "stdin", piped)
         url = f"{server.url}/a.png"
-        frames = list(Sources([image, pages, url, "-"], values=(0, 1000)))
+        frames = list(Sources([image, pages, url, "-"]).read(Reading((0, 1000))))
 
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [102] * 5
     assert [(each.name, each.relative, each.path, each.moment, each.page) for each in frames] == [
@@ -668,8 +667,8 @@ def test_each_kind_of_source_decodes_a_jpeg_as_small_as_it_may(
         server.answers["/a.jpg"] = lambda request: request.answer(200, jpeg)
         monkeypatch.setattr(sys, "stdin", piped)
         sources = Sources([path, f"{server.url}/a.jpg", "-"])
-        sources.least = lambda size: (size[0] // 2, size[1] // 2)
-        images = [frame.image for frame in sources]
+        half = Reading(least=lambda size: (size[0] // 2, size[1] // 2))
+        images = [frame.image for frame in sources.read(half)]
 
     assert [image.shape for image in images] == [(64, 96, 3)] * 3
     assert [image.pixels.shape for image in images if isinstance(image, ReducedImage)] == [(32, 48, 3)] * 3
@@ -685,10 +684,10 @@ def test_a_damaged_jpeg_is_skipped_with_the_same_words_at_any_size(tmp_path: Pat
     path.write_bytes(path.read_bytes()[:-200])
     write_gray(tmp_path / "b.png")
     whole, reduced = Sources([tmp_path]), Sources([tmp_path])
-    reduced.least = lambda size: (1, 1)
+    least = Reading(least=lambda size: (1, 1))
 
     assert [Path(frame.name).name for frame in whole] == ["b.png"]
-    assert [Path(frame.name).name for frame in reduced] == ["b.png"]
+    assert [Path(frame.name).name for frame in reduced.read(least)] == ["b.png"]
     assert reduced.problems == whole.problems
     assert whole.problems[0].place == str(path)
 
@@ -823,13 +822,12 @@ def with_a_small_page_before(path: Path) -> Path:
 def test_a_page_too_large_for_memory_is_read_by_windows_if_wanted(tmp_path: Path) -> None:
     corner = [((0, 0, 9, 9), (200, 0, 0))]
     path = with_a_small_page_before(write_tiff(tmp_path / "a.tif", (16_384, 16_384), corner))
-    sources = Sources([path], values=(0, 99))
-    assert [frame.image.shape for frame in sources] == [(256, 256, 3)]
+    sources = Sources([path])
+    assert [frame.image.shape for frame in sources.read(Reading((0, 99)))] == [(256, 256, 3)]
     (problem,) = sources.problems
     assert problem.place == f"{path}#2"
 
-    sources.by_windows = True
-    small, large = sources
+    small, large = sources.read(Reading((0, 99), by_windows=True))
     assert isinstance(small.image, np.ndarray)
     assert isinstance(large.image, LargeImage)
     at = tiff_pages(path)[1]

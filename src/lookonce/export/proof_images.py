@@ -10,7 +10,7 @@ from lookonce.data.synthetic import scene
 from lookonce.errors import SourceError
 from lookonce.inputs import as_pixels
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.sources import Sources
+from lookonce.runtime.sources import Reading, Sources
 
 RENDERED = 2
 MOST = 8  # number of the user's images; each goes through two networks
@@ -26,7 +26,7 @@ def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]
     noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)
     if given is None:
         return [*(scene(rng).image for _ in range(RENDERED)), noise]
-    frames = Sources([str(given)], values=info.values)
+    frames = Sources([str(given)]).read(Reading(info.values))
     images = [as_pixels(frame.image) for frame in islice(frames, MOST)]
     if not images:
         raise SourceError(f"{given}: expected images to compare on, found none that can be read")

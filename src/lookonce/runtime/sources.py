@@ -36,12 +36,30 @@ Stream = TypeVar("Stream", LiveFrames, PipedImages)
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How the images of a pass over the sources are read.
+
+    Attributes:
+        values: range of images of more than 8 bits, as in `read_image`.
+        by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
+        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
+    """
+
+    values: Values | None = None
+    by_windows: bool = False
+    least: Callable[[Size], Size] | None = None
+
+
+WHOLE = Reading()
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One image of a source.
 
     Attributes:
         image: (H, W, 3) uint8 RGB. A TIFF that is too large for memory is read by windows; a JPEG may be
-            decoded at a part of its size (`Sources.least`).
+            decoded at a part of its size (`Reading.least`).
         name: the file as it was given, the camera, the stream's URL without user and password, or `-`; with
             `#2` for the second page of a TIFF that has several.
         relative: path to store results under: below the common folder of all sources, so that equal names in
@@ -101,28 +119,22 @@ class _Unread:
 class Sources:
     """Frames of several sources, in the order given; a file that is given twice is read once.
 
-    Iterating reads one frame at a time; `map` processes several in parallel. Unreadable files are skipped.
+    `read` yields one frame at a time; `map` processes several in parallel. Unreadable files are skipped.
 
     Attributes:
         origins: files, cameras and streams.
-        problems: one per file skipped, while and after iterating.
-        series: files of which only the first frame was read, while and after iterating.
-        strict: a file that cannot be read ends the iteration with its error.
-        values: range of images of more than 8 bits, as in `read_image`.
-        by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
-        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
+        problems: one per file skipped, while and after reading.
+        series: files of which only the first frame was read, while and after reading.
+        strict: a file that cannot be read ends the pass with its error.
         live: numbers of frames that cameras and streams dropped, and of reconnections.
     """
 
-    def __init__(
-        self, sources: Sequence[str | Path], *, strict: bool = False, values: Values | None = None
-    ) -> None:
+    def __init__(self, sources: Sequence[str | Path], *, strict: bool = False) -> None:
         """Find the files; none is decoded yet.
 
         Args:
             sources: see `origins`.
-            strict: a file that cannot be read ends the iteration with its error.
-            values: see the attribute, which may be set later: the range may follow from `origins`.
+            strict: a file that cannot be read ends the pass with its error.
 
         Raises:
             SourceError: one of the sources does not exist, or has no images and videos.
@@ -132,9 +144,6 @@ class Sources:
         self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
-        self.values = values
-        self.by_windows = False
-        self.least: Callable[[Size], Size] | None = None
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
         files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath([file.parent for file in files]) if files else ""
@@ -162,16 +171,22 @@ class Sources:
         self._whole = False
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.read()
+
+    def read(self, reading: Reading = WHOLE) -> Iterator[Frame]:
         """Read frame after frame.
 
         Raises:
             ImageError: a file cannot be read, and it is the only one, or the sources are strict.
             SourceError: not one of several files can be read.
         """
-        for _, frame in self._readable(item.attempt(lambda frame: frame) for item in self._items()):
+        items = self._items(reading)
+        for _, frame in self._readable(item.attempt(lambda frame: frame) for item in items):
             yield frame
 
-    def map(self, work: Callable[[Frame], T], parallel: Parallel) -> Generator[tuple[Frame, T], None, None]:
+    def map(
+        self, work: Callable[[Frame], T], parallel: Parallel, reading: Reading = WHOLE
+    ) -> Generator[tuple[Frame, T], None, None]:
         """Read and process several frames in parallel; the results are in order.
 
         Close it (`contextlib.closing`) if you do not take all results; this ends its threads.
@@ -179,14 +194,15 @@ class Sources:
         Args:
             work: called in several threads.
             parallel: number of workers.
+            reading: how images are read.
 
         Raises:
-            ImageError: as when iterating.
-            SourceError: as when iterating.
+            ImageError: as `read`.
+            SourceError: as `read`.
         """
         self._stopped = False
         outcomes = in_parallel(
-            self._items(),
+            self._items(reading),
             lambda item: item.attempt(work),
             parallel.workers,
             parallel.ahead,
@@ -196,9 +212,8 @@ class Sources:
         with closing(outcomes):
             yield from self._readable(outcomes)
 
-    def _items(self) -> Iterator[_Unread | _Bad]:
+    def _items(self, reading: Reading) -> Iterator[_Unread | _Bad]:
         """Yield all frames; images are decoded later, by workers."""
-        values, least = self.values, self.least
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -206,7 +221,7 @@ class Sources:
                     case Path():
                         relative = absolute(origin).relative_to(self._root)
                         if not is_video(origin):
-                            yield from self._pages(origin, name, relative)
+                            yield from self._pages(origin, name, relative, reading)
                             continue
                         for image, moment in read_frames(origin):
                             yield _Unread.ready(Frame(image, name, relative, origin, moment))
@@ -215,12 +230,10 @@ class Sources:
                             at = None if alone else Moment(count, count / USUAL_RATE, USUAL_RATE)
                             shown = PIPED if alone else f"{PIPED} (image {count})"
                             taken, place = partial(bytes, data), Path("stdin")
-                            yield _Unread(
-                                shown, partial(_decode, taken, shown, name, place, at, values, least)
-                            )
+                            yield _Unread(shown, partial(_decode, taken, shown, name, place, at, reading))
                     case str() if read := _remote(origin):
                         place = Path(f"url-{number}")
-                        yield _Unread(name, partial(_decode, read, name, name, place, None, values, least))
+                        yield _Unread(name, partial(_decode, read, name, name, place, None, reading))
                     case _:
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
                         for image, moment in self._opened(LiveFrames(origin, self.live)):
@@ -228,7 +241,7 @@ class Sources:
             except ImageError as error:
                 yield _Bad(name, error)
 
-    def _pages(self, path: Path, name: str, relative: Path) -> Iterator[_Unread | _Bad]:
+    def _pages(self, path: Path, name: str, relative: Path, reading: Reading) -> Iterator[_Unread | _Bad]:
         """Yield the image of a file, or each page of a TIFF."""
         places = tiff_pages(path)
         pages, damaged = [at for at in places if at >= 0] or [0], 0
@@ -246,7 +259,7 @@ class Sources:
                     what = f"found {MOST_DAMAGED} damaged pages: pages {number} to {len(pages)} left out"
                     yield _Bad(name, ImageError(f"{name}: {what}"))
                     return
-            read = partial(_read, path, shown, place, at, self.values, self.least, by_windows=self.by_windows)
+            read = partial(_read, path, shown, place, at, reading)
             yield _Unread(shown, read, memory or memory_of(path))
         if len(pages) < len(places):
             yield _Bad(
@@ -305,21 +318,13 @@ def file_of(name: str) -> str:
     return file if mark and page.isdecimal() and not Path(name).exists() else name
 
 
-def _read(
-    path: Path,
-    name: str,
-    relative: Path,
-    at: int,
-    values: Values | None,
-    least: Callable[[Size], Size] | None,
-    *,
-    by_windows: bool,
-) -> Frame:
-    if by_windows and is_large_tiff(path, at):
+def _read(path: Path, name: str, relative: Path, at: int, reading: Reading) -> Frame:
+    values = reading.values
+    if reading.by_windows and is_large_tiff(path, at):
         return Frame(LargeImage(path, values, at, name), name, relative, path, page=at)
     if at:
         return Frame(as_eight_bits(decode_tiff_page(path, at, name), values), name, relative, path, page=at)
-    image, is_series = read_or_reduce(path, str(path), values, least), False
+    image, is_series = read_or_reduce(path, str(path), values, reading.least), False
     if path.suffix.lower() in SERIES_SUFFIXES:
         header = read_image_header(path)
         is_series = header.is_series and header.format != "TIFF"
@@ -332,7 +337,7 @@ def _decode(
     name: str,
     relative: Path,
     moment: Moment | None,
-    values: Values | None,
-    least: Callable[[Size], Size] | None,
+    reading: Reading,
 ) -> Frame:
-    return Frame(read_or_reduce(read(), shown, values, least), name, relative, moment=moment)
+    image = read_or_reduce(read(), shown, reading.values, reading.least)
+    return Frame(image, name, relative, moment=moment)

@@ -1,0 +1,140 @@
+"""The results that `lookonce detect` writes: their kinds, and a writer for each."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from lookonce._files import ANNOTATIONS_LIMIT, read_text
+from lookonce.errors import AnnotationError, ConfigError
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.geojson import GeoJsonWriter
+from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
+from lookonce.runtime.resume import Done
+from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
+from lookonce.samples import named_as_in
+
+# in the order of writing: the files of each image first, so that they exist when the json results list them
+KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results to write.
+
+    Attributes:
+        folder: output folder.
+        kinds: kinds of results, in the order of `KINDS`.
+        sure: minimum score of the boxes for a labeling tool; None: all, and no list of images to check.
+        coco_ids: COCO annotations with the image and class ids for coco results.
+    """
+
+    folder: Path
+    kinds: tuple[str, ...]
+    sure: float | None = None
+    coco_ids: Path | None = None
+
+    @classmethod
+    def of_options(cls, folder: Path, save: str, sure: float | None, coco_ids: Path | None) -> Self:
+        """Parse `--save`, a comma-separated list of kinds, and check the options that need one of them.
+
+        Raises:
+            ConfigError: an unknown kind, or an option without its kind.
+        """
+        given = [kind.strip() for kind in save.split(",")]
+        if unknown := [kind for kind in given if kind not in KINDS]:
+            raise ConfigError(
+                f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
+            )
+        results = cls(folder, tuple(kind for kind in KINDS if kind in given), sure, coco_ids)
+        if sure is not None and not results.forms:
+            raise ConfigError(f"--sure: expected one of {', '.join(FORMS)} among --save, found {save}")
+        if coco_ids is not None and "coco" not in given:
+            raise ConfigError(f"--coco-ids: expected coco among --save, found {save}")
+        return results
+
+    @property
+    def forms(self) -> list[str]:
+        """Return the kinds that are annotations for a labeling tool."""
+        return [kind for kind in self.kinds if kind in FORMS]
+
+    @property
+    def json(self) -> Path:
+        """Return the path of the json results, from which a run can be resumed."""
+        return self.folder / "detections.json"
+
+    def begin(
+        self, detector: Detector, run: Mapping[str, Any], done: Sequence[Done] | None
+    ) -> dict[str, Writer]:
+        """Open a writer for each kind, and copy earlier results.
+
+        If that fails, the earlier results stay as they were.
+
+        Args:
+            detector: the open detector.
+            run: everything that determines the results, recorded in the json results.
+            done: results of the run that is resumed; None: this is a new one.
+        """
+        names, used = detector.names, detector.options.thresholds_of(detector.names)
+        numbers = detector.options.class_numbers(names)
+        makers: dict[str, Callable[[], Writer]] = {
+            "images": lambda: ImageWriter(self.folder / "annotated"),
+            "geojson": lambda: GeoJsonWriter(self.folder / "geojson"),
+            "json": lambda: JsonWriter(self.json, names, run, used),
+            "csv": lambda: CsvWriter(self.folder / "detections.csv"),
+            "counts": lambda: CountsWriter(self.folder / "counts.csv", names, numbers),
+            "coco": lambda: CocoWriter(
+                self.folder / "coco_results.json", *_coco_numbers(names, self.coco_ids)
+            ),
+        }
+        kept = None if done is None else len(done)
+        for form in FORMS:
+            place = self.folder / form
+            makers[form] = partial(AnnotationWriter, place, form, names, self.sure or 0.0, kept)
+        wanted = {kind: makers[kind] for kind in self.kinds}
+        if self.sure is not None:
+            wanted["check"] = partial(DoubtWriter, self.folder / "check.txt", self.sure)
+        writers: dict[str, Writer] = {}
+        with ExitStack() as unless_begun:
+            for kind, make in wanted.items():
+                writers[kind] = make()
+                unless_begun.push(writers[kind].abandon)
+            for frame, detections in done or ():
+                for writer in writers.values():
+                    if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files already exist
+                        writer.add(frame, detections)
+            unless_begun.pop_all()
+        return writers
+
+
+def _coco_numbers(
+    names: Sequence[str], annotations: Path | None
+) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
+    """Return the COCO id of each class, and of each image by file name.
+
+    Without annotations, classes are numbered from 1, as is usual in COCO files.
+    """
+    if annotations is None:
+        return range(1, len(names) + 1), None
+    try:
+        tree = json.loads(read_text(annotations, AnnotationError, limit=ANNOTATIONS_LIMIT))
+        numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
+        images = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
+    names = named_as_in(names, tuple(numbers))
+    if missing := [name for name in names if name not in numbers]:
+        raise AnnotationError(
+            f"{annotations}: expected categories for all classes of the model, "
+            f"found none named {', '.join(map(repr, missing))}"
+        )
+    (name, count), *_ = [*Counter(name for name, _ in images).most_common(1), ("", 0)]
+    if count > 1:  # the name is in several folders: results could get the id of another image
+        raise AnnotationError(
+            f"{annotations}: expected a file name for one image, found {count} called {name}"
+        )
+    return [numbers[name] for name in names], dict(images)
