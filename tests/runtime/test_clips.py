@@ -8,7 +8,8 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.runtime.clips import ClipWriter
-from lookonce.runtime.video import Moment, read_frames
+from lookonce.runtime.video import read_frames
+from lookonce.runtime.video_checks import Moment
 from tests.runtime.test_video import HEIGHT, RATE, WIDTH, bar, scene
 
 

@@ -87,7 +87,7 @@ def test_a_stream_that_does_not_come_back_is_named(port: int, monkeypatch: pytes
 def test_a_stream_of_frames_that_are_too_large_is_an_error(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookonce.runtime.video.MAX_FRAME", SIZE[0] * SIZE[1] - 1)
+    monkeypatch.setattr("lookonce.runtime.video_checks.MAX_FRAME", SIZE[0] * SIZE[1] - 1)
     error = pytest.raises(ImageError, match=r"expected frames of at most 3,071 pixels .*found 48x64")
     frames = iter(LiveFrames(f"http://127.0.0.1:{port}/", LiveCounts()))
     with camera(port), closing(frames), error:
@@ -98,7 +98,7 @@ def test_a_stream_of_frames_that_are_too_large_is_an_error(
 def test_a_stream_whose_frames_become_too_large_is_an_error(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookonce.runtime.video.MAX_FRAME", SIZE[0] * SIZE[1])
+    monkeypatch.setattr("lookonce.runtime.video_checks.MAX_FRAME", SIZE[0] * SIZE[1])
     error = pytest.raises(ImageError, match=r"expected frames of at most 3,072 pixels .*found 96x128")
     frames = iter(LiveFrames(f"http://127.0.0.1:{port}/grows", LiveCounts()))
     with camera(port), closing(frames), error:
@@ -120,7 +120,8 @@ def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_server_that_says_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PARTING", 0.05)
-    monkeypatch.setattr("lookonce.runtime.video.PATIENCE_MS", 700)
+    for reader in ("opencv_video", "av_video"):
+        monkeypatch.setattr(f"lookonce.runtime.{reader}.PATIENCE_MS", 700)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         frames = LiveFrames(f"http://127.0.0.1:{silent.getsockname()[1]}/", LiveCounts())
         closer = threading.Timer(0.2, frames.close)

@@ -26,7 +26,7 @@ from lookonce.runtime import pipeline
 from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Frame, Reading, Sources, file_of
-from lookonce.runtime.video import Moment
+from lookonce.runtime.video_checks import Moment
 from lookonce.samples import Problem
 from lookonce.tiff import LargeImage, tiff_pages
 from tests import file_server

@@ -10,7 +10,8 @@ import pytest
 from lookonce.errors import ImageError
 from lookonce.runtime.clips import open_clip
 from lookonce.runtime.timed_clips import TimedClipWriter
-from lookonce.runtime.video import Moment, read_frames
+from lookonce.runtime.video import read_frames
+from lookonce.runtime.video_checks import Moment
 from tests.runtime.test_video import HEIGHT, WIDTH, bar, scene
 
 av = pytest.importorskip("av")

@@ -18,7 +18,8 @@ from lookonce.errors import ConfigError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.sources import Frame, Sources
-from lookonce.runtime.video import Moment, read_frames
+from lookonce.runtime.video import read_frames
+from lookonce.runtime.video_checks import Moment
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.tiff import LargeImage
 from tests.tiffs import geotiff_tags, write_tiff

@@ -20,7 +20,8 @@ from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Sources
-from lookonce.runtime.video import is_video, name_of
+from lookonce.runtime.video import is_video
+from lookonce.runtime.video_checks import name_of
 from lookonce.samples import Problem
 from lookonce.seen import Seen, fingerprints
 from lookonce.suffixes import SERIES_SUFFIXES

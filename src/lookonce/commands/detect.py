@@ -31,7 +31,8 @@ from lookonce.runtime.pre_annotations import AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Reading, Sources, file_of
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.runtime.video import is_video, name_of
+from lookonce.runtime.video import is_video
+from lookonce.runtime.video_checks import name_of
 from lookonce.runtime.writers import Writer
 from lookonce.samples import Problem
 from lookonce.values import measure_values

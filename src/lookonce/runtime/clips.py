@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lookonce._files import replacing
 from lookonce.errors import ImageError
 from lookonce.images import silent_opencv
+from lookonce.runtime.opencv_video import count_frames, name_for_opencv
 from lookonce.runtime.timed_clips import TimedClipWriter, keeps_sound
-from lookonce.runtime.video import LONGEST_GAP, USUAL_RATE, Moment, count_frames, name_for_opencv
+from lookonce.runtime.video_checks import LONGEST_GAP, USUAL_RATE, Moment
 
 # VP8 in WebM: all browsers play it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
 # CPU per frame of 720x1280, VP8 34); browsers do not play MPEG-4 part 2, which takes 6.

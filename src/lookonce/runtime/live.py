@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from lookonce._optional import install_line
 from lookonce.errors import ImageError
-from lookonce.runtime.video import Moment, check_whole, connected, name_of
+from lookonce.runtime.video import connected
+from lookonce.runtime.video_checks import Moment, check_whole, name_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

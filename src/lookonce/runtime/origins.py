@@ -18,7 +18,8 @@ from pathlib import Path
 from lookonce._files import TEXT_LIMIT, WALK_LIMIT, did_you_mean, read_text, walk_files
 from lookonce._urls import redacted
 from lookonce.errors import SourceError
-from lookonce.runtime.video import VIDEO_SUFFIXES, Origin, is_video
+from lookonce.runtime.video import VIDEO_SUFFIXES, is_video
+from lookonce.runtime.video_checks import Origin
 from lookonce.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 
 PIPED = "-"  # images on standard input

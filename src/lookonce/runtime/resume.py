@@ -16,8 +16,9 @@ from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
 from lookonce._outputs import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
+from lookonce.runtime.opencv_video import exact_frames
 from lookonce.runtime.sources import Frame, file_of
-from lookonce.runtime.video import Moment, check_whole, exact_frames
+from lookonce.runtime.video_checks import Moment, check_whole
 from lookonce.tiff import tiff_pages
 
 Done = tuple[Frame, Detections]

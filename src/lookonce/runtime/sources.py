@@ -21,10 +21,12 @@ from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import ReducedImage, Size, read_image_header, read_or_reduce
 from lookonce.runtime.live import LiveCounts, LiveFrames
+from lookonce.runtime.opencv_video import count_frames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Parallel, in_parallel, memory_of
 from lookonce.runtime.stdin import PipedImages
-from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
+from lookonce.runtime.video import is_video, read_frames
+from lookonce.runtime.video_checks import USUAL_RATE, Moment, name_of
 from lookonce.samples import Problem
 from lookonce.suffixes import SERIES_SUFFIXES, TIFF_SUFFIXES
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lookonce._files import open_input, replacing
 from lookonce._optional import require
 from lookonce.errors import ImageError
-from lookonce.runtime.video import FASTEST_RATE, LONGEST_GAP, USUAL_RATE, Moment
+from lookonce.runtime.video_checks import FASTEST_RATE, LONGEST_GAP, USUAL_RATE, Moment
 
 CODERS = "libvpx", "libopus"  # VP8 and Opus, which all browsers play
 CLOCK = Fraction(1, 1000)  # WebM counts milliseconds

@@ -1,0 +1,185 @@
+"""Read a video file, camera or stream by OpenCV."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import open_input
+from lookonce._optional import install_line
+from lookonce.errors import ImageError
+from lookonce.images import silent_opencv
+from lookonce.runtime.conversion import ConversionCheck
+from lookonce.runtime.video_checks import (
+    PATIENCE_MS,
+    Connection,
+    Moment,
+    Origin,
+    check_frame_size,
+    check_no_playlist,
+    found_instead,
+    name_of,
+    plausible_rate,
+    start_of,
+    turned,
+)
+
+PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs whose videos are hardly ever interlaced
+
+# An error is raised with the file's name, so FFmpeg prints nothing.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def read_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
+    """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
+
+    Raises:
+        ImageError: the file does not open, or has a frame that cannot be converted.
+    """
+    with opened(path) as capture:
+        rate = rate_of(capture)
+        quarters = -round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90)  # stored clockwise
+        with ConversionCheck(lambda: _capture(path, convert=False)) as check:
+            interlaced: int | None = None
+            held: list[Moment] = []  # of frames that are black from the first on: all are alike
+            for number, (image, seconds) in enumerate(frames_of(capture)):
+                if not check.is_converted(image):
+                    interlaced = number
+                    break
+                moment = Moment(number, seconds, rate)
+                if check.doubts == number + 1:
+                    held.append(moment)
+                    black = image
+                    continue
+                yield from ((turned(black, quarters).copy(), each) for each in held)
+                held.clear()
+                yield turned(image, quarters), moment
+            codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
+            if held and interlaced is None and codec not in PROGRESSIVE:
+                interlaced = 0
+            elif interlaced is None:
+                yield from ((turned(black, quarters).copy(), each) for each in held)
+    if interlaced is not None:
+        raise ImageError(
+            f"{path}: frame {interlaced}: expected one that OpenCV {cv2.__version__} can convert, found an "
+            f"interlaced one; {install_line('video')}, or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
+        )
+
+
+@contextmanager
+def connected_by_opencv(origin: str | int) -> Iterator[Connection]:
+    """Connect to a camera or stream.
+
+    Raises:
+        ImageError: it does not open.
+    """
+    with opened(origin) as capture:
+        declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        yield Connection(frames_of(capture), rate_of(capture), declared)
+
+
+@contextmanager
+def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
+    """Open a video file, stream or camera.
+
+    Raises:
+        ImageError: it does not open, or its frames are too large.
+    """
+    if isinstance(origin, Path):
+        open_input(origin, ImageError).close()  # a FIFO or a device would block forever
+        check_no_playlist(origin)
+    capture = _capture(origin)
+    try:
+        if not capture.isOpened():
+            found = found_instead(origin)
+            raise ImageError(f"{name_of(origin)}: expected a video, found {found}")
+        sides = (capture.get(side) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        check_frame_size(origin, *map(int, sides))  # OpenCV scales larger frames to the size of the first
+        yield capture
+    finally:
+        capture.release()
+
+
+def rate_of(capture: cv2.VideoCapture) -> float:
+    """Return the declared frames per second if plausible, else a default."""
+    return plausible_rate(capture.get(cv2.CAP_PROP_FPS))
+
+
+def frames_of(capture: cv2.VideoCapture) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Yield (H, W, 3) uint8 RGB and seconds from the start, until there are no more.
+
+    Time always advances: the last frames of a file may have no time of their own.
+    """
+    rate = rate_of(capture)
+    timed = capture.get(cv2.CAP_PROP_FPS) == rate
+    seconds = -1 / rate
+    while (grabbed := capture.read())[0]:
+        stored = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        seconds = stored if timed and stored > seconds else seconds + 1 / rate
+        yield cv2.cvtColor(grabbed[1], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), seconds
+
+
+def count_frames(path: Path) -> int:
+    """Return the approximate number of frames that a video file declares; 0 if unknown."""
+    try:
+        with opened(path) as capture:
+            return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    except ImageError:
+        return 0
+
+
+def exact_frames(origin: Path | str) -> int:
+    """Return the number of frames that a file's index lists; 0 for containers without one.
+
+    Matroska, FLV and transport streams only declare a duration, which may be that of a longer sound track or,
+    with a variable frame rate, cover any number of frames.
+    """
+    if isinstance(origin, str):
+        return 0
+    start = start_of(origin)
+    indexed = start[4:8] in {b"ftyp", b"moov", b"mdat", b"wide"} or (start[:4], start[8:]) == (
+        b"RIFF",
+        b"AVI ",
+    )
+    return count_frames(origin) if indexed else 0
+
+
+def _capture(origin: Origin, *, convert: bool = True) -> cv2.VideoCapture:
+    with silent_opencv():
+        match origin:
+            case int():
+                return cv2.VideoCapture(origin)
+            case str():
+                patience = [
+                    cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+                    PATIENCE_MS,
+                    cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+                    PATIENCE_MS,
+                ]
+                capture = cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
+                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # its default depends on version and settings
+                return capture
+            case Path():
+                capture = cv2.VideoCapture(
+                    name_for_opencv(origin), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, int(convert)]
+                )
+                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # turned here, after the check of conversion
+                return capture
+
+
+def name_for_opencv(path: Path) -> str:
+    """Return the absolute path of a video, so that a colon in the name is not parsed as a protocol.
+
+    Raises:
+        ImageError: it is not UTF-8, on which OpenCV's video functions crash, or not a possible name.
+    """
+    try:
+        name = str(path.resolve())
+        name.encode()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: expected a video under a name in UTF-8, found {error}") from error
+    return name
