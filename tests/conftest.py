@@ -1,5 +1,6 @@
 """Real images, models and reference numbers; a small model."""
 
+import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -36,6 +37,16 @@ class RealData(type(Path())):  # type: ignore[misc]  # Path itself cannot be der
         if not other.exists():
             pytest.skip(f"needs {other.relative_to(SHARED)}, which the repository does not hold")
         return other
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the session a cache of its own, shared by its processes, so that the user's stays as it is."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "lookonce-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKONCE_CACHE", str(cache))
+        yield
 
 
 @pytest.fixture(autouse=True)

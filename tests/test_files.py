@@ -14,7 +14,6 @@ import pytest
 
 from lookonce._files import (
     UNFINISHED,
-    cache_folder,
     destination,
     did_you_mean,
     filling,
@@ -220,16 +219,6 @@ def test_a_filled_folder_is_on_the_disk_before_it_shows(
     with filling(tmp_path) as folder:
         (folder / "a.txt").touch()
     assert vacant == [True]
-
-
-def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "USERPROFILE", "LOOKONCE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an entry
-    with pytest.raises(LookonceError, match="LOOKONCE_CACHE"):
-        cache_folder()
-    monkeypatch.setenv("LOOKONCE_CACHE", "here")
-    assert cache_folder() == Path("here")
 
 
 @pytest.mark.parametrize(

@@ -336,29 +336,6 @@ def as_given(tree: T) -> T:
     return cast(T, given)
 
 
-def cache_folder() -> Path:
-    """Return the cache folder, for files that can be made or fetched again.
-
-    It is `LOOKONCE_CACHE` if set, else the user's cache.
-
-    Raises:
-        LookonceError: there is no home folder.
-    """
-    chosen = os.environ.get("LOOKONCE_CACHE")
-    if chosen:
-        return Path(chosen)
-    # an empty or relative XDG_CACHE_HOME counts as unset (XDG Base Directory Specification)
-    users = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if users.is_absolute():
-        return users / "lookonce"
-    try:
-        return Path.home() / ".cache" / "lookonce"
-    except RuntimeError as error:  # neither HOME nor an entry for this user
-        raise LookonceError(
-            "no home folder to cache files in: expected the environment variable HOME or LOOKONCE_CACHE"
-        ) from error
-
-
 def _check_regular(path: Path, found: os.stat_result, error: type[LookonceError]) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((kind for test, kind in _KINDS if test(found.st_mode)), "something else")

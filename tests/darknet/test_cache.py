@@ -72,11 +72,12 @@ def test_a_change_of_any_file_makes_a_new_one(cfg: Path, changed: str) -> None:
 
 def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> None:
     day = 24 * 3600
-    first, other = cached_onnx(cfg), cfg.parent / "cache" / "darknet" / "other-0123.onnx"
-    killed = other.with_name(".model-0123-half.onnx")
-    for file in (other, killed):
+    first, other = cached_onnx(cfg), cfg.parent / "cache" / "darknet" / f"other-{'0123' * 6}.onnx"
+    killed = other.with_name(".lookonce-model-0123-half.onnx")
+    of_a_project = other.with_name("network.onnx")  # where LOOKONCE_CACHE names the folder of a project
+    for file in (other, killed, of_a_project):
         file.touch()
-    for file in (first, other, killed):
+    for file in (first, other, killed, of_a_project):
         os.utime(file, (0, time.time() - 31 * day))
     cached_onnx(cfg)  # a use
     assert other.exists(), "nothing new was made"
@@ -84,7 +85,7 @@ def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> 
     cfg.write_text(cfg.read_text() + "\n# a comment\n")
     second = cached_onnx(cfg)
 
-    assert set(second.parent.iterdir()) == {first, second}
+    assert set(second.parent.iterdir()) == {first, second, of_a_project}
 
 
 def test_many_at_once_agree_and_leave_nothing_behind(cfg: Path) -> None:

@@ -7,6 +7,7 @@ ones as they are without it. `--folder DIR` takes the cases in a folder instead 
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def main() -> int:
     wrong = count = 0
     slowest = largest = 0.0
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["LOOKONCE_CACHE"] = str(Path(scratch) / "cache")
         for kind, cases in kinds.items():
             pick = dict(chosen.pick).get(kind, "")
             every = int(pick) if pick.isdecimal() else chosen.every

@@ -197,13 +197,16 @@ def test_the_files_used_last_are_kept(folder: Path) -> None:
         write_compiled(path, b"network")
         os.utime(path, (moment, moment))
     (folder / ".lookonce-unfinished.blob").write_bytes(b"of a killed process")
-    os.utime(folder / ".lookonce-unfinished.blob", (0, 0))
+    own_of_a_project = folder / "network.blob"  # where LOOKONCE_CACHE names the folder of a project
+    own_of_a_project.touch()
+    for path in (folder / ".lookonce-unfinished.blob", own_of_a_project):
+        os.utime(path, (0, 0))
     assert read_compiled(paths[0]) == b"network"
 
     for path in paths[MOST_FILES:]:
         write_compiled(path, b"network")
 
-    assert {*folder.iterdir()} == {paths[0], *paths[4:]}
+    assert {*folder.iterdir()} == {paths[0], *paths[4:], own_of_a_project}
 
 
 def test_two_processes_at_once(folder: Path, model: Path) -> None:

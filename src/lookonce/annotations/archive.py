@@ -12,7 +12,8 @@ from io import SEEK_END, BufferedReader
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from lookonce._files import cache_folder, filling, name_archive, open_input
+from lookonce._cache import cache_folder, delete_unused, mark_used
+from lookonce._files import filling, name_archive, open_input
 from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
@@ -23,6 +24,7 @@ HIGHEST_RATIO = 200  # of unpacked to packed bytes, beyond the first gigabyte; n
 CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # files that macOS adds
 ZIP64 = 56 + 20  # bytes of the records between the list of members and the end record
 LONGEST_END = ZIP64 + 22 + 0xFFFF  # bytes; the end record may contain a comment
+UNPACKED = re.compile(r"[0-9a-f]{20}")
 FREE = 1 << 30  # bytes of disk space to leave free
 # Only these kinds of members are unpacked: of the others, `zipfile` unpacks 4 KiB of packed bytes at a time,
 # which can become gigabytes, whatever size they declare.
@@ -33,8 +35,9 @@ DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  
 def unpack(path: Path) -> Path:
     """Unpack a zip, unless it has been unpacked before, and return the folder.
 
-    The folder is named after the path, the size and the time of the zip. From then on, messages name the zip
-    instead of the folder.
+    The folder is named after the path, the size and the time of the zip. If nobody reads that zip for
+    `_cache.KEPT_DAYS`, the folder is deleted when another one is unpacked. Once a zip has been unpacked,
+    messages name it instead of the folder.
 
     Raises:
         AnnotationError: the file is not a zip, is damaged or encrypted, or is too large when unpacked.
@@ -45,6 +48,7 @@ def unpack(path: Path) -> Path:
     ).hexdigest()
     folder = cache_folder() / "unpacked" / digest[:20] / path.stem[:80]
     if folder.is_dir():
+        mark_used(folder.parent)
         return _inner(folder, path)
     try:
         with open_input(path, AnnotationError) as stream:
@@ -68,6 +72,7 @@ def unpack(path: Path) -> Path:
                 except OSError:  # another process, such as another rank of the same run, was faster
                     if not folder.is_dir():
                         raise
+            delete_unused(folder.parent.parent, UNPACKED)
     except (*DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
         raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
     except OSError as error:

@@ -2,18 +2,18 @@
 
 import hashlib
 import logging
-import time
-from contextlib import suppress
+import re
 from pathlib import Path
 
-from lookonce._files import cache_folder, open_input, replacing
+from lookonce._cache import cache_folder, delete_unused, mark_used
+from lookonce._files import open_input, replacing
 from lookonce.darknet.described import fit_of
 from lookonce.darknet.files import DarknetModel, open_darknet
 from lookonce.errors import ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER
 
 GRAPH_VERSION = 3  # increase it whenever the same files give a different graph
-KEPT_DAYS = 30
+CACHED = re.compile(r".*-[0-9a-f]{24}\.onnx")
 log = logging.getLogger(__name__)
 
 
@@ -21,8 +21,8 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
     """Return the ONNX file of a Darknet model; `path` and `weights` as in `files.open_darknet`.
 
     It is built on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`,
-    weights and class names, so a changed file leads to a new one. Files not opened for `KEPT_DAYS` are
-    deleted when a new one is made. Several processes may do this at the same time.
+    weights and class names, so a changed file leads to a new one. Files not used for
+    `_cache.KEPT_DAYS` are deleted when a new one is made. Several processes may do this at the same time.
 
     Raises:
         ModelFileError: one of the files is missing, damaged, or does not match the others; the cache folder
@@ -39,8 +39,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
             raise ModelFileError(f"{each}: cannot be read: {error.strerror}") from error
     made = cache_folder() / "darknet" / f"{cfg.stem}-{digest.hexdigest()[:24]}.onnx"
     if made.exists():
-        with suppress(OSError):  # a read-only cache still works
-            made.touch()  # the time of its last use: file systems often do not record reads
+        mark_used(made)
         return made
     import onnx  # slow to import, and needed on first use only
 
@@ -54,11 +53,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
         raise ModelFileError(
             f"{made}: cannot be written ({error.strerror}); set LOOKONCE_CACHE to a folder with room"
         ) from error
-    oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for file in made.parent.glob("*.onnx"):
-        with suppress(OSError):  # another process may be doing the same
-            if file.stat().st_mtime < oldest:
-                file.unlink()
+    delete_unused(made.parent, CACHED)
     say_once(model)
     return made
 

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookonce._files import cache_folder, write_text
+from lookonce._cache import cache_folder
+from lookonce._files import write_text
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.download import Meter, RemoteFile, address_of, download
 from lookonce.errors import ConfigError, DownloadError

@@ -14,11 +14,14 @@ full disk, networks are compiled every time.
 
 import hashlib
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
-from lookonce._files import cache_folder, read_bytes, replacing
+from lookonce._cache import cache_folder, mark_used
+from lookonce._files import read_bytes, replacing
+from lookonce._outputs import HIDDEN
 from lookonce.errors import LookonceError
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import ModelKey
@@ -26,6 +29,9 @@ from lookonce.runtime.plans import ModelKey
 LARGEST_MODEL = 16 << 20  # bytes; of larger ones, reading the file takes as long as compiling
 LARGEST_FILE = 4 * LARGEST_MODEL
 MOST_FILES = 16
+COMPILED = re.compile(
+    rf"([0-9a-f]{{64}}|{re.escape(HIDDEN)}-.*)\.blob"
+)  # the second: left by a killed process
 CHECKSUM = hashlib.sha256().digest_size
 
 
@@ -67,8 +73,7 @@ def read_compiled(path: Path) -> bytes | None:
     blob = bytes(content[CHECKSUM:])
     if hashlib.sha256(blob).digest() != content[:CHECKSUM]:
         return None
-    with suppress(OSError):  # a read-only cache still works
-        path.touch()  # the time of its last use
+    mark_used(path)
     return blob
 
 
@@ -79,7 +84,6 @@ def write_compiled(path: Path, blob: bytes) -> None:
     with suppress(OSError, LookonceError):
         with replacing(path, durable=False) as temporary:
             temporary.write_bytes(hashlib.sha256(blob).digest() + blob)
-        # what a killed process left unfinished counts as well
-        files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)
-        for file in files[:-MOST_FILES]:
+        own = (file for file in path.parent.iterdir() if COMPILED.fullmatch(file.name))
+        for file in sorted(own, key=lambda file: file.stat().st_mtime)[:-MOST_FILES]:
             file.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import cache_folder
+from lookonce._cache import cache_folder
 from lookonce._onnxruntime import ort
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo

@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from lookonce._cache import cache_folder
 from lookonce._counted import counted
-from lookonce._files import cache_folder, open_input, read_text, write_text
+from lookonce._files import open_input, read_text, write_text
 from lookonce.errors import ConfigError, LookonceError, ModelFileError
 from lookonce.metadata import WEIGHTS_BESIDE
 from lookonce.runtime.backends import Arithmetic
