@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from lookonce.darknet.described import has_own_network
+from lookonce.darknet.described import settings_of
 from lookonce.runtime.detector import Detector
 from tests.command_line import attempted, output_of
 from tests.export.models import write_model
@@ -72,7 +72,7 @@ def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, 
     assert rename(tmp_path / given, "cat=kitten", "--out", tmp_path / "new.cfg")[0] == 0
     assert (tmp_path / "new.weights").read_bytes() == (tmp_path / "net_best.weights").read_bytes()
     assert Detector.open(tmp_path / "new.cfg").names == NAMES
-    assert has_own_network(tmp_path / "net_best.weights") == has_own_network(models[".weights"])
+    assert settings_of(tmp_path / "net_best.weights") == settings_of(models[".weights"])
 
 
 def test_two_names_are_exchanged(models: dict[str, Path], tmp_path: Path) -> None:

@@ -394,6 +394,30 @@ def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) 
     assert "best.safetensors: took 84 of 84 convolutions\n" in ran.output
 
 
+def test_a_trained_model_goes_on_with_its_network_width_anchors_and_size(lines: Path, tmp_path: Path) -> None:
+    names = ["--names", str(lines.parent / "things.names"), "--set", "workers=0", "--epochs", "1"]
+    first, second = tmp_path / "a" / "best.safetensors", tmp_path / "b" / "best.safetensors"
+    of_network = ["--model", "yolov3-tiny-3l", "--set", "width=0.125", "--size", "64x96"]
+    anchors = "anchors=[[[5,6],[7,8],[9,9]],[[10,13],[16,30],[33,23]],[[30,61],[62,45],[59,90]]]"
+    train = ["train", str(lines), *names, "--out"]
+    ran = CliRunner().invoke(app, [*train, str(first.parent), *of_network, "--set", anchors])
+    assert ran.exit_code == 0, ran.output
+    ran = CliRunner().invoke(app, [*train, str(second.parent), "--weights", str(first)])
+    assert ran.exit_code == 0, ran.output
+    before, after = load_model(first)[1], load_model(second)[1]
+    assert (after.architecture, after.width, after.anchors) == ("yolov3-tiny-3l", 0.125, before.anchors)
+    assert after.input_size == (64, 96)
+    assert after.anchors[0] == ((5.0, 6.0), (7.0, 8.0), (9.0, 9.0))
+    ran = CliRunner().invoke(app, [*train, str(tmp_path / "c"), "--weights", str(first), "--size", "64"])
+    assert "at 64x64" in ran.output
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("model: yolov3-tiny\nwidth: 0.125\n")
+    chosen = ["--weights", str(first), "--recipe", str(recipe), "--size", "64"]
+    ran = CliRunner().invoke(app, [*train, str(tmp_path / "d"), *chosen])
+    assert ran.exit_code == 0, ran.output
+    assert load_model(tmp_path / "d" / "best.safetensors")[1].architecture == "yolov3-tiny"
+
+
 @pytest.mark.parametrize("more", [["--model", "yolov3"], ["--set", "model=yolov3-tiny"]])
 def test_built_in_weights_fix_the_network(lines: Path, tmp_path: Path, more: list[str]) -> None:
     ran = CliRunner().invoke(

@@ -122,7 +122,7 @@ class Options:
             return load_settings(self.recipe or recipe, self.assignments, **self.named)
 
     def with_network(self, weights: Path | None) -> "Options":
-        """Return options in which the weights choose the network if nothing else does, and a `.cfg` the size.
+        """Return options in which the weights choose the network if nothing else does, and its file the size.
 
         Training from a detector's weights uses padded squares, as `detect` pads, unless there is a recipe.
 
@@ -130,19 +130,20 @@ class Options:
             ConfigError: the weights are built in and belong to another network.
             ModelFileError: the file of a network cannot be used.
         """
-        from lookonce.darknet.described import has_own_network, holds_detector, published_size
+        from lookonce.darknet.described import holds_detector, published_size, settings_of
 
-        named, model = dict(self.named), self.named.get("model")
+        named = dict(self.named)
         assignments = list(self.assignments)
         pairs = (each.partition("=") for each in self.assignments)
         assigned = {name.strip(): value for name, _, value in pairs}
         of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
+        given = {name for name, value in named.items() if value is not None} | {*assigned, *of_recipe}
         if weights and weights.parent == BUILT_IN_FOLDER:
-            if model or "model" in assigned:
+            if named.get("model") or "model" in assigned:
                 raise ConfigError(f"--weights {model_name(weights)}: fixes the network; expected no --model")
             named["model"] = str(weights)
-        elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
-            named["model"] = str(weights)
+        elif weights and "model" not in given and holds_detector(weights):
+            named |= {name: value for name, value in settings_of(weights).items() if name not in given}
         if weights and not self.recipe and holds_detector(weights):
             assignments = [*FROM_DETECTOR, *assignments]
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))

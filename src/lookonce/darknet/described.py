@@ -3,6 +3,7 @@
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from lookonce._optional import require
 from lookonce.darknet.beside import find_cfg, has_cfg
@@ -89,13 +90,21 @@ def holds_detector(weights: Path) -> bool:
     return weights.suffix in NETWORK_FILES and (weights.suffix != ".weights" or has_cfg(weights))
 
 
-def has_own_network(weights: Path) -> bool:
-    """Return whether weights come with a network for which lookonce has no readable model.
+def settings_of(weights: Path) -> dict[str, Any]:
+    """Return the settings that continue with the network of a detector's weights.
+
+    Without a readable model the file itself is the network; else it has a name, a width, anchors and a size.
 
     Raises:
         ModelFileError: as `cfg_of`.
     """
-    return holds_detector(weights) and recognize(resolve(cfg_of(str(weights)))) is None
+    network = resolve(cfg_of(str(weights)))
+    if (known := recognize(network)) is None:
+        return {"model": str(weights)}
+    architecture, width = known
+    anchors = tuple(scale.anchors for scale in network.scales)
+    settings = {"model": architecture, "width": width, "size": published_size(str(weights))}
+    return settings if anchors == NETWORKS[architecture].anchors else settings | {"anchors": anchors}
 
 
 def published_size(model: str) -> tuple[int, int] | None:
