@@ -5,4 +5,4 @@ def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 image`, `2 boxes`."""
     if number == 1:
         return f"{number} {noun}"
-    return f"{number} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
+    return f"{number} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"

@@ -5,7 +5,7 @@ import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TextIO
 
-STANDARD_OUTPUT = "standard output"  # in place of the file in an error of it
+NO_READER = 128 + 13  # exit code, as of a program that SIGPIPE ends
 
 
 def prepare_streams() -> None:
@@ -13,7 +13,8 @@ def prepare_streams() -> None:
 
     A standard stream that is closed is opened on the null device: the next file would otherwise get its
     number, and the messages of a C library. Messages that standard error does not take are dropped, since
-    neither the work nor its exit code may depend on them; an error of standard output names it.
+    neither the work nor its exit code may depend on them. An error of standard output names it; if its reader
+    has ended, as in `| head -1`, the command ends quietly with `NO_READER`.
     """
     for number in (0, 1, 2):
         try:
@@ -48,9 +49,12 @@ class _Output(FileIO):
         try:
             if not self._failed:
                 return super().write(data)  # type: ignore[arg-type]
+        except BrokenPipeError:
+            self._failed = True
+            raise SystemExit(NO_READER) from None  # typer and rich would turn the error into exit code 1
         except OSError as error:
             self._failed = True
-            raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from error
+            raise OSError(error.errno, error.strerror, "standard output") from error
         return memoryview(data).nbytes  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """The command line: a table of commands, each in its own module, imported when it is used.
 
-Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
+Exit codes: 0 done, 1 ran but found problems, 2 wrong input; as after a signal, 130 when stopped by Ctrl-C,
+143 by SIGTERM, and 141 when the reader of standard output ends first.
 """
 
 import functools
@@ -16,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lookonce._interrupts import SecondCtrlC
-from lookonce._streams import STANDARD_OUTPUT, prepare_streams
+from lookonce._streams import prepare_streams
 from lookonce.errors import ConfigError, LookonceError
 
 # verb -> first line of the docstring of its function, which has its name: `train`, `data_check`
@@ -186,8 +187,6 @@ def main() -> None:
         from lookonce._terminal import shortened
 
         path = error.filename if isinstance(error, OSError) else None
-        if isinstance(error, BrokenPipeError) and path == STANDARD_OUTPUT:  # as of `| head -1`
-            sys.exit(1)
         message = str(error)
         if isinstance(error, OSError) and error.strerror:
             message = f"{path}: {error.strerror}" if path else error.strerror

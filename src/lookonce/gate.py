@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce.detections import Detections
 from lookonce.eight_bits import Values
 from lookonce.errors import AnnotationError
@@ -159,7 +160,9 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
         evaluate(both.samples, [pair[side] for pair in both.found], before.names) for side in (0, 1)
     )
     if math.isnan(first.ap):
-        raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.samples)} images")
+        raise AnnotationError(
+            f"expected objects to measure AP on, found none in {counted(len(both.samples), 'image')}"
+        )
     return Comparison(first, second, both.unreadable)
 
 

@@ -105,7 +105,7 @@ CVAT = """<annotations><version>1.1</version>
         (
             "annotations.xml",
             CVAT,
-            r"^.*/set\.zip/annotations\.xml: none of its 1 images? was found",
+            r"^.*/set\.zip/annotations\.xml: its only image was not found",
         ),
         ("photos/a.jpg", "", r"^.*/set\.zip: 1 image, no annotations: label "),
         ("notes.md", "", r"^.*/set\.zip: expected a dataset YAML"),

@@ -258,8 +258,11 @@ DETECT = "detect model.onnx photo.png --out out"
         ("detect model.onnx nothing.png 2> /dev/full", 2, ""),
         ("detekt 2> /dev/full", 2, ""),
         ("detekt 2>&-", 2, ""),
-        ("models | true", 1, ""),
-        ("models --json - | true", 1, ""),
+        ("models | true", 141, ""),
+        ("models --json - | true", 141, ""),
+        ("--help | true", 141, ""),
+        ("detect --help | true", 141, ""),
+        ("data stats lines.txt --names names.txt --json - 2> messages.txt | true", 141, ""),
         (
             "detect model.onnx - <&-",
             2,

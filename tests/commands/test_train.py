@@ -255,7 +255,7 @@ def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
     for more in (["--resume"], ["--extend", "1"]):
         ran = lookonce(*arguments(lines, run, "--epochs", "3", *more))
         assert ran.returncode == 2
-        assert "the run has 1 epochs, found 3 asked for: leave --epochs out; --extend N" in ran.stderr
+        assert "the run has 1 epoch, found 3 asked for: leave --epochs out; --extend N" in ran.stderr
     assert (run / "last.safetensors").read_bytes() == before
 
 

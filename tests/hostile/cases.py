@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -55,46 +55,50 @@ def detections(here: Path) -> object:
     return [found[f"all/{name}.png"] for name in "19"]
 
 
-def among_good(
-    top: Path, hostile: Iterable[tuple[str, bytes]], command: str
-) -> Iterator[tuple[Path, str, object]]:
-    """Yield a folder with each hostile file, alone and between two good images in `all`, with its name.
+def without_hostile(top: Path, command: str) -> object:
+    """Return what a command detects on the two good images alone."""
+    here = desk(top / "good")
+    good_images(here / "all", "19")
+    run(command, here)
+    return detections(here)
 
-    The third value is what the command detects on the good images without it.
-    """
-    expected = None
-    for name, data in hostile:
-        here = desk(top / name)
-        (here / name).write_bytes(data)
-        good_images(here / "all", "19")
-        if expected is None:
-            run(command, here)
-            expected = detections(here)
-        (here / "all" / f"5{name}").write_bytes(data)
-        yield here, name, expected
+
+def among_good(here: Path, name: str, data: bytes) -> None:
+    """Make a folder with a hostile file, alone and between two good images in `all`, unless it is there."""
+    if here.exists():
+        return
+    (desk(here) / name).write_bytes(data)
+    good_images(here / "all", "19")
+    (here / "all" / f"5{name}").write_bytes(data)
+    (here / "lines.txt").write_text(f"all/1.png 32,0,64,32,0\nall/5{name} 1,1,9,9,0\n")
+    (here / "names.txt").write_text("green\nblue\n")
 
 
 def image_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile image alone, in a page, between two good images, and in a data set."""
-    command = "detect|model.onnx|all|--out|among"
-    odd = (0, 1, 2)  # valid, or damaged behind what is needed
-    for here, name, expected in among_good(top, chain(inputs.images(), further.images()), command):
-        (here / "lines.txt").write_text(f"all/1.png 32,0,64,32,0\nall/5{name} 1,1,9,9,0\n")
-        (here / "names.txt").write_text("green\nblue\n")
-        yield Case(here, f"detect|model.onnx|{name}|--out|out", odd)
-        yield Case(here, command, (0, 1), partial(detections, here), expected)
-        yield Case(here, f"explain|coco|{name}|--out|page.html", odd)
-        yield Case(here, "data|check|lines.txt|--names|names.txt|--out|check", odd)
-        yield Case(here, "evaluate|model.onnx|lines.txt|--names|names.txt|--out|eval", odd)
+    among = "detect|model.onnx|all|--out|among"
+    expected = without_hostile(top, among)
+    for name, data in chain(inputs.images(), further.images()):
+        here = top / name
+        case = partial(Case, here, prepare=partial(among_good, here, name, data))
+        odd = (0, 1, 2)  # valid, or damaged behind what is needed
+        yield case(f"detect|model.onnx|{name}|--out|out", odd)
+        yield case(among, (0, 1), partial(detections, here), expected)
+        yield case(f"explain|coco|{name}|--out|page.html", odd)
+        yield case("data|check|lines.txt|--names|names.txt|--out|check", odd)
+        yield case("evaluate|model.onnx|lines.txt|--names|names.txt|--out|eval", odd)
 
 
 def video_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile video alone, and between two good images."""
-    command = "detect|model.onnx|all|--out|among|--save|json"
-    for here, name, expected in among_good(top, videos(), command):
-        yield Case(here, f"detect|model.onnx|{name}|--out|out", (0, 1, 2))
-        yield Case(here, command, (0, 1), partial(detections, here), expected)
-        shutil.rmtree(here)
+    among = "detect|model.onnx|all|--out|among|--save|json"
+    expected = without_hostile(top, among)
+    for name, data in videos():
+        here = top / name
+        case = partial(Case, here, prepare=partial(among_good, here, name, data))
+        yield case(f"detect|model.onnx|{name}|--out|out", (0, 1, 2))
+        yield case(among, (0, 1), partial(detections, here), expected)
+        shutil.rmtree(here, ignore_errors=True)
 
 
 def model_cases(top: Path) -> Iterator[Case]:

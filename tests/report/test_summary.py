@@ -28,11 +28,11 @@ def summary_of(case: Case) -> dict[str, Any]:
         ),
         (
             ([sample([BOX])], [found([], [])], ("cat",)),
-            "Finds none of the 1 object: train longer, or check the data.",
+            "Misses the only object: train longer, or check the data.",
         ),
         (
             ([sample([BOX, FAR])], [found([BOX], [0.9])], ("cat",)),
-            "Finds 1 of 2 objects; 1 of 1 boxes are correct; counts are 50% low in all and off by 1.0 per "
+            "Finds 1 of 2 objects; 1 of 1 box is correct; counts are 50% low in all and off by 1.0 per "
             "image; use threshold 0.45; more images of the objects, or a larger --size would help most.",
         ),
         (

@@ -43,4 +43,4 @@ def test_every_image_is_measured_once(tmp_path: Path) -> None:
     assert result.describe().startswith("mean of 3 folds: AP 0.")
     resumed = train_folds(parts, settings, tmp_path / "run", Session(console), resume=True)
     assert [each.ap for each in resumed.folds] == pytest.approx([each.ap for each in result.folds])
-    assert "all 1 epochs are done" in console.export_text()
+    assert "the only epoch is done" in console.export_text()

@@ -211,7 +211,7 @@ def test_a_batch_is_left_out_by_all_or_by_none(data: TrainData, tmp_path: Path) 
     codes, (said, _) = in_two(tmp_path, "not_finite", ("run", *SAME, "epochs=1", "loss.non_finite=skip"))
 
     assert codes == [0, 0], said
-    assert "1 batches skipped: their loss was not finite" in said
+    assert "1 batch skipped: the loss was not finite" in said
     assert columns(tmp_path / "run/steps.csv")["step"] == [1, 3]
     assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
 

@@ -219,7 +219,7 @@ def test_a_bad_batch_is_left_out_where_the_settings_say_so(
 
     train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", Session(console))
 
-    assert console.export_text().count("1 batches skipped: their loss was not finite") == 2
+    assert console.export_text().count("1 batch skipped: the loss was not finite") == 2
     assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
 
 

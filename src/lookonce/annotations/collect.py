@@ -239,9 +239,9 @@ class _Collector:
                 what = "no object: kept as a background image"
                 self._report(first.place, what, "noted", kind="background", **about)
         elif not kept:
-            what = (
-                f"none of its {len(each.rows)} boxes is usable: the image is skipped, not used as background"
-            )
+            one = len(each.rows) == 1
+            none = "its only box is not usable" if one else f"none of its {len(each.rows)} boxes is usable"
+            what = f"{none}: the image is skipped, not used as background"
             self._report(first.place, what, kind="unusable", **about)
             return None
         sample = Sample(

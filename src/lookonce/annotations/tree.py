@@ -117,8 +117,11 @@ class Tree:
             archive = next(iter(self.with_suffix(".zip")), None) if self.images_folder is None else None
             if archive:
                 looked = Path(f"{looked} but not in {archive.name}")
+            none = f"none of its {len(found)} images was found"
+            if len(found) == 1:
+                none = "its only image was not found"
             raise AnnotationError(
-                f"{place}: none of its {len(found)} images was found, such as {shown(names[0])}; looked in "
+                f"{place}: {none}, such as {shown(names[0])}; looked in "
                 f"{looked} and nearby; give their folder with --images DIR"
             )
         return [found[name] or (root or near) / name for name in names]

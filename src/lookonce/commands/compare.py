@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lookonce._counted import counted
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.annotations import GivenData
@@ -60,10 +61,9 @@ def compare(
             say(f"{part.name}: {part.found.describe()}", console)
             for name, own in zip("AB", seen, strict=True):
                 if count := learned_from(own, part.found):
-                    total = len(part.found.samples)
+                    total = counted(len(part.found.samples), "image")
                     say(
-                        f"warning: {name} has learned from {count} of the {total} images, so its AP is "
-                        "optimistic",
+                        f"warning: {name} has learned from {count} of the {total}, so its AP is optimistic",
                         console,
                     )
             classes = [SharedClasses.match(each.names, part.found.names, data) for each in (first, second)]

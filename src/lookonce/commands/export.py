@@ -258,7 +258,10 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
         save_darknet(made, network, info)
         difference = largest_difference(made, network)
     console = terminal()
-    say(f"{info.architecture}, {len(info.names)} classes, written as {cfg}, .weights and .names", console)
+    say(
+        f"{info.architecture}, {counted(len(info.names), 'class')}, written as {cfg}, .weights and .names",
+        console,
+    )
     if info.thresholds:
         pairs = zip(info.names, info.thresholds, strict=True)
         conf = shlex.quote(",".join(f"{name}={score:.2f}" for name, score in pairs))
@@ -304,7 +307,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
         console,
     )
     if proof.detections is not None:
-        say(f"NMS in the graph: the same {proof.detections} detections as lookonce's own", console)
+        say(f"NMS in the graph: the same {counted(proof.detections, 'detection')} as lookonce's own", console)
 
 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lookonce._counted import counted
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, START, is_network, model_name, model_path
@@ -167,12 +168,12 @@ class Options:
         settings = self.settings(own)
         if own and settings.epochs != (planned := load_settings(own).epochs):
             raise ConfigError(
-                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
+                f"{own}: the run has {counted(planned, 'epoch')}, found {settings.epochs} asked for: "
                 "leave --epochs out; --extend N gives a finished run N more"
             )
         if more_epochs and settings.minutes:
             raise ConfigError(
-                f"--extend: the run is planned for {settings.minutes:g} minutes: expected --resume with more "
+                f"--extend: the length of the run is {settings.minutes:g} min: expected --resume with more "
                 "--minutes"
             )
         return settings.model_copy(update={"epochs": settings.epochs + more_epochs})

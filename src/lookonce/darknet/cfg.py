@@ -7,6 +7,7 @@ of a convolution and `anchors` of a [yolo].
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lookonce._counted import counted
 from lookonce.darknet.ini import Section, parse_sections, read_sections, sections_text
 from lookonce.darknet.keys import HARMLESS, HARMLESS_IN_ANY_LAYER, STRETCHING, SWITCHED_OFF
 from lookonce.darknet.sections import (
@@ -229,7 +230,7 @@ def _yolo(section: Section) -> Yolo:
         raise section.error(f"expected at most {MOST_ANCHORS} anchors, found {len(mask)}")
     classes = section.integer("classes", 20, 1, MOST_CLASSES)
     if parents and len(parents) != classes:
-        raise section.error(f"expected a tree of {classes} classes, found one of {len(parents)}")
+        raise section.error(f"expected a tree of {counted(classes, 'class')}, found one of {len(parents)}")
     return Yolo(
         anchors=tuple((anchors[2 * i], anchors[2 * i + 1]) for i in mask),
         classes=classes,

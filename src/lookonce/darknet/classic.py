@@ -5,6 +5,7 @@ Legend: **C** classes. Full channel counts, before the width factor, are those o
 
 from dataclasses import replace
 
+from lookonce._counted import counted
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.ini import short_number
 from lookonce.darknet.network import Network
@@ -106,7 +107,8 @@ class CfgText:
         self.layers = 0
         height, width = info.input_size
         self.lines = [
-            f"# Written by lookonce: {info.architecture}, width {info.width:g}, {len(info.names)} classes",
+            f"# Written by lookonce: {info.architecture}, width {info.width:g}, "
+            f"{counted(len(info.names), 'class')}",
             NET.format(width=width, height=height, letter_box=info.fit == "letterbox"),
         ]
 

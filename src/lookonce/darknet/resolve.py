@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+from lookonce._counted import counted
 from lookonce.darknet.cfg import Cfg
 from lookonce.darknet.network import IMAGE, ConvSpec, Layer, Network, Scale, Shape
 from lookonce.darknet.sections import (
@@ -149,8 +150,8 @@ def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
                 _fail(
                     cfg,
                     section,
-                    f"with {classes} classes and {len(anchors)} anchors needs filters={expected} "
-                    f"in the layer before it, found {first.channels}",
+                    f"with {counted(classes, 'class')} and {counted(len(anchors), 'anchor')} needs "
+                    f"filters={expected} in the layer before it, found {first.channels}",
                 )
     return first
 
@@ -192,7 +193,7 @@ def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
             _fail(
                 cfg,
                 section,
-                f"has {section.classes} classes, the first [yolo] {scales[0].section.classes}",
+                f"has {counted(section.classes, 'class')}, the first [yolo] {scales[0].section.classes}",
             )
         cell = cfg.net.width / width, cfg.net.height / height
         stride = round(max(cell))

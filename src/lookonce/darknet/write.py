@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce._files import write_text
 from lookonce.darknet.classic import EPSILON_REMARK, classic_cfg
 from lookonce.darknet.described import network_of
@@ -41,7 +42,8 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
     if info.architecture in NETWORKS:
         text = classic_cfg(info)
     else:
-        text = f"# Written by lookonce: {len(info.names)} classes\n{EPSILON_REMARK}\n{network.cfg.text}"
+        classes = counted(len(info.names), "class")
+        text = f"# Written by lookonce: {classes}\n{EPSILON_REMARK}\n{network.cfg.text}"
     write_text(cfg, text)
 
 

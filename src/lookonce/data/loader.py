@@ -205,7 +205,9 @@ class Loader:
             count = min(self.accumulate, len(planned) - first)
             yield Step(skip + first // self.accumulate + 1, count, take(count))
         if not found and self.problems:
-            raise ImageError(f"none of {len(self.dataset)} images can be used; the first: {self.problems[0]}")
+            total = len(self.dataset)
+            none = "the only image cannot" if total == 1 else f"none of {total} images can"
+            raise ImageError(f"{none} be used; the first: {self.problems[0]}")
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Plan the batches of an epoch, before anything is read."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ModelFileError
 from lookonce.geometry.pairs import overlapping_pairs
@@ -39,7 +40,7 @@ def comparable(
         if len(sample.labels) * len(found) > MOST_PAIRS:
             raise AnnotationError(
                 f"{sample.path}: expected at most {MOST_PAIRS} pairs of objects and detections in one image, "
-                f"found {len(sample.labels)} objects and {len(found)} detections"
+                f"found {counted(len(sample.labels), 'object')} and {counted(len(found), 'detection')}"
             )
     pairs = zip(truth, detections, strict=True)
     return [found[~in_ignored_areas(sample, found)] if sample.ignored else found for sample, found in pairs]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce._files import replacing
 from lookonce._optional import require
 from lookonce.evaluate.confusion import Confusion
@@ -204,7 +205,7 @@ def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> No
     if classes > len(COLORS):
         y = 0.97 - 0.065 * len(entries) - 0.06
         axes.annotate(
-            f"gray: the other {classes - len(COLORS)} classes",
+            f"gray: {counted(classes - len(COLORS), 'other class')}",
             (1.02, y),
             xycoords="axes fraction",
             color=MUTED,

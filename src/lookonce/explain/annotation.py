@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from lookonce._counted import counted
 from lookonce.annotations import load_samples
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.classes import SharedClasses, listed
@@ -57,7 +58,7 @@ def find_truth(
     unknown = sorted(set(shared.unknown) & {annotated.names[label] for label in sample.labels.tolist()})
     if unknown:
         remarks.append(
-            f"{len(sample.labels) - len(known.labels)} of {len(sample.labels)} objects skipped: the model "
-            f"does not know {listed(unknown)}"
+            f"{len(sample.labels) - len(known.labels)} of {counted(len(sample.labels), 'object')} skipped: "
+            f"the model does not know {listed(unknown)}"
         )
     return known, tuple(remarks)

@@ -5,6 +5,7 @@ Legend: **C** channels, **H**, **W** height and width of an output.
 
 import math
 
+from lookonce._counted import counted
 from lookonce.darknet.network import Network
 from lookonce.darknet.sections import (
     AvgPool,
@@ -160,5 +161,5 @@ def operation(section: LayerSection) -> str:
         case AvgPool():
             return "mean of each channel"
         case Yolo(anchors, classes):
-            return f"{len(anchors)} anchors, {classes} classes"
+            return f"{counted(len(anchors), 'anchor')}, {counted(classes, 'class')}"
     return "nothing outside training"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce.explain.records import Explanation
 from lookonce.explain.truth_records import Position, Positive, TrueObject, Truth
 from lookonce.geometry.boxes import area
@@ -105,11 +106,11 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
             f"{np.logaddexp(0, t):.4g} = {terms[number]:.4g}"
         )
     if rest := order[CLASSES_SHOWN:]:
-        lines.append(f"{entropy} of the other {len(rest)} classes = {float(terms[rest].sum()):.4g}")
+        lines.append(f"{entropy} of {counted(len(rest), 'other class')} = {float(terms[rest].sum()):.4g}")
     times = "" if weights.prob == 1 else f"{weights.prob:g} * "
     return [
         *lines,
-        f"prob = {times}Σ {entropy} over {classes} classes = {losses.prob:.4g}",
+        f"prob = {times}Σ {entropy} over {counted(classes, 'class')} = {losses.prob:.4g}",
         f"giou + conf + prob = {losses.giou:.4g} + {losses.conf:.4g} + {losses.prob:.4g}"
         f" = {losses.total:.4g}",
     ]

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce.explain.heads import cell, grid_text
 from lookonce.explain.markdown_truth import assignment_lines, loss_lines, verdict_lines
 from lookonce.explain.records import BELOW, KEPT, Explanation, as_tuple
@@ -20,7 +21,7 @@ def to_markdown(explanation: Explanation) -> str:
     lines = [
         f"# {image} through {text(info.architecture)}",
         "",
-        f"{len(info.names)} classes, {len(explanation.detections)} detections at "
+        f"{counted(len(info.names), 'class')}, {counted(len(explanation.detections), 'detection')} at "
         f"{text(explanation.thresholds)} and an IoU threshold of {explanation.nms.iou_threshold:g}.",
     ]
     told: list[Iterator[str]] = [stage(explanation) for stage in stages]

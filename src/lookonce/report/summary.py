@@ -32,7 +32,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         "images": errors["images"],
         "objects": objects,
         "found": found,
-        "detections": found + errors["false_positives"]["in_use"],
+        "detections": (boxes := found + errors["false_positives"]["in_use"]),
         "thresholds": errors["thresholds_in_use"],
         "count_error": counts["relative"],
         "count_error_per_image": counts["mae"],
@@ -42,7 +42,8 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         text = f"{counted(numbers['images'], 'image')}, no annotated object: nothing can be measured."
         return {**numbers, "text": text}
     if not numbers["found"]:
-        text = f"Finds none of the {counted(numbers['objects'], 'object')}: train longer, or check the data."
+        none = "Misses the only object" if objects == 1 else f"Finds none of the {objects} objects"
+        text = f"{none}: train longer, or check the data."
         return {**numbers, "text": text}
     weakest, advice = _advice(errors)
     percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
@@ -51,8 +52,8 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     in_all = f"counts{at} are {percent}% {direction}" if percent else f"counts{at} are correct"
     lowest, highest = (f"{pick(numbers['thresholds']):.2f}" for pick in (min, max))
     parts = [
-        f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
-        f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are correct",
+        f"Finds {_in_a_hundred(found, objects)} object{'' if objects == 1 else 's'}",
+        f"{_in_a_hundred(found, boxes)} {'box is' if boxes == 1 else 'boxes are'} correct",
         f"{in_all} in all and off by {counts['mae']:.1f} per image",
         f"use threshold {lowest}"
         if lowest == highest

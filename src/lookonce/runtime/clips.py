@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce._files import replacing
 from lookonce.errors import ImageError
 from lookonce.images import silent_opencv
@@ -101,8 +102,8 @@ class ClipWriter:
             written = count_frames(self._temporary)
             if written < self._frames:  # OpenCV does not report a failed write
                 raise ImageError(
-                    f"{self.path}: expected {self._frames} frames in the written file, found {written}; "
-                    "is the disk full?"
+                    f"{self.path}: expected {counted(self._frames, 'frame')} in the written file, found "
+                    f"{written}; is the disk full?"
                 )
 
 

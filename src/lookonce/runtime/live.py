@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce._optional import install_line
 from lookonce.errors import ImageError
 from lookonce.runtime.video import connected
@@ -141,7 +142,7 @@ class LiveFrames:
             failures = 0 if self._received > before else failures + 1
         if endless:
             raise ImageError(
-                f"{name_of(self._origin)}: the stream ended after {self._received} frames, and "
+                f"{name_of(self._origin)}: the stream ended after {counted(self._received, 'frame')}, and "
                 f"{len(PAUSES)} attempts to reconnect in {sum(PAUSES):.0f} s failed"
             )
 

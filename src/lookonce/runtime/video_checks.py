@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce._files import open_input
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
@@ -103,9 +104,9 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
         ImageError: none, or far fewer than declared.
     """
     if found < max(1, WHOLE * declared):
+        wanted = counted(declared, "frame") if declared > 0 else "some frames"
         raise ImageError(
-            f"{name_of(origin)}: expected {declared if declared > 0 else 'some'} frames, found {found}: "
-            "the video is damaged or cut short"
+            f"{name_of(origin)}: expected {wanted}, found {found}: the video is damaged or cut short"
         )
 
 

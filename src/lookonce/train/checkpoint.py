@@ -8,6 +8,7 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
+from lookonce._counted import counted
 from lookonce.errors import NonFiniteLossError, TrainingError
 from lookonce.metadata import ModelInfo, RunProgress, RunState, TrainedOn, Training
 from lookonce.model.files import load_training, load_weights, save_model
@@ -57,7 +58,7 @@ class Progress:
         since = self.epochs - self.best_epoch
         if not patience or self.best_ap < LEARNED or since < patience:
             return ""
-        return f"no better AP in {since} epochs (best {self.best_ap:.3f}, epoch {self.best_epoch})"
+        return f"no better AP in {counted(since, 'epoch')} (best {self.best_ap:.3f}, epoch {self.best_epoch})"
 
 
 def save(
@@ -173,7 +174,7 @@ def resume(
         raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model")
     before, now = saved.training.get("data"), info.training["data"]
     if before and before != now:
-        changed = f"{file}: the data changed: expected {counted(before)}, found {counted(now)}"
+        changed = f"{file}: the data changed: expected {describe_data(before)}, found {describe_data(now)}"
         counts = (before["images"], now["images"]), (before["validation"], now["validation"])
         if any(abs(found - expected) > LARGEST_CHANGE * expected for expected, found in counts):
             raise TrainingError(f"{changed}: too different to resume; a new run can start from its weights")
@@ -200,11 +201,11 @@ def resume(
     return progress, epoch
 
 
-def counted(data: TrainedOn) -> str:
+def describe_data(data: TrainedOn) -> str:
     """Describe the data of a run by its counts and the start of its digest."""
     return (
-        f"{data['images']} training images with {data['boxes']} boxes and {data['validation']} "
-        f"validation images (digest {data['digest'][:8]})"
+        f"{counted(data['images'], 'training image')} with {counted(data['boxes'], 'box')} and "
+        f"{counted(data['validation'], 'validation image')} (digest {data['digest'][:8]})"
     )
 
 

@@ -116,7 +116,10 @@ def train_folds(
         measured, mine = detect_all(model, data.val, session)
         metrics = evaluate(measured, mine, names)
         folds.append(Fold(model, len(measured), metrics.ap, metrics.ap50))
-        session.say(f"fold {number}: AP {metrics.ap:.3f}, AP50 {metrics.ap50:.3f} on {len(measured)} images")
+        session.say(
+            f"fold {number}: AP {metrics.ap:.3f}, AP50 {metrics.ap50:.3f} on "
+            f"{counted(len(measured), 'image')}"
+        )
         truth += measured
         found += mine
     result = Folds(tuple(folds), evaluate_detections(truth, found, names))

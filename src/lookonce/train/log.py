@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from lookonce._console import RateColumn
+from lookonce._counted import counted
 from lookonce._files import read_text, write_text
 from lookonce._optional import require
 from lookonce._outputs import naming
@@ -124,7 +125,7 @@ class RunLog:
         planned = f" of {self._minutes:g}" if self._minutes else ""
         line += f"  {rate:.1f} images/s  {minutes:.1f}{planned} min"
         if epoch.skipped:
-            line += f"  [yellow]{epoch.skipped} batches skipped: their loss was not finite[/]"
+            line += f"  [yellow]{counted(epoch.skipped, 'batch')} skipped: the loss was not finite[/]"
         if waited > DATA_BOUND:
             line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for images"
         self._console.print(line, highlight=False, soft_wrap=True)

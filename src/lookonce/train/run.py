@@ -196,7 +196,9 @@ class _Run:
             self._clock = Clock(60 * settings.minutes, started, session.now)
         if resume:
             self._progress, self._epoch = checkpoint.resume(out, self.learner, session.say, self._clock)
-            start = f"resumed in epoch {self._epoch.number + 1}, after {self._epoch.steps} steps of it"
+            start = (
+                f"resumed in epoch {self._epoch.number + 1}, after {counted(self._epoch.steps, 'step')} of it"
+            )
         self.loader = SharedLoader(
             group,
             make_dataset(data, info, settings),
@@ -268,9 +270,11 @@ class _Run:
         """Return why a resumed run has nothing left to do; empty if it has something to do."""
         settings, clock = self._settings, self._clock
         if clock and clock.closed >= clock.total:
-            return f"all {settings.minutes:g} minutes are used; give the run more minutes to train for longer"
+            minutes = "the minute is" if settings.minutes == 1 else f"all {settings.minutes:g} minutes are"
+            return f"{minutes} used; give the run more minutes to train for longer"
         if not clock and self._epoch.number >= settings.epochs:
-            return f"all {settings.epochs} epochs are done; extend the run to train for more"
+            epochs = "the only epoch is" if settings.epochs == 1 else f"all {settings.epochs} epochs are"
+            return f"{epochs} done; extend the run to train for more"
         plateau = self._progress.plateau(settings.patience)
         return plateau and f"{plateau}; raise patience to train for longer"
 
@@ -280,10 +284,11 @@ class _Run:
             epochs = steps / self.loader.steps_per_epoch
             return (
                 f"ended after {self._clock.used / 60:.2f} of {self._settings.minutes:g} minutes: "
-                f"{steps} steps, {epochs:.1f} epochs, the learning rate fitted to that time"
+                f"{counted(steps, 'step')}, {epochs:.1f} epochs, the learning rate fitted to that time"
             )
         if last:
-            return f"ended after all {self._settings.epochs} epochs"
+            epochs = self._settings.epochs
+            return f"ended after {'the only epoch' if epochs == 1 else f'all {epochs} epochs'}"
         plateau = self._progress.plateau(self._settings.patience)
         return plateau and f"{plateau}: ended after epoch {self._progress.epochs}"
 
