@@ -101,7 +101,7 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
             "[avgpool]\n[convolutional]\nfilters=65536\n[convolutional]\nfilters=65536",
             "expected at most 500,000,000 weights, found 4,29",
         ),
-        (HEAD + "[yolo]\nanchors=1,2\nclasses=3", "with 3 classes and 1 anchors needs filters=8 .*found 7"),
+        (HEAD + "[yolo]\nanchors=1,2\nclasses=3", "with 3 classes and 1 anchor needs filters=8 .*found 7"),
         (HEAD + YOLO + CONV, r"x.cfg:11: \[convolutional\] reads layer 1, which has no output"),
         (HEAD + YOLO + "[route]\nlayers=-1", r"reads layer 1, which has no output"),
         (

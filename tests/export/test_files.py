@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
+from lookonce.export.graph import GraphForm, export_graph
 from lookonce.export.nms import GraphNms
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import open_backend
@@ -19,11 +19,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
+from lookonce.export.graph import GraphForm, export_graph
 from lookonce.export.nms import GraphNms
 from lookonce.export.source import read_source
 source = read_source(Path(sys.argv[1]))
-graph = export_graph(source, nms=GraphNms.of_model(source.info))
+graph = export_graph(source, GraphForm(nms=GraphNms.of_model(source.info)))
 write_onnx(graph, Path(sys.argv[2]).with_suffix(".onnx"))
 write_openvino(graph, Path(sys.argv[2]))
 """
@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_bytes_from_two_processes(model: Path, tmp_path: Path) -> None:
-    graph = export_graph(read_source(model), nms=GraphNms.of_model(INFO))
+    graph = export_graph(read_source(model), GraphForm(nms=GraphNms.of_model(INFO)))
     for again in ("once", "here"):  # the second time, OpenVINO's counters are elsewhere
         write_openvino(graph, tmp_path / f"{again}.xml")
     write_onnx(graph, tmp_path / "here.onnx")

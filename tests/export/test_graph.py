@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ConfigError
-from lookonce.export.graph import export_graph, with_size
+from lookonce.export.graph import GraphForm, export_graph, with_size
 from lookonce.export.nms import METADATA_KEY, GraphNms
 from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Letterbox
@@ -50,7 +50,7 @@ def test_open_shapes(source: FloatModel) -> None:
 def test_fixed_shapes_give_the_same_numbers(source: FloatModel) -> None:
     wide = with_size(source, (96, 160))
 
-    graph = export_graph(wide, static=True)
+    graph = export_graph(wide, GraphForm(static=True))
 
     assert sides(graph.graph.input[0]) == [1, 96, 160, 3]
     assert sides(graph.graph.output[0]) == [1, 150, 8]
@@ -70,7 +70,7 @@ def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch
     thresholds, given = GraphNms.of_model(INFO, 0.3, 0.4), images(batch, 64, 96)
     candidates = run(export_graph(source), given)
 
-    rows = run(export_graph(source, static=static, nms=thresholds), given)
+    rows = run(export_graph(source, GraphForm(static=static, nms=thresholds)), given)
 
     size = 64, 96
     counts = []
@@ -96,7 +96,7 @@ def test_each_class_has_its_own_threshold_in_the_graph(
     expected = {0.35: (0.35, 0.35, 0.35), None: (0.3, 0.5, 0.35)}
     assert nms.conf == ((0.3, 0.6, 0.35) if isinstance(given, dict) else expected[given])
 
-    graph = export_graph(source, nms=nms)
+    graph = export_graph(source, GraphForm(nms=nms))
     (rows,), (candidates,) = run(graph, pixels), run(export_graph(source), pixels)
 
     options = DetectOptions(conf=dict(zip(info.names, nms.conf, strict=True)), iou=0.4)
@@ -110,13 +110,13 @@ def test_each_class_has_its_own_threshold_in_the_graph(
 
 
 def test_nothing_found_is_no_row(source: FloatModel) -> None:
-    rows = run(export_graph(source, nms=GraphNms.of_model(INFO, 1.0)), images(2, 64, 96))
+    rows = run(export_graph(source, GraphForm(nms=GraphNms.of_model(INFO, 1.0))), images(2, 64, 96))
 
     assert rows.shape == (2, 0, 6)
 
 
 def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
-    graph = export_graph(source, nms=GraphNms.of_model(INFO, 0.3, 0.4))
+    graph = export_graph(source, GraphForm(nms=GraphNms.of_model(INFO, 0.3, 0.4)))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
     assert described[METADATA_KEY] == '{"conf": 0.3, "iou": 0.4}'
@@ -151,15 +151,15 @@ def test_a_graph_against_the_specification_is_not_handed_out(
         next(node for node in graph.graph.node if node.op_type == "Conv").input[0] = "nowhere"
         return graph
 
-    export_graph(source, static=static, nms=nms)
+    export_graph(source, GraphForm(static=static, nms=nms))
     monkeypatch.setattr("lookonce.export.graph.build_onnx", build)
 
     with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
-        export_graph(source, static=static, nms=nms)
+        export_graph(source, GraphForm(static=static, nms=nms))
 
 
 def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
     source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
 
-    output = export_graph(source, nms=GraphNms.of_model(INFO)).graph.output[0]
+    output = export_graph(source, GraphForm(nms=GraphNms.of_model(INFO))).graph.output[0]
     assert sides(output) == ["batch", "found", 6]

@@ -18,11 +18,11 @@ from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.resolve import resolve
 from lookonce.errors import ConfigError, LookonceError, ModelFileError
 from lookonce.export.files import write_onnx
-from lookonce.export.graph import export_graph, with_size
+from lookonce.export.graph import GraphForm, export_graph, with_size
 from lookonce.export.nms import GraphNms
 from lookonce.export.proof_images import proof_images
 from lookonce.export.source import FloatModel, read_source
-from lookonce.export.verify import prove
+from lookonce.export.verify import Original, prove
 from lookonce.runtime.backends import as_planes
 from tests.command_line import attempted, invoke
 from tests.darknet import test_sections
@@ -103,8 +103,8 @@ def test_suppression_inside(source: FloatModel) -> None:
     found, expected = (
         ort.InferenceSession(graph.SerializeToString()).run(None, {"images": given})[0]
         for graph, given in (
-            (export_graph(source, planes=True, nms=nms), as_planes(images)),
-            (export_graph(source, nms=nms), images),
+            (export_graph(source, GraphForm(planes=True, nms=nms)), as_planes(images)),
+            (export_graph(source, GraphForm(nms=nms)), images),
         )
     )
 
@@ -120,7 +120,7 @@ def test_the_shape_is_right_where_cells_are_cut_by_the_border(planes: bool) -> N
     )
     model = FloatModel(network, random_weights(network), describe(network, ("a", "b")))
 
-    graph = export_graph(model, static=True, planes=planes)
+    graph = export_graph(model, GraphForm(static=True, planes=planes))
 
     given = as_planes(noise(network)) if planes else noise(network)
     declared = tuple(side.dim_value for side in graph.graph.output[0].type.tensor_type.shape.dim)
@@ -132,21 +132,21 @@ def test_a_file_that_opencv_computes_otherwise_is_refused(
     source: FloatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = write_model(tmp_path / "model.safetensors")
-    write_onnx(export_graph(source, planes=True), tmp_path / "planes.onnx")
+    write_onnx(export_graph(source, GraphForm(planes=True)), tmp_path / "planes.onnx")
     images = proof_images(None, INFO)
-    assert prove(model, tmp_path / "planes.onnx", INFO, images, planes=True).boxes < 0.01
+    assert prove(Original(model, INFO, images), tmp_path / "planes.onnx", GraphForm(planes=True)).boxes < 0.01
 
     def other_planes(images: np.ndarray) -> np.ndarray:
         return as_planes(images)[:, ::-1].copy()
 
     monkeypatch.setattr("lookonce.export.verify.as_planes", other_planes)
     with pytest.raises(ModelFileError, match=r"expected the results of .*, found"):
-        prove(model, tmp_path / "planes.onnx", INFO, images, planes=True)
+        prove(Original(model, INFO, images), tmp_path / "planes.onnx", GraphForm(planes=True))
 
     monkeypatch.undo()
     write_onnx(export_graph(source), tmp_path / "open.onnx")
     with pytest.raises(ModelFileError, match=r"open\.onnx: OpenCV \d.* cannot read it"):
-        prove(model, tmp_path / "open.onnx", INFO, images, planes=True)
+        prove(Original(model, INFO, images), tmp_path / "open.onnx", GraphForm(planes=True))
 
 
 def test_int8_stays_with_uint8_images(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_bench_runs_opencv_on_any_onnx_file(
     source: FloatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planes: bool, batch: int
 ) -> None:
     model = tmp_path / "model.onnx"
-    write_onnx(export_graph(with_size(source, (64, 64)), planes=planes), model)
+    write_onnx(export_graph(with_size(source, (64, 64)), GraphForm(planes=planes)), model)
     files, case = prepare(model, tmp_path), BenchCase((64, 64), batch, 1)
 
     found, expected = (CONTENDERS[name].open(files, case)() for name in ("opencv", "onnxruntime"))

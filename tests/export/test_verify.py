@@ -10,11 +10,11 @@ from onnx import numpy_helper
 
 from lookonce.errors import ModelFileError, SourceError
 from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
+from lookonce.export.graph import GraphForm, export_graph
 from lookonce.export.nms import GraphNms
 from lookonce.export.proof_images import proof_images
 from lookonce.export.source import read_source
-from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Original, Proof, prove
 from tests.export.models import INFO, write_model
 
 WRITERS: dict[str, Callable[[onnx.ModelProto, Path], None]] = {".onnx": write_onnx, ".xml": write_openvino}
@@ -31,7 +31,7 @@ def write(
     damage: Callable[[onnx.GraphProto], None] = lambda graph: None,
     **form: object,
 ) -> Path:
-    graph = export_graph(read_source(model), **form)  # type: ignore[arg-type]
+    graph = export_graph(read_source(model), GraphForm(**form))  # type: ignore[arg-type]
     damage(graph.graph)
     WRITERS[path.suffix](graph, path)
     return path
@@ -39,7 +39,7 @@ def write(
 
 def proved(model: Path, path: Path, **form: object) -> Proof:
     images = proof_images(None, INFO)
-    return prove(model, path, INFO, images, **form)  # type: ignore[arg-type]
+    return prove(Original(model, INFO, images), path, GraphForm(**form))  # type: ignore[arg-type]
 
 
 def patch(pick: Callable[[onnx.TensorProto], bool], change: Callable[[np.ndarray], None]) -> Callable:

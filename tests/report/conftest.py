@@ -12,6 +12,7 @@ from lookonce.doctor.diagnose import diagnose
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.evaluate.report import evaluate_detections
 from lookonce.images import write_image
+from lookonce.report.figures import Subject
 from lookonce.report.write import write_report_page
 from lookonce.samples import SampleSet
 from tests.evaluate.conftest import Case, random_case
@@ -50,7 +51,9 @@ def write(
         network = PlannedNetwork.published("yolov3-tiny", (416, 416))
         options["diagnosis"] = diagnose({"val": SampleSet(names, truth, [], HOSTILE)}, network)
     evaluation = evaluate_detections(truth, case[1], names)
-    write_report_page(folder / "out", truth, case[1], evaluation, **{"about": ABOUT, **options})
+    explain = options.pop("explain", lambda images, threshold: ([], ""))
+    subject = Subject(**{"about": ABOUT, **options})
+    write_report_page(folder / "out", truth, case[1], evaluation, subject, explain)
     return Written(folder / "out/report.html", json.loads((folder / "out/report.json").read_text("utf-8")))
 
 

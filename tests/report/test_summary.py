@@ -6,7 +6,7 @@ import pytest
 
 from lookonce.evaluate.error_report import error_report
 from lookonce.evaluate.report import evaluate_detections
-from lookonce.report.figures import figures
+from lookonce.report.figures import Subject, figures
 from tests.evaluate.conftest import Case, found, sample
 
 BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
@@ -15,7 +15,7 @@ BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
 def summary_of(case: Case) -> dict[str, Any]:
     evaluation = evaluate_detections(*case)
     images = [str(each.path) for each in case[0]]
-    tree = figures(evaluation, error_report(case[0], case[1], evaluation), images, {}, None, None)
+    tree = figures(evaluation, error_report(case[0], case[1], evaluation), images, Subject({}))
     return tree["summary"]
 
 
@@ -51,7 +51,7 @@ def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
     evaluation = evaluate_detections(*case, thresholds=[0.5])
     report, images = error_report(case[0], case[1], evaluation), [str(each.path) for each in case[0]]
     said = {
-        count: figures(evaluation, report, images, {"validated_on": count}, None, None)["summary"]["text"]
+        count: figures(evaluation, report, images, Subject({"validated_on": count}))["summary"]["text"]
         for count in (0, 4)
     }
     assert "correct; counts are correct in all" in said[0]

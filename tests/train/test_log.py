@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lookonce.config import TrainSettings
 from lookonce.train.log import EPOCHS, STEPS, RunLog
 from lookonce.train.loop import Epoch, StepReport
 from tests.train.test_meter import losses, paths
 
+SETTINGS = TrainSettings(epochs=3)
 LOSSES = {"total": 7.0, "giou": 4.0, "conf": 1.0, "prob": 2.0}
 
 
@@ -24,9 +26,9 @@ def epoch(seconds: float = 10, waited: float = 0, skipped: int = 0) -> Epoch:
     return done
 
 
-def log(folder: Path, said: io.StringIO, steps: int = 0, epochs: int = 0) -> RunLog:
+def log(folder: Path, said: io.StringIO, done: int = 0) -> RunLog:
     console = Console(file=said, width=300)
-    return RunLog(folder, console, epochs=3, images=2, done_epochs=epochs, done_steps=steps, done_images=0)
+    return RunLog(folder, console, SETTINGS, images=2, steps=3, epoch=Epoch(*divmod(done, 3)))
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -55,7 +57,7 @@ def test_rows_after_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
         opened.epoch(1, epoch(), {}, minutes=1)
     with (tmp_path / STEPS).open("a") as file:
         file.write("4,0.")  # cut off by a full disk
-    with log(tmp_path, io.StringIO(), steps=2) as opened:
+    with log(tmp_path, io.StringIO(), done=2) as opened:
         opened.step(StepReport(3, 0.5, LOSSES, 2), 3)
     assert [(row["step"], row["lr"]) for row in rows(tmp_path / STEPS)] == [
         ("1", "0.1"),
@@ -70,11 +72,14 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from rich.console import Console
+from lookonce.config import TrainSettings
 from lookonce.train.log import RunLog
+from lookonce.train.loop import Epoch
 
-options = {"epochs": 3, "images": 2, "done_epochs": 0, "done_steps": 0, "done_images": 0}
 try:
-    with RunLog(Path(sys.argv[1]), Console(file=sys.stdout), **options) as log:
+    with RunLog(
+        Path(sys.argv[1]), Console(file=sys.stdout), TrainSettings(), images=2, steps=1, epoch=Epoch(0)
+    ) as log:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
         log.predictions(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 1)
@@ -105,9 +110,7 @@ def test_waiting_for_images_is_reported_from_a_tenth_of_the_time(
 def test_errors_of_other_threads_are_still_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
-    with RunLog(
-        tmp_path, Console(quiet=True), epochs=1, images=1, done_epochs=0, done_steps=0, done_images=0
-    ):
+    with RunLog(tmp_path, Console(quiet=True), SETTINGS, images=1, steps=1, epoch=Epoch(0)):
         thread = threading.Thread(target=(tmp_path / "missing").read_bytes)
         thread.start()
         thread.join()

@@ -41,6 +41,7 @@ from lookonce.evaluate.part import MeasuredPart, choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.gate import detect_samples
 from lookonce.metadata import ModelInfo
+from lookonce.report.figures import Subject
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.cpu import usable_cores
@@ -125,19 +126,15 @@ def evaluate(
         if json_to is not None:
             shared.write_json(json_to, numbers)
 
-        sentence = write_report_page(
-            out,
-            truth,
-            found,
-            evaluation,
+        network = PlannedNetwork.of_model(measured.info, measured.size)
+        subject = Subject(
             about,
-            training=training_record(model, measured.info),
-            diagnosis=diagnose(
-                {part.name: part.found}, PlannedNetwork.of_model(measured.info, measured.size)
-            ),
-            values=measured.info.values,
-            explain=partial(_explain, model, options, measured, out, console, explain),
+            training_record(model, measured.info),
+            diagnose({part.name: part.found}, network),
+            measured.info.values,
         )
+        explaining = partial(_explain, model, options, measured, out, console, explain)
+        sentence = write_report_page(out, truth, found, evaluation, subject, explaining)
         _print(evaluation, console)
         print_counts(evaluation, console)
         if set_thresholds:

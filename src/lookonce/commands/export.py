@@ -24,7 +24,7 @@ from lookonce.errors import ConfigError, LookonceError
 from lookonce.evaluate.coco import ClassMetrics, Metrics
 from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
 from lookonce.export.nms import GraphNms
-from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Original, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
 from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import BN_EPSILON, WEIGHTS_BESIDE, ModelInfo
@@ -200,7 +200,7 @@ def _export_graph(
         import_ncnn()
     from lookonce.darknet.ncnn_graph import write_ncnn
     from lookonce.export.files import write_onnx, write_openvino
-    from lookonce.export.graph import export_graph, with_size
+    from lookonce.export.graph import GraphForm, export_graph, with_size
     from lookonce.export.proof_images import proof_images
     from lookonce.export.source import read_source
 
@@ -214,30 +214,20 @@ def _export_graph(
     if form.nms is not None:
         with shared.options_named():
             nms = GraphNms.of_model(source.info, form.nms.conf, form.nms.iou)
+    shapes = GraphForm(form.static, form.planes, nms)
     if path.suffix != ".param":
-        graph = export_graph(source, static=form.static, planes=form.planes, nms=nms)
-    images = proof_images(verify_on, source.info)
+        graph = export_graph(source, shapes)
+    original = Original(model, source.info, proof_images(verify_on, source.info), weights)
     console = terminal()  # made now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
-        made = export_int8(
-            model, path, graph, source.info, int8, images, console, static=form.static, weights=weights
-        )
+        made = export_int8(original, graph, shapes, path, int8, console)
         return Exported(made.path, int8=made, exit_code=_report_int8(made, int8.max_drop, console))
     with replacing_together(path) as temporary:
         if path.suffix == ".param":
             write_ncnn(source.network, source.weights, source.info, temporary)
         else:
             (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
-        proof = prove(
-            model,
-            temporary,
-            source.info,
-            images,
-            static=form.static,
-            planes=form.planes,
-            nms=nms,
-            weights=weights,
-        )
+        proof = prove(original, temporary, shapes)
     if nms is not None:
         given = form.nms is not None and form.nms.conf is not None
         if told := shared.describe_thresholds(source.info, nms.conf, given=given):

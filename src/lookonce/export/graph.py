@@ -1,6 +1,6 @@
 """Prepare the graph to export: `darknet.onnx_graph` builds it, and here it gets its shapes and is checked."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -10,6 +10,25 @@ from lookonce.errors import ConfigError
 from lookonce.export.nms import GraphNms, add_nms
 from lookonce.export.source import FloatModel
 from lookonce.geometry.sizes import size_advice
+
+
+@dataclass(frozen=True, slots=True)
+class GraphForm:
+    """Shapes and ports of a graph.
+
+    Attributes:
+        static: whether the batch is 1 and the input has the model's size, for engines that require it.
+        planes: whether the input is one image (1, 3, H, W) float32 in [0, 1] of that size, instead of
+            (B, H, W, 3) uint8: OpenCV's form; see `runtime.backends.as_planes`.
+        nms: settings of the NMS in the graph; None: its output is the candidates.
+    """
+
+    static: bool = False
+    planes: bool = False
+    nms: GraphNms | None = None
+
+
+PLAIN = GraphForm()
 
 
 def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
@@ -27,24 +46,10 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
     return replace(source, network=network, info=replace(source.info, input_size=size))
 
 
-def export_graph(
-    source: FloatModel,
-    *,
-    static: bool = False,
-    planes: bool = False,
-    nms: GraphNms | None = None,
-) -> onnx.ModelProto:
-    """Build one graph: RGB images in, candidates or detections out.
-
-    Args:
-        source: the model.
-        static: fix the batch to 1 and the input to the model's size, for engines that require it.
-        planes: the input is one image (1, 3, H, W) float32 in [0, 1] of that size, instead of (B, H, W, 3)
-            uint8: OpenCV's form.
-        nms: NMS to add to the graph; see `nms.add_nms`.
-    """
-    model = build_onnx(source.network, source.weights, source.info, planes=planes)
-    if static and not planes:
+def export_graph(source: FloatModel, form: GraphForm = PLAIN) -> onnx.ModelProto:
+    """Build one graph: RGB images in, candidates or detections out."""
+    model = build_onnx(source.network, source.weights, source.info, planes=form.planes)
+    if form.static and not form.planes:
         height, width = source.info.input_size
         ports = (
             (model.graph.input[0], (1, height, width)),
@@ -53,7 +58,7 @@ def export_graph(
         for value, sides in ports:
             for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
                 dimension.dim_value = side
-    if nms is not None:
-        add_nms(model, nms)
+    if form.nms is not None:
+        add_nms(model, form.nms)
     onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here
     return model

@@ -18,8 +18,9 @@ from lookonce.annotations.report import say_problems
 from lookonce.errors import AnnotationError, ConfigError, ImageError, NoAnnotationsError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
+from lookonce.export.graph import GraphForm
 from lookonce.export.quantize import Inputs, Watch
-from lookonce.export.verify import prove
+from lookonce.export.verify import Original, prove
 from lookonce.gate import MAX_DROP, Comparison, compare_files, time_both, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
@@ -87,29 +88,22 @@ class Quantized(NamedTuple):
 
 
 def export_int8(
-    model: Path,
-    path: Path,
+    original: Original,
     graph: onnx.ModelProto,
-    info: ModelInfo,
+    form: GraphForm,
+    path: Path,
     options: Int8,
-    proof: Sequence[Inputs],
     console: Console,
-    *,
-    static: bool,
-    weights: Path | None = None,
 ) -> Quantized:
     """Write the graph in int8 and compare it with the float one.
 
     Args:
-        model: model file that the graph was made from.
-        path: file to write, `.onnx` or `.xml`; `REJECTED` is added to the name of a rejected file.
+        original: model that the graph was made from, and images on which the two are first compared.
         graph: float graph with candidates as its output.
-        info: description of the model.
+        form: shapes and ports of the graph.
+        path: file to write, `.onnx` or `.xml`; `REJECTED` is added to the name of a rejected file.
         options: options of quantization.
-        proof: images on which the float graph is first compared with the model.
         console: console for the choice of images and the progress.
-        static: whether the shapes of the graph are fixed.
-        weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
         GateDataError: there are no annotations to compare AP on.
@@ -122,13 +116,13 @@ def export_int8(
         import_nncf()
     if options.gate:
         require("faster_coco_eval", "evaluate")
-    inputs, compared_on = choose_images(options, info, console)
+    inputs, compared_on = choose_images(options, original.info, console)
     from lookonce.export.files import write_onnx
 
     with TemporaryDirectory(prefix="lookonce-") as folder, replacing_together(path) as made:
         before = Path(folder) / f"{path.stem}.onnx"
         write_onnx(graph, before)
-        prove(model, before, info, proof, static=static, weights=weights)
+        prove(original, before, form)
         write_int8(graph, inputs, made, watched(console, "calibrating"))
         share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
         speed_up = time_both(before, made, inputs, ENGINES[made.suffix]).speed_up

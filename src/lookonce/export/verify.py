@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce._optional import require
 from lookonce.errors import ModelFileError
+from lookonce.export.graph import PLAIN, GraphForm
 from lookonce.export.nms import GraphNms
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
@@ -48,37 +49,40 @@ class Proof:
     detections: int | None
 
 
-def prove(
-    model: Path,
-    exported: Path,
-    info: ModelInfo,
-    images: Sequence[Images],
-    *,
-    static: bool = False,
-    planes: bool = False,
-    nms: GraphNms | None = None,
-    weights: Path | None = None,
-) -> Proof:
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The model that an export must agree with, and the images to compare on.
+
+    Attributes:
+        model: the model file.
+        info: description in the exported file.
+        images: RGB images of any size.
+        weights: weights of a `.cfg`; None: the file beside it.
+    """
+
+    model: Path
+    info: ModelInfo
+    images: Sequence[Images]
+    weights: Path | None = None
+
+
+def prove(original: Original, exported: Path, form: GraphForm = PLAIN) -> Proof:
     """Run both on the same images; all candidates, and the detections after NMS, must agree.
 
     If the shapes are variable, all images are run as one batch, and the first one again in another shape. An
     ONNX graph of planes is run by OpenCV too, unless it includes NMS, which OpenCV 4 cannot run.
 
     Args:
-        model: the original model file.
+        original: the model and the images.
         exported: the exported `.onnx`, `.xml` or `.param` file.
-        info: description in the exported file.
-        images: RGB images of any size.
-        static: whether the shapes are fixed, with a batch of 1.
-        planes: whether the input is planes, see `runtime.backends.as_planes`; the shapes are then fixed.
-        nms: settings of the NMS in the graph; None without NMS.
-        weights: weights of a `.cfg`; None: the file beside it.
+        form: shapes and ports of the exported graph; those of planes are fixed.
 
     Raises:
         ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.
     """
+    nms, planes = form.nms, form.planes
     with ExitStack() as engines:
-        reference = engines.enter_context(closing(_open_reference(model, weights)))
+        reference = engines.enter_context(closing(_open_reference(original.model, original.weights)))
         if nms is None:
             backend = engines.enter_context(closing(open_backend(exported)))
         else:  # with the detections of the graph
@@ -86,7 +90,8 @@ def prove(
         opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and nms is None else None
         boxes = scores = 0.0
         detections = 0
-        for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
+        static = form.static or planes or any(reference.input_shape)
+        for batch in _batches(original.images, original.info, static=static):
             expected = reference(batch)
             candidates, rows = (backend(batch), None) if nms is None else pair(batch)
             for found in (candidates, opencv(batch)) if opencv else (candidates,):
@@ -100,10 +105,11 @@ def prove(
                 detections += int(np.count_nonzero(rows[..., 4]))
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
-            f"{exported.name}: expected the results of {model}, found boxes {boxes:.2g} pixels and scores "
-            f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); the file is not kept"
+            f"{exported.name}: expected the results of {original.model}, found boxes {boxes:.2g} pixels and "
+            f"scores {scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); the file is not "
+            "kept"
         )
-    return Proof(boxes, scores, len(images), None if nms is None else detections)
+    return Proof(boxes, scores, len(original.images), None if nms is None else detections)
 
 
 def _open_reference(model: Path, weights: Path | None) -> Backend:

@@ -11,6 +11,7 @@ report.json
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.kinds import KINDS
 from lookonce.doctor.page import severity_counts
+from lookonce.eight_bits import Values
 from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.curves import Curve, Curves
 from lookonce.evaluate.error_report import ErrorReport
@@ -29,13 +31,28 @@ LEVELS = np.linspace(0, 1, 101)  # levels of recall, and of the score threshold
 PLACES = 3  # number of places listed per kind of defect; `lookonce data check` lists all
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model and the data that an evaluation is about.
+
+    Attributes:
+        about: model, data and options.
+        training: result of `report.training.training_record`.
+        diagnosis: findings of `data check`.
+        values: range of images of more than 8 bits, as in `read_image`.
+    """
+
+    about: dict[str, Any]
+    training: dict[str, Any] | None = None
+    diagnosis: Diagnosis | None = None
+    values: Values | None = None
+
+
 def figures(
     evaluation: Evaluation,
     errors: ErrorReport,
     images: Sequence[str],
-    about: dict[str, Any],
-    training: dict[str, Any] | None,
-    diagnosis: Diagnosis | None,
+    subject: Subject,
 ) -> dict[str, Any]:
     """Collect all numbers.
 
@@ -43,21 +60,19 @@ def figures(
         evaluation: all metrics on these images.
         errors: error report on the same images.
         images: name of each image.
-        about: model, data and options.
-        training: result of `report.training.training_record`.
-        diagnosis: findings of `data check`.
+        subject: the model and the data.
 
     Returns:
         A tree of JSON values, with None for numbers that could not be measured.
     """
     tree: dict[str, Any] = without_nan(
         {
-            "about": {**about, "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")},
+            "about": {**subject.about, "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")},
             "metrics": evaluation.to_dict(),
             "curves": curve_points(evaluation.curves, evaluation.names),
             "errors": errors.to_dict(images),
-            "training": training,
-            "data": None if diagnosis is None else data_problems(diagnosis),
+            "training": subject.training,
+            "data": None if subject.diagnosis is None else data_problems(subject.diagnosis),
         }
     )
     return {"about": tree["about"], "summary": summary(tree), **tree}

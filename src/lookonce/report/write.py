@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from lookonce._files import write_json_file, write_text
 from lookonce.detections import Detections
-from lookonce.doctor.diagnose import Diagnosis
-from lookonce.eight_bits import Values
 from lookonce.evaluate.error_report import error_report
 from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import best_images
-from lookonce.report.figures import figures
+from lookonce.report.figures import Subject, figures
 from lookonce.report.gallery import gallery_image
 from lookonce.report.page import report_page
 from lookonce.samples import Sample
@@ -26,12 +23,8 @@ def write_report_page(
     truth: Sequence[Sample],
     detections: Sequence[Detections],
     evaluation: Evaluation,
-    about: dict[str, Any],
-    *,
-    training: dict[str, Any] | None = None,
-    diagnosis: Diagnosis | None = None,
+    subject: Subject,
     explain: Explain = lambda images, threshold: ([], ""),
-    values: Values | None = None,
 ) -> str:
     """Write both files, each whole or not at all.
 
@@ -40,12 +33,9 @@ def write_report_page(
         truth: annotated images.
         detections: results for the same images, in the same order.
         evaluation: measures of both.
-        about: model, data and options.
-        training: result of `report.training.training_record`.
-        diagnosis: findings of `data check`.
+        subject: the model and the data.
         explain: receives the numbers of the worst images and the score threshold; writes pages that explain
             the first of them, and returns links to these and a remark.
-        values: range of images of more than 8 bits, as in `read_image`.
 
     Returns:
         The first sentence of the report.
@@ -53,16 +43,16 @@ def write_report_page(
     names = evaluation.names
     errors = error_report(truth, detections, evaluation)
     images = [str(sample.path) for sample in truth]
-    tree = figures(evaluation, errors, images, about, training, diagnosis)
+    tree = figures(evaluation, errors, images, subject)
     write_json_file(folder / "report.json", tree, indent=1)
     links, note = explain([each.image for each in errors.worst], errors.best.threshold)
     worst = [
-        gallery_image(each, truth[each.image].path, errors.in_use, names, link, values)
+        gallery_image(each, truth[each.image].path, errors.in_use, names, link, subject.values)
         for each, link in zip(errors.worst, [*links, *[""] * (len(errors.worst) - len(links))], strict=True)
     ]
     shown = {each.image for each in errors.worst}
     best = [
-        gallery_image(each, truth[each.image].path, errors.in_use, names, values=values)
+        gallery_image(each, truth[each.image].path, errors.in_use, names, values=subject.values)
         for each in best_images(errors.in_use, len(truth), BEST)
         if each.image not in shown
     ]

@@ -19,6 +19,7 @@ from lookonce._files import read_text, write_text
 from lookonce._optional import require
 from lookonce._outputs import naming
 from lookonce._terminal import progress_bar
+from lookonce.config import TrainSettings
 from lookonce.train.loop import Epoch, StepReport
 
 STEPS, EPOCHS, BOARD = "steps.csv", "epochs.csv", "tensorboard"
@@ -39,42 +40,40 @@ class RunLog:
         self,
         folder: Path,
         console: Console,
+        settings: TrainSettings,
         *,
-        epochs: int | None,
         images: int,
-        done_epochs: int,
-        done_steps: int,
-        done_images: int,
-        minutes: float = 0,
+        steps: int,
+        epoch: Epoch,
     ) -> None:
         """Open the log.
 
         Args:
             folder: run folder.
             console: console for the progress bar and the log lines.
-            epochs: number of epochs of the run; None if its length is planned in minutes.
+            settings: settings of the run, which plan its length in epochs or minutes.
             images: number of images per epoch.
-            done_epochs: epochs in the checkpoint; rows of later epochs are removed.
-            done_steps: steps in the checkpoint; rows of later steps are removed.
-            done_images: number of images of the current epoch that are done.
-            minutes: planned minutes; 0 if the length is planned in epochs.
+            steps: number of steps per epoch.
+            epoch: progress within the epoch that comes next; rows of later epochs and steps are removed.
         """
-        self._console, self._images, self._minutes = console, images, minutes
+        self._console, self._images, self._minutes = console, images, settings.minutes
+        epochs = None if settings.minutes else settings.epochs
+        done = epoch.number * steps + epoch.steps
         self._of_epochs = f"/{epochs}" if epochs else ""
-        self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
-        self._epochs = _Table(folder / EPOCHS, EPOCH_COLUMNS, keep=done_epochs)
+        self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done)
+        self._epochs = _Table(folder / EPOCHS, EPOCH_COLUMNS, keep=epoch.number)
         board = require("torch.utils.tensorboard", "train").SummaryWriter
         self._board_folder, self._hook = folder / BOARD, threading.excepthook
-        self._board: Any = board(str(self._board_folder), purge_step=done_steps + 1)
+        self._board: Any = board(str(self._board_folder), purge_step=done + 1)
         wide = Column(no_wrap=True)
         losses = TextColumn("{task.fields[losses]}", table_column=wide)
         self._bar = progress_bar(console, BarColumn(), RateColumn(wide), losses, TimeRemainingColumn())
         self._task = self._bar.add_task(
-            f"epoch {done_epochs + 1}{self._of_epochs}",
+            f"epoch {epoch.number + 1}{self._of_epochs}",
             total=epochs and epochs * images,
-            completed=done_epochs * images + done_images,
+            completed=epoch.number * images + epoch.meter.images,
             losses="",
-            visible=epochs is None or done_epochs < epochs,
+            visible=epochs is None or epoch.number < epochs,
         )
 
     def __enter__(self) -> Self:

@@ -220,12 +220,10 @@ class _Run:
             RunLog(
                 out,
                 session.console,
-                epochs=None if self._clock else settings.epochs,
-                minutes=settings.minutes,
+                settings,
                 images=len(self.loader.dataset),
-                done_epochs=self._progress.epochs,
-                done_steps=self._epoch.number * per_epoch + self._epoch.steps,
-                done_images=self._epoch.meter.images,
+                steps=per_epoch,
+                epoch=self._epoch,
             )
             if group.is_first
             else None
