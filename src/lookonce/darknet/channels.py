@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._disjoint_sets import DisjointSets
 from lookonce.darknet.cfg import typed
 from lookonce.darknet.heads import sections_of
 from lookonce.darknet.network import IMAGE, Layer, Network
@@ -61,21 +62,21 @@ class Channels:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self._parent: list[int] = []
+        self._sets = DisjointSets()
         self._fixed: set[int] = set()
-        self._outputs = {IMAGE: self._fresh(network.cfg.net.channels)}
+        self._outputs = {IMAGE: self._sets.add(network.cfg.net.channels)}
         self._fixed |= {*self._outputs[IMAGE]}
         for layer in network.layers:
             self._outputs[layer.index] = self._output(layer)
-        fixed = {self._root(channel) for channel in self._fixed}
+        fixed = {self._sets.root(channel) for channel in self._fixed}
         members: dict[int, list[Channel]] = {}
         reads: dict[int, Counter[int]] = {}
         for layer in network.layers:
             if isinstance(layer.section, Convolutional):
                 for number, channel in enumerate(self._outputs[layer.index]):
-                    members.setdefault(self._root(channel), []).append((layer.index, number))
+                    members.setdefault(self._sets.root(channel), []).append((layer.index, number))
                 for channel in self._outputs[layer.sources[0]]:
-                    reads.setdefault(self._root(channel), Counter())[layer.index] += 1
+                    reads.setdefault(self._sets.root(channel), Counter())[layer.index] += 1
         self._number = {root: i for i, root in enumerate(root for root in members if root not in fixed)}
         self.bundles = tuple(
             Bundle(
@@ -93,22 +94,12 @@ class Channels:
             source: the layer.
             removed: numbers of bundles.
         """
-        numbers = (self._number.get(self._root(channel)) for channel in self._outputs[source])
+        numbers = (self._number.get(self._sets.root(channel)) for channel in self._outputs[source])
         return np.array([number not in removed for number in numbers], bool)
-
-    def _fresh(self, count: int) -> list[int]:
-        first = len(self._parent)
-        self._parent += range(first, first + count)
-        return list(range(first, first + count))
-
-    def _root(self, channel: int) -> int:
-        while self._parent[channel] != channel:
-            self._parent[channel] = channel = self._parent[self._parent[channel]]
-        return channel
 
     def _unite(self, some: Iterable[int], others: Iterable[int]) -> None:
         for one, other in zip(some, others, strict=False):
-            self._parent[self._root(other)] = self._root(one)
+            self._sets.join(one, other)
 
     def _unite_parts(self, channels: list[int], parts: int) -> None:
         """Unite the channels at the same position of equal parts."""
@@ -123,7 +114,7 @@ class Channels:
         match layer.section:
             case Convolutional(filters, groups=groups, xnor=xnor):
                 self._fixed |= set(first) if xnor else set()  # a channel of 0 would count as -1
-                made = self._fresh(filters)
+                made = self._sets.add(filters)
                 if groups == len(first) > 1:
                     per_input = filters // groups
                     self._unite((first[i // per_input] for i in range(filters)), made)
@@ -156,7 +147,7 @@ class Channels:
                 if not scrambled:
                     return first * stride**2
                 self._fixed |= set(first)  # its mistake mixes channels and places
-                made = self._fresh(len(first) * stride**2)
+                made = self._sets.add(len(first) * stride**2)
                 self._fixed |= set(made)
                 return made
             case Yolo() | Contrastive():

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._disjoint_sets import DisjointSets
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import ImageFacts
 from lookonce.geometry.pairs import overlapping_pairs
@@ -84,6 +85,7 @@ class Groups:
 
     def __init__(self, count: int) -> None:
         self.root = np.arange(count)
+        self._sets = DisjointSets(count)
         self._weakest = np.ones(count)
 
     def join(
@@ -96,11 +98,10 @@ class Groups:
         np.minimum.at(self._weakest, roots[0], likeness)
         np.minimum.at(self._weakest, roots[1], likeness)
         for i, j in np.unique(np.sort(np.stack(roots, axis=1), axis=1), axis=0).tolist():
-            low, high = sorted((self._root(i), self._root(j)))
-            self.root[high] = low
-            self._weakest[low] = min(self._weakest[low], self._weakest[high])
-        while (self.root != self.root[self.root]).any():  # flatten, so that every parent is a root
-            self.root = self.root[self.root]
+            merged = [self._sets.root(i), self._sets.root(j)]
+            self._sets.join(i, j)
+            self._weakest[min(merged)] = self._weakest[merged].min()
+        self.root = self._sets.roots()
 
     def groups(self) -> list[tuple[list[int], float]]:
         """Return the nodes of each group of two or more, ascending, with the likeness of its weakest edge."""
@@ -108,11 +109,6 @@ class Groups:
         for node, root in enumerate(self.root.tolist()):
             members[root].append(node)
         return [(each, float(self._weakest[root])) for root, each in members.items() if len(each) > 1]
-
-    def _root(self, node: int) -> int:
-        while self.root[node] != node:
-            node = int(self.root[node])
-        return node
 
 
 def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:

@@ -1,0 +1,38 @@
+"""Sets of numbers that are merged until they are the connected groups of a graph."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DisjointSets:
+    """Sets of the numbers from 0, each named by its smallest member, the root."""
+
+    def __init__(self, count: int = 0) -> None:
+        """Begin with one set for each of `count` numbers."""
+        self._parent = list(range(count))
+
+    def add(self, count: int) -> list[int]:
+        """Add sets of one number each, and return these numbers."""
+        first = len(self._parent)
+        added = list(range(first, first + count))
+        self._parent += added
+        return added
+
+    def root(self, number: int) -> int:
+        """Return the root of a number's set."""
+        parent = self._parent
+        while parent[number] != number:
+            parent[number] = number = parent[parent[number]]
+        return number
+
+    def join(self, one: int, other: int) -> None:
+        """Merge the sets of two numbers."""
+        low, high = sorted((self.root(one), self.root(other)))
+        self._parent[high] = low
+
+    def roots(self) -> NDArray[np.int64]:
+        """Return the root of every number, (N,)."""
+        roots = np.array(self._parent, np.int64)
+        while (roots != roots[roots]).any():
+            roots = roots[roots]
+        return roots
