@@ -22,16 +22,6 @@ from lookonce.geometry.sizes import size_advice, to_multiple
 from lookonce.metadata import BN_EPSILON, LARGEST_SIDE, MOST_PIXELS
 from lookonce.networks import MODELS, NETWORKS, is_network
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
-AnchorChoice = Annotated[
-    Anchors | Literal["official", "data"], BeforeValidator(lambda value: _parse_anchors(value))
-]
-Range = Annotated[tuple[float, float], AfterValidator(lambda value: _check_range(value))]
-Difficult = Literal["train", "ignore"]
-Model = Annotated[str, BeforeValidator(lambda value: _parse_model(value))]
-Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
-
 MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # a slip of the finger otherwise
 
 
@@ -98,6 +88,15 @@ def _parse_anchors(value: Any) -> Any:
     if not scales or not all(scales) or not all(0 < side < math.inf for side in sides):
         raise ValueError(f"expected official, data, or a list of [width, height] per scale, found {value!r}")
     return scales
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[tuple[int, int], BeforeValidator(parse_size)]
+AnchorChoice = Annotated[Anchors | Literal["official", "data"], BeforeValidator(_parse_anchors)]
+Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
+Difficult = Literal["train", "ignore"]
+Model = Annotated[str, BeforeValidator(_parse_model)]
+Batch = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
 
 class SettingsSection(BaseModel):
