@@ -86,7 +86,7 @@ def test_images_that_it_has_learned_from_are_not_chosen(nano: Path, photos: Path
     summary = tmp_path / "next.json"
     result = run(tmp_path / "own.onnx", photos, "--out", tmp_path / "next.txt", "--json", summary)
 
-    assert "2 images that the model has learned from or was validated on are not chosen" in result.stdout
+    assert "not chosen: 2 images that the model has learned from or was validated on" in result.stdout
     tree = json.loads(summary.read_text())
     assert (tree["images"], tree["learned_from"], tree["validated_on"]) == (6, 1, 1)
     assert sorted(names(tmp_path / "next.txt")) == ["giraffe.png", "horses.png", "person.png"]

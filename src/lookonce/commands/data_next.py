@@ -119,7 +119,8 @@ def _next(
     report[0] = f"{model}: {report[0]}"
     if known:
         report.append(
-            f"  {len(known)} images that the model has learned from or was validated on are not chosen"
+            f"  not chosen: {counted(len(known), 'image')} that the model has learned from or was validated "
+            "on"
         )
     if series:
         report.append(

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lookonce._counted import counted
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, progress_bar, say, terminal
@@ -305,10 +306,10 @@ def _print(evaluation: Evaluation, console: Console) -> None:
         table.add_row(Text(printable(name)), str(row.objects), *map(_number, numbers), style=style)
     console.print(table)
     spread = evaluation.intervals
-    unit = "groups" if spread.grouped else "images"
+    units = counted(spread.units, "group" if spread.grouped else "image")
     say(
         f"AP {spread.overall.ap.around(metrics.ap)}, AP50 {spread.overall.ap50.around(metrics.ap50)}: "
-        f"95% intervals over {spread.units} {unit}",
+        f"95% intervals over {units}",
         console,
     )
     m = {name: _number(getattr(metrics, name)) for name in metrics.__dataclass_fields__ if name[0] == "a"}
