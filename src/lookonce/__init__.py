@@ -8,8 +8,8 @@ for name, score, (left, top, right, bottom) in detector("street.jpg"):
     print(f"{name} {score:.2f} at {left:.0f}, {top:.0f}")
 ```
 
-Nothing imported from here needs torch. A name is loaded when it is first used, so `import lookonce` costs
-next to nothing. Type checkers read `__init__.pyi`.
+Importing these names never imports torch. Each is loaded on first use, so `import lookonce` takes almost no
+time. Type checkers read `__init__.pyi`.
 """
 
 import os
@@ -50,7 +50,7 @@ _HOMES = {
 }
 
 
-_COMMANDS = ("evaluate", "export", "train")  # packages that are functions too
+_COMMANDS = ("evaluate", "export", "train")  # packages that can be called like functions
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""`python -m lookonce`: the command line, for environments whose script folder is not on the path."""
+"""Run the command line with `python -m lookonce`, for environments whose script folder is not on the path."""
 
 from lookonce.cli import main
 

@@ -1,7 +1,7 @@
 """Packages that can be called: `lookonce.train(data)` runs the command, `lookonce.train.loop` is a module.
 
-Importing `lookonce.train.loop` makes `lookonce.train` the package, whatever else had that name, so the
-package itself is what is called.
+The package itself has to be callable: importing `lookonce.train.loop` binds `lookonce.train` to the package,
+and would replace a function of that name.
 """
 
 import math
@@ -21,17 +21,17 @@ from lookonce.errors import ConfigError
 
 
 class CallablePackage(ModuleType):
-    """A package with the name of a command, which it runs when called."""
+    """A package that runs the command of the same name when it is called."""
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         """Run the command with its own parameters; see `lookonce VERB -h`.
 
-        Strings are accepted as paths, a number or (height, width) as a size, and mappings
-        as settings and thresholds. `scripts/api_types.py` has the same rules for type checkers.
+        A string is accepted as a path, a number or (height, width) as a size, and a mapping as settings or
+        thresholds. `scripts/api_types.py` gives type checkers the same rules.
 
         Raises:
-            TypeError: a value of another type; the parameter is named.
-            LookonceError: as the command raises it.
+            TypeError: a value has the wrong type; the message names the parameter.
+            LookonceError: the command failed.
         """
         function = self._command()
         parameters = signature(function).parameters
@@ -52,7 +52,7 @@ class CallablePackage(ModuleType):
 
 
 def make_callable(package: str) -> None:
-    """Make a package run the command of its name when it is called."""
+    """Make a package run the command of the same name when it is called."""
     sys.modules[package].__class__ = CallablePackage
 
 
@@ -67,11 +67,11 @@ EXPECTED = {  # by the type of a parameter
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
-    """Convert a value to the type that a command's parameter has after the command line was parsed.
+    """Convert a value to the type that the parameter has once the command line is parsed.
 
     Raises:
-        TypeError: a value of another type.
-        ConfigError: a number out of the parameter's range.
+        TypeError: the value has another type.
+        ConfigError: the number is out of the parameter's range.
     """
     hint, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)  # of `str | None`: str
@@ -95,9 +95,9 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _converted(kind: type, value: Any) -> Any:
-    """Return what the command line would give a parameter of this type; None for a value of no use."""
+    """Return the value as the command line would pass it to a parameter of this type; None if it cannot."""
     match value:
-        case bool():  # a number too, to Python
+        case bool():  # Python counts it as a number
             return value if kind is bool else None
         case Integral() if kind is int:
             return int(value)

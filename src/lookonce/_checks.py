@@ -1,4 +1,4 @@
-"""Checks of values that were read from JSON: each returns the value in its type, or raises ValueError."""
+"""Checks of values read from JSON: each returns the value with its type, or raises ValueError."""
 
 import reprlib
 from types import UnionType
@@ -6,13 +6,13 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def need(expected: str, holds: bool, found: object) -> None:
-    """Raise an error unless a condition holds; `expected` completes it."""
+    """Raise ValueError ("expected ..., found ...") unless a condition holds."""
     if not holds:
         raise ValueError(f"expected {expected}, found {reprlib.repr(found)}")
 
 
 def number(what: str, value: object, highest: float) -> float:
-    """Return a number above 0; NaN is refused."""
+    """Return a number above 0 and at most `highest`; NaN is refused."""
     need(f"{what} above 0 and at most {highest}", type(value) in (int, float), value)
     assert isinstance(value, int | float)
     need(f"{what} above 0 and at most {highest}", 0 < value <= highest, value)  # refuses NaN too
@@ -20,7 +20,7 @@ def number(what: str, value: object, highest: float) -> float:
 
 
 def whole(what: str, value: object, highest: int) -> int:
-    """Return a whole number from 1."""
+    """Return a whole number from 1 to `highest`."""
     need(f"{what}: a whole number from 1 to {highest}", type(value) is int, value)
     assert isinstance(value, int)
     need(f"{what}: a whole number from 1 to {highest}", 1 <= value <= highest, value)
@@ -28,7 +28,7 @@ def whole(what: str, value: object, highest: int) -> int:
 
 
 def items(what: str, value: object, fewest: int, most: int) -> list[Any]:
-    """Return a list of a bounded length."""
+    """Return a list of `fewest` to `most` items."""
     need(f"{what}: a list of {fewest} to {most}", isinstance(value, list), value)
     assert isinstance(value, list)
     need(f"{what}: a list of {fewest} to {most}", fewest <= len(value) <= most, value)
@@ -36,7 +36,7 @@ def items(what: str, value: object, fewest: int, most: int) -> list[Any]:
 
 
 def word(what: str, value: object, longest: int) -> str:
-    """Return text of a bounded length that any file system and terminal can hold."""
+    """Return text of at most `longest` characters, without surrogates, which UTF-8 cannot encode."""
     need(f"{what}: text", isinstance(value, str), value)
     assert isinstance(value, str)
     surrogates = any("\ud800" <= letter <= "\udfff" for letter in value)

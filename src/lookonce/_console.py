@@ -1,6 +1,6 @@
-"""What lookonce adds to rich: a console that escapes what it draws, and a column of a progress bar.
+"""Additions to rich: a console that escapes control characters, and a progress bar column for the rate.
 
-Apart from `_terminal`, so that commands that need neither start without importing rich.
+They are not in `_terminal`, so that commands that need neither start without importing rich.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from lookonce._terminal import escaped
 
 
 class RateColumn(ProgressColumn):
-    """Items per second."""
+    """Progress bar column: items per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate once it is known."""
+        """Return the rate, or empty text until it is known."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "")
 
 
 class SafeConsole(Console):
-    """Console that removes control characters from everything it draws: tables, bars, lines."""
+    """Console that escapes control characters in everything it draws: tables, bars, lines."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the parts of a drawing, escaped, except for rich's own terminal control codes."""

@@ -1,8 +1,8 @@
-"""Numbers of things, for people."""
+"""Counts in words: `1 image`, `2 boxes`."""
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 image`, `2 boxes`."""
+    """Return a number with its noun in the singular or plural: `1 image`, `2 boxes`."""
     if number == 1:
         return f"{number} {noun}"
     return f"{number} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"

@@ -1,4 +1,4 @@
-"""HTTP requests that leave no connection open, and end whatever the server does."""
+"""HTTP requests that close every connection, and end within a time limit whatever the server does."""
 
 import time
 from concurrent.futures import Future
@@ -9,15 +9,15 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-PIECE = 1 << 16
-SLOWEST = 1 << 14  # bytes within the time for an answer, or it is too slow
+PIECE = 1 << 16  # bytes per read
+SLOWEST = 1 << 14  # bytes that must arrive within each `timeout`
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Redirects that stay with HTTP, and take no password to another server."""
+    """Redirect handler that only follows http and https, and sends no password to another server."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """Follow the redirect; close an answer whose redirect fails, which urllib leaves open."""
+        """Follow a redirect; if that fails, close the response, which urllib leaves open."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except BaseException:
@@ -27,7 +27,11 @@ class _Redirects(HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """Return the next request."""
+        """Return the request for the new address.
+
+        Raises:
+            HTTPError: the new address is neither http nor https.
+        """
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https"):
             raise HTTPError(newurl, code, f"{msg}: a redirect to {after.scheme}", headers, fp)
@@ -42,13 +46,14 @@ def open_url(request: Request, timeout: float) -> Any:
     """Send a request and follow its redirects.
 
     Args:
-        request: an http or https address, and headers.
-        timeout: seconds until the headers of the last answer are there, and between two pieces of its body.
+        request: an http or https address, with its headers.
+        timeout: seconds until the headers of the last response have arrived, and between two reads of its
+            body.
 
     Raises:
-        OSError: no answer, or an HTTP error.
-        HTTPException: a malformed answer.
-        ValueError: a malformed address.
+        OSError: no response in time, or an HTTP error.
+        HTTPException: the response is malformed.
+        ValueError: the address is malformed.
     """
     asking: Future[Any] = Future()
 
@@ -60,27 +65,27 @@ def open_url(request: Request, timeout: float) -> Any:
 
     def close(late: Future[Any]) -> None:
         found = late.exception() or late.result()
-        if hasattr(found, "close"):  # an answer, or an HTTPError, which holds one
+        if hasattr(found, "close"):  # a response, or an HTTPError, which holds one
             found.close()
 
-    # in a thread, because a server may send its headers byte by byte for ever
+    # in a thread, because a server may send its headers byte by byte without end
     Thread(target=ask, daemon=True).start()
     try:
         return asking.result(timeout)
     except TimeoutError:
-        asking.add_done_callback(close)  # runs at once if the answer has come in the meantime
+        asking.add_done_callback(close)  # runs at once if the response has arrived in the meantime
         raise
 
 
 class Pace:
-    """Speed at which a body arrives: too slow if fewer than `SLOWEST` bytes come within a time."""
+    """Speed at which a body arrives: too slow if fewer than `SLOWEST` bytes arrive within the timeout."""
 
     def __init__(self, timeout: float) -> None:
         """Start the clock; `timeout` in seconds."""
         self._timeout, self._since, self._before = timeout, time.monotonic(), 0
 
     def is_slow(self, received: int) -> bool:
-        """Return whether a body of which so many bytes have arrived is too slow."""
+        """Return whether the body is too slow, given the number of bytes received so far."""
         now = time.monotonic()
         if received - self._before >= SLOWEST:
             self._since, self._before = now, received
@@ -88,18 +93,18 @@ class Pace:
 
 
 def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
-    """Read a body, or as much of it as asked for.
+    """Read the body of a response, at most `count` bytes.
 
     Args:
-        answer: an open answer.
-        count: number of bytes after which to stop.
+        answer: an open response.
+        count: largest number of bytes to read.
         timeout: seconds within which `SLOWEST` bytes must arrive.
-        longest: seconds for all of them.
+        longest: seconds for the whole body.
 
     Raises:
         TimeoutError: the server is too slow.
         OSError: the connection broke.
-        HTTPException: a malformed answer, or less than it declares.
+        HTTPException: the response is malformed, or shorter than it declares.
     """
     data, pace, deadline = bytearray(), Pace(timeout), time.monotonic() + longest
     while len(data) < count:

@@ -1,8 +1,8 @@
-"""The size of an image from its first bytes, before anything is decoded.
+"""The size of an image from its header, before anything is decoded.
 
-Most formats have a walker here, which is bounded, quick (about 20 µs) and silent: nothing is allocated
-because of a size the header claims, and no decoder prints a warning. Rarer formats are left to Pillow, which
-reads their headers without decoding, and decodes them too.
+Most formats have a parser here, which is bounded, fast (about 20 µs) and silent: no memory is allocated
+because of a size that the header claims, and no decoder prints a warning. Rarer formats are left to Pillow,
+which reads their headers without decoding, and later decodes the images.
 
 Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6,
 GIF89a specification 17 to 26.
@@ -28,17 +28,17 @@ TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
-TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose rows as stored, or columns, run from right to left
+TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose stored rows (2, 3) or columns (6, 7) run right to left
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # the last two: BigTIFF
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
-MOST_OTHERS = 900  # chunks of a PNG without pixels: libpng keeps 1,000, and warns of each further one
-MOST_PARTS = 250_000  # segments or chunks of a file: 4 KiB each in the largest file
+MOST_OTHERS = 900  # chunks of a PNG without pixels: libpng keeps 1,000, and warns about each one beyond that
+MOST_PARTS = 250_000  # segments or chunks per file: 4 KiB each in the largest file
 
-PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
+PILLOW_LIMIT = 1 << 28  # bytes; the whole file is read to find its size
 PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PCX", "TGA")
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"
 LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; color profiles are among them
@@ -57,16 +57,16 @@ PILLOW_COLORS: dict[str, Color] = {
     "I": "gray",
 }
 TIFF_COLORS: dict[int, Color] = {0: "gray", 1: "gray", 3: "palette", 5: "CMYK"}  # by photometric
-TIFF_LAB = (8, 9, 10)  # which OpenCV returns as if they were RGB
+TIFF_LAB = (8, 9, 10)  # photometrics that OpenCV returns as if they were RGB
 
 
 RGB_BYTES = 3
-# bytes per pixel that decoders take, measured by benchmarks/largest_image.py
+# bytes of memory per pixel that decoders take, measured by benchmarks/largest_image.py
 ANIMATION_MEMORY, LOSSLESS_WEBP_MEMORY, GIF_MEMORY, AVIF_MEMORY, J2K_CHANNEL_MEMORY = 12, 8, 6, 16, 7
 
 
 class Found(NamedTuple):
-    """Findings of one walker; see `ImageHeader`. The sides are those as stored."""
+    """Result of one parser; see `ImageHeader`. Width and height are those stored, before EXIF rotation."""
 
     width: int
     height: int
@@ -86,13 +86,13 @@ class ImageHeader:
         format: a name in `FORMATS`.
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
-        data_start: offset of the coded image (JPEG), or of the end of the part that was read, which for a PNG
-            is the end of the image.
-        orientation: EXIF's, 1 (upright) to 8.
-        color: color coding; images are always read as 8-bit RGB.
-        is_series: whether it has more frames or pages than the first, the only one that is read.
-        bits: of its numbers; those of up to 8 count as 8.
-        memory: bytes per pixel that reading it as RGB of 8 bits takes at its peak, the result included.
+        data_start: byte offset of the compressed pixels in a JPEG; otherwise of the end of the part that was
+            read, which for a PNG is the end of the image.
+        orientation: EXIF orientation, 1 (upright) to 8.
+        color: color coding of the file; images are always read as 8-bit RGB.
+        is_series: whether more frames or pages follow the first, which is the only one read.
+        bits: bits per channel, at least 8.
+        memory: peak memory of reading it as 8-bit RGB, in bytes per pixel, the result included.
         is_negative: whether 0 is white, as some scanners and X-ray machines store gray TIFFs.
     """
 
@@ -109,12 +109,12 @@ class ImageHeader:
 
     @property
     def is_deep(self) -> bool:
-        """Return whether its numbers have more than 8 bits."""
+        """Return whether its channels have more than 8 bits."""
         return self.bits > 8
 
     @property
     def channels(self) -> int:
-        """Return the number of channels of the decoded pixels, before gray is expanded to RGB of 8 bits."""
+        """Return the number of channels of the decoded pixels, before gray is expanded to 8-bit RGB."""
         return 1 if self.is_deep and self.color == "gray" else RGB_BYTES
 
 
@@ -122,7 +122,7 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     """Read the header of an image from a seekable stream positioned at its first byte.
 
     Raises:
-        ValueError: none of the formats, or cut short; the message describes the content.
+        ValueError: the file is in none of the formats, damaged or cut short; the message says what was found.
     """
     magic = stream.read(12)
     for name, pattern, parse in FORMATS:
@@ -131,7 +131,7 @@ def read_header(stream: BinaryIO) -> ImageHeader:
             found = parse(stream)
             if found.orientation < 5:
                 return ImageHeader(name, found.height, found.width, stream.tell(), *found[2:])
-            # EXIF 5 to 8 turn the image by a quarter: into a second one
+            # orientations 5 to 8 turn the image by a quarter, which needs a second image in memory
             twice = max(found.memory, 2 * RGB_BYTES * found.bits / 8)
             return ImageHeader(
                 name, found.width, found.height, stream.tell(), *found[2:-2], twice, found.is_negative
@@ -141,12 +141,12 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 
 def is_image(start: bytes) -> bool:
-    """Return whether a file that begins with these 12 bytes or more is in one of the formats."""
+    """Return whether a file is in one of the formats, given its first 12 bytes or more."""
     return any(pattern.match(start) for _, pattern, _ in FORMATS)
 
 
 def _jpeg(stream: BinaryIO) -> Found:
-    """Walk the segments up to the first scan."""
+    """Read the segments of a JPEG up to the first scan."""
     width = height = components = 0
     orientation, memory, is_progressive = 1, float(RGB_BYTES), False
     samples = 0.0  # per pixel
@@ -154,7 +154,7 @@ def _jpeg(stream: BinaryIO) -> Found:
     for _ in (parts := _parts()):
         if take(stream, 1) != b"\xff":
             raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
-        # any number of 0xFF bytes may precede a marker, each a part of the file
+        # any number of 0xFF bytes may precede a marker; each counts as a part of the file
         marker = next(code for _ in parts if (code := take(stream, 1)) != b"\xff")[0]
         if marker == JPEG_END:
             break
@@ -183,7 +183,7 @@ def _jpeg(stream: BinaryIO) -> Found:
 
 
 def _png(stream: BinaryIO) -> Found:
-    """Walk all chunks, to detect a truncated file and to find EXIF wherever it is."""
+    """Read all chunks of a PNG, to detect a truncated file and to find EXIF wherever it is."""
     width = height = frames = depth = others = 0
     orientation = 1
     color: Color = "color"
@@ -204,7 +204,7 @@ def _png(stream: BinaryIO) -> Found:
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
-            if length:  # OpenCV makes room for as much
+            if length:  # OpenCV would allocate this many bytes
                 raise ValueError(f"expected a PNG that ends in an empty chunk, found {length:,} bytes in it")
             break
         others += kind not in (b"IDAT", b"fdAT", b"fcTL")
@@ -218,7 +218,7 @@ def _png(stream: BinaryIO) -> Found:
 
 
 def _webp(stream: BinaryIO) -> Found:
-    """Walk the chunks: the first holds the size, and `EXIF` may follow the image of an extended file."""
+    """Read the chunks of a WebP: the first holds the size; in an extended file, EXIF may follow the image."""
     stream.seek(12)
     kind, length = unpack("<4sI", take(stream, 8))
     if kind == b"VP8 ":
@@ -292,13 +292,18 @@ def _tiff(stream: BinaryIO) -> Found:
 
 
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
-    """Read the whole-number tags of a directory, the first one unless `at` is given.
+    """Read the tags of a directory that hold whole numbers, and of several numbers in a tag the first.
 
-    `strict` refuses sizes that decoders may interpret differently. Of several numbers in a tag the first is
-    read.
+    Args:
+        stream: a TIFF.
+        strict: refuse sizes that decoders may interpret differently.
+        at: offset of the directory; 0: the first one.
 
     Returns:
         Tag -> number, and the offset of the next directory, 0 for none.
+
+    Raises:
+        ValueError: the directory is damaged or cut short, or a size is ambiguous.
     """
     order, is_big, fields, _, following = read_directory(stream, at)
     tags, elsewhere = {}, {}
@@ -324,7 +329,7 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[
 
 
 def _pnm(stream: BinaryIO) -> Found:
-    """Read width, height and, but for bitmaps, the largest value; comments may stand between them."""
+    """Read width, height and, except in bitmaps, the largest value; comments may stand between them."""
     kind, *words = re.sub(rb"#[^\n]*", b"", take(stream, 9) + stream.read(1000)).split()[:4]
     is_bitmap = kind in (b"P1", b"P4")
     if len(words) < 3 - is_bitmap or not all(word.isdigit() for word in words[: 3 - is_bitmap]):
@@ -337,7 +342,7 @@ def _pnm(stream: BinaryIO) -> Found:
 
 
 def _gif(stream: BinaryIO) -> Found:
-    """Walk the blocks up to the second frame. As in Pillow, the first frame may enlarge the screen."""
+    """Read the blocks of a GIF up to the second frame. The first may enlarge the screen, as in Pillow."""
     stream.seek(6)
     width, height, flags = unpack("<HHBxx", take(stream, 7))
     palette = _gif_palette(stream, flags)
@@ -355,7 +360,7 @@ def _gif(stream: BinaryIO) -> Found:
         elif kind in (b",", b";", b""):
             frames += kind == b","
             break
-        else:  # decoders step over it
+        else:  # decoders skip it
             continue
         for _ in parts:
             if (length := stream.read(1)) in (b"", b"\0"):
@@ -372,10 +377,10 @@ def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
 
 
 def _jpeg_2000(stream: BinaryIO) -> Found:
-    """Check the tiles and channels, which the decoder allocates before it decodes anything."""
+    """Check the tiles and channels, for which the decoder allocates memory before it decodes anything."""
     stream.seek(0)
     start = stream.read(LONGEST_J2K_HEADER)
-    at = start.find(J2K_CODESTREAM)  # in a .jp2, boxes stand before it
+    at = start.find(J2K_CODESTREAM)  # in a .jp2, boxes precede it
     if at < 0:
         raise ValueError("expected a JPEG 2000 codestream, found none")
     fields = unpack_from(">8I", start, at + 8) if len(start) >= at + 42 else (0,) * 8
@@ -391,7 +396,7 @@ def _jpeg_2000(stream: BinaryIO) -> Found:
 
 
 def _by_pillow(stream: BinaryIO) -> Found:
-    """Read the size of an image by Pillow, which decodes it by the same numbers."""
+    """Read the size of an image with Pillow, which will also decode it."""
     from PIL import Image
 
     data = stream.read(PILLOW_LIMIT + 1)
@@ -399,7 +404,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
         raise ValueError(f"expected at most {PILLOW_LIMIT:,} bytes in a format of this kind, found more")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which have a limit here
+            warnings.simplefilter("ignore")  # about large images, which have a limit here
             with Image.open(BytesIO(data), formats=PILLOW_FORMATS) as image:
                 orientation = image.getexif().get(TIFF_ORIENTATION, 1)
                 color = PILLOW_COLORS.get(image.mode, "color")
@@ -409,7 +414,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
                 return Found(*image.size, upright, color, is_series, bits, AVIF_MEMORY)
     except Image.DecompressionBombError as error:
         raise ValueError(f"not decoded: {error}") from error
-    except Exception as error:  # each plugin has its own; no error of a decoder escapes
+    except Exception as error:  # each plugin raises its own; no decoder's error escapes
         raise ValueError(
             "expected a whole header of an AVIF, JPEG 2000, PCX or TGA image, found it damaged, cut short, "
             "or of a kind that the installed Pillow does not read"
@@ -417,7 +422,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
 
 
 def _exif_orientation(payload: bytes) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 (upright) if the block is damaged, as in every viewer."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if the block is damaged, as viewers do."""
     try:
         tags, _ = _tiff_tags(BytesIO(payload.removeprefix(EXIF_PREFIX)))
     except ValueError:
@@ -427,17 +432,17 @@ def _exif_orientation(payload: bytes) -> int:
 
 
 def _parts() -> Iterator[None]:
-    """Yield as often as a file may have another part.
+    """Yield once for each part that a file may have.
 
     Raises:
-        ValueError: too many of them; stepping through a file of empty ones takes minutes.
+        ValueError: the file has more; reading through millions of empty parts would take minutes.
     """
     yield from repeat(None, MOST_PARTS)
     raise ValueError(f"expected at most {MOST_PARTS:,} parts in the file, found more")
 
 
 def _describe(start: bytes) -> str:
-    """Name a kind of file that is often mistaken for an image."""
+    """Describe a file that is not an image by its first bytes; name the kinds often mistaken for one."""
     lowered = start.lstrip().lower()
     if not start:
         return "an empty file"
@@ -464,8 +469,8 @@ FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[BinaryIO], Found]], ...] 
             "PCX",
             rb"\n[\0\x02-\x05]\x01[\x01\x02\x04\x08]",
             _by_pillow,
-        ),  # in run lengths: there is nothing else
-        # TGA has no mark. Color or gray, plain or in run lengths; or so with a palette of 1 to 256 colors
+        ),  # PCX is always run-length encoded
+        # TGA has no signature. First color or gray, plain or run-length encoded; then 1 to 256 palette colors
         ("TGA", rb".\0[\x02\x03\x0a\x0b]\0\0\0\0\0", _by_pillow),
         ("TGA", rb".\x01[\x01\x09]\0\0(?:[\x01-\xff]\0|\0\x01)[\x10\x18\x20]", _by_pillow),
     )

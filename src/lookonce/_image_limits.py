@@ -1,4 +1,4 @@
-"""Images that are safe to decode: of bounded size, memory and time, by their header alone."""
+"""Limits for images that are safe to decode: size, memory and time, checked from the header alone."""
 
 from io import SEEK_END
 from typing import BinaryIO
@@ -6,7 +6,7 @@ from typing import BinaryIO
 from lookonce._image_header import BY_PILLOW, ImageHeader, read_header
 from lookonce.errors import ImageError
 
-# 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
+# 2**29 bytes of RGB, twice the size from which Pillow warns; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
 MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process stays within 1 GiB
 MIB = 1 << 20
@@ -18,10 +18,10 @@ TO_TIFF = (
     "which lookonce detect --tiles reads by windows"
 )
 
-JPEG_PART = 1 << 20  # bytes looked at together
+JPEG_PART = 1 << 20  # bytes per read
 JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
 MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
-MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
+MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: about ten seconds
 
 
 def check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
@@ -29,7 +29,7 @@ def check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
     scans, is_whole, before = 0, False, b""
     stream.seek(header.data_start - 4)  # the first scan's marker included
     while data := stream.read(JPEG_PART):
-        part = before + data  # a marker may be divided
+        part = before + data  # a marker may be split between two reads
         scans += part.count(JPEG_SCAN_MARKER)
         is_whole = is_whole or JPEG_END_MARKER in part
         before = data[-1:]
@@ -48,8 +48,11 @@ def checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
 
     Args:
         stream: the file.
-        name: for errors.
-        held: bytes, if the file is in memory: OpenCV then copies the pixels once.
+        name: file name for errors.
+        held: bytes of the file if it is in memory, where OpenCV copies the pixels once; else 0.
+
+    Raises:
+        ImageError: not an image, damaged, or too large to decode.
     """
     try:
         header = read_header(stream)
@@ -77,6 +80,6 @@ def checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
 
 
 def is_large(height: int, width: int, memory: float = 0) -> bool:
-    """Return whether an image is too large to be decoded as a whole; `memory` as in `ImageHeader`."""
+    """Return whether an image is too large to decode as a whole; `memory` is in bytes per pixel."""
     pixels = height * width
     return max(height, width) > MAX_SIDE or pixels > MAX_PIXELS or pixels * memory > MAX_MEMORY

@@ -13,19 +13,19 @@ from typing import Any, ClassVar, Self, TypeVar
 
 T = TypeVar("T")
 
-GRACE = 0.8  # seconds
+GRACE = 0.8  # seconds from the second signal to the end of the process
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
-    """While the block runs, Ctrl-C after another signal ends the process within a second.
+    """Context in which Ctrl-C after another signal ends the process within a second.
 
-    Python runs a signal's handler only once the main thread comes back from the engine, which can take
-    minutes, and the end of a process waits for its threads. The part of the handler that runs at once writes
-    the signal to a pipe, where a thread reads it. After a signal the watch lasts until the process ends.
+    Python runs a signal handler only once the main thread returns from the engine, which can take minutes,
+    and at exit a process waits for its threads. The C handler runs at once: it writes the signal's number to
+    a pipe, and a thread reads it there. Once a signal has arrived, the thread watches until the process ends.
     """
 
-    _writes: ClassVar[int] = -1  # end of the pipe that signals go to
+    _writes: ClassVar[int] = -1  # write end of the pipe
 
     def __init__(self) -> None:
         self._signaled = False
@@ -46,10 +46,10 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
 
     @classmethod
     def forget(cls) -> None:
-        """Stop watching; forked processes do this too, since Ctrl-C reaches them as well."""
+        """Stop watching; forked processes do so at once, since Ctrl-C reaches them as well."""
         if cls._writes >= 0:
             signal.set_wakeup_fd(-1)
-            os.close(cls._writes)  # which ends the thread
+            os.close(cls._writes)  # ends the thread
             cls._writes = -1
 
     def _watch(self, reads: int) -> None:
@@ -66,7 +66,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Signals(AbstractContextManager["_Signals"], ABC):
-    """While the block runs, Ctrl-C and SIGTERM are recorded instead of acting at once.
+    """Context in which Ctrl-C and SIGTERM are recorded instead of acting at once.
 
     Attributes:
         signal: number of the received signal; 0 for none.
@@ -92,10 +92,10 @@ class _Signals(AbstractContextManager["_Signals"], ABC):
 
 
 class Interrupts(_Signals):
-    """A signal stops the block only in `wait_for`, so no unit of work is interrupted.
+    """Context in which a signal only takes effect in `wait_for`, so no unit of work is interrupted.
 
     After a second signal the block has `GRACE` seconds to end; then the process ends, even if threads are
-    still running. Results until then lie in files under temporary names, from which `--resume` reads them.
+    still running. The results so far are in files with temporary names, from which `--resume` reads them.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Interrupts(_Signals):
 
 
 def _leave(code: int) -> None:
-    """End the process and its workers now; show the cursor again, which a progress bar may have hidden."""
+    """End the process and its workers now; first show the cursor, which a progress bar may have hidden."""
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
             worker.kill()
@@ -146,9 +146,9 @@ def _leave(code: int) -> None:
 
 
 class StopRequest(_Signals):
-    """The first signal is a request, which the block polls; a Ctrl-C after that acts at once.
+    """Context in which the first signal is a request that the block polls; a Ctrl-C after it acts at once.
 
-    A second SIGTERM does not: schedulers send it to every process, and torchrun forwards its own.
+    A second SIGTERM does not act: schedulers send one to every process, and torchrun forwards its own.
     """
 
     def __call__(self) -> bool:

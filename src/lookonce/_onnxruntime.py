@@ -1,8 +1,8 @@
-"""ONNX Runtime with its telemetry off. Nothing else in the package imports the runtime.
+"""ONNX Runtime with its telemetry off. No other module of the package imports ONNX Runtime.
 
-Since 1.32 it queues the name of each model, the program's path and run counts, and uploads them. The variable
-must be set before the library is loaded (the package's `__init__` does it, so every process has it); the call
-covers a program that imported ONNX Runtime first.
+Since 1.32 it uploads the name of each model, the program's path and run counts. The environment variable that
+switches this off must be set before the library is loaded; `lookonce/__init__.py` sets it, so child processes
+have it too. The call below covers a program that imported ONNX Runtime first.
 """
 
 import onnxruntime as ort

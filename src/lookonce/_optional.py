@@ -8,8 +8,8 @@ from types import ModuleType
 
 from lookonce.errors import MissingExtraError
 
-# OpenVINO and NNCF report each import and use over the network to their makers, through this package; without
-# it they stay silent. So no lookonce process can import it.
+# OpenVINO and NNCF send their makers a report of each import and use through this package, and none without
+# it. So no lookonce process can import it.
 REPORTING = "openvino_telemetry"
 
 
@@ -17,8 +17,8 @@ def require(module: str, extra: str | None = None) -> ModuleType:
     """Import an optional module.
 
     Args:
-        module: its name.
-        extra: extra of lookonce that brings it; None: the user's own package, which no extra brings.
+        module: name of the module.
+        extra: extra of lookonce that installs it; None: no extra does, and the user installs it.
 
     Raises:
         MissingExtraError: the module is not installed; the message is the pip line that installs it.
@@ -39,7 +39,7 @@ def install_line(extra: str) -> str:
     A wheel or checkout is given by its path, and a repository by its URL, because the package index may not
     have lookonce (PEP 610 records the origin of an installed package).
     """
-    import shlex  # these take longer than the rest of lookonce's imports, and are needed for this text alone
+    import shlex  # these take longer than lookonce's other imports, and only this text needs them
     from importlib.metadata import PackageNotFoundError, distribution
     from urllib.parse import urlsplit
     from urllib.request import url2pathname

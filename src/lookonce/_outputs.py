@@ -1,19 +1,19 @@
-"""Rules for writing: a command replaces no input and no foreign file, and only one command writes at a time.
+"""Rules for output: no command replaces an input or a foreign file, or writes where another is writing.
 
 ```python
 with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
-    ...  # all writing by `_files`
+    ...  # write through `_files`
 ```
 
-The same rule holds for every command. While the block runs, a file in its folder, or one of its single files,
-is replaced only if the same command wrote it before and nobody changed it since, or with `--force`; an input
-of the run is never replaced. The files written are listed in a hidden file, `.lookonce`, in the folder itself
-or beside a single file: one JSON object per line with command, name, size and time of change. Outside a
-command nothing is checked or listed: the library replaces whatever its caller names.
+The same rules hold for every command. While the block runs, a file in the folder, or one of the single files,
+is replaced only if the same command wrote it before and nobody has changed it since, or with `--force`; an
+input of the run is never replaced. The files written are listed in a hidden file, `.lookonce`, in the folder
+itself or beside a single file: one JSON object per line with command, name, size and time of change. Outside
+such a block nothing is checked or listed: the library replaces any file that its caller names.
 
-The folder, and each single file, is locked for the duration of the block. The operating system holds the lock
-(POSIX record locks, byte locks on Windows), so it ends with the process, even a killed one, whose lock file
-is then taken over. The lock file names process and host, for the message. On a file system without locks
+The folder, and each single file, is locked while the block runs. The operating system holds the lock (POSIX
+record locks, byte locks on Windows), so it ends with the process, even a killed one, whose lock file is then
+reused. The lock file names the process and the host for the error message. On a file system without locks
 nothing is locked.
 """
 
@@ -34,7 +34,7 @@ from lookonce.errors import ConfigError
 
 HIDDEN = ".lookonce"  # prefix of every name in an output folder that is not a result
 
-LONGEST_LIST = 1 << 30  # bytes; a million files take a tenth
+LONGEST_LIST = 1 << 30  # bytes; a list of a million files takes a tenth of this
 
 _PARTNERS = (".weights", ".bin", ".ncnn.bin", ".names")  # files that belong to a model file beside them
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
@@ -58,12 +58,12 @@ class Outputs(AbstractContextManager["Outputs"]):
 
         Args:
             command: name of the command; another command's files are foreign.
-            folder: folder that is written, with everything below it; made if missing.
-            files: single files that are written; None is skipped.
+            folder: folder that the run writes to, with everything below it; created if missing.
+            files: single files that the run writes; None is skipped.
             inputs: files and folders that the run reads; None is skipped. Files in such a folder count as
                 inputs unless this command wrote them.
-            force: replace foreign files; None: the command has no such option, and messages do not mention
-                it.
+            force: whether to replace foreign files; None: the command has no such option, and messages do not
+                mention it.
         """
         self._command, self._force = command, force
         self._folder = folder and folder.absolute()
@@ -103,11 +103,11 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._exit.close()
 
     def covers(self, path: Path) -> bool:
-        """Return whether the rule applies to this path."""
+        """Return whether the rules apply to this path."""
         path = path.absolute()
         if self._folder is None or not path.is_relative_to(self._folder):
             return path in self._files
-        # in a hidden folder below, files are made, to be moved later
+        # files are built in hidden folders below it, and moved when finished
         return not any(part.startswith(HIDDEN) for part in path.relative_to(self._folder).parts)
 
     def check(self, path: Path) -> None:
@@ -139,7 +139,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         raise ConfigError(f"{path}: exists and {origin}; {remedy}")
 
     def record(self, path: Path, written: os.stat_result) -> None:
-        """List a file that is about to get its name."""
+        """List a finished file that is about to be renamed to `path`."""
         root, name = self._listing(path)
         stamp = written.st_size, written.st_mtime_ns
         self._lines(root)[name] = stamp
@@ -150,14 +150,14 @@ class Outputs(AbstractContextManager["Outputs"]):
             listed.write((json.dumps(entry) + "\n").encode())
 
     def _listing(self, path: Path) -> tuple[Path, str]:
-        """Return the folder whose list has the file, and the file's name in it."""
+        """Return the folder whose list contains the file, and the file's name in that list."""
         path = path.absolute()
         folder = self._folder
         root = folder if folder is not None and path.is_relative_to(folder) else path.parent
         return root, path.relative_to(root).as_posix()
 
     def _lines(self, root: Path) -> dict[str, _Stamp]:
-        """Return the files in a list that this command wrote; malformed lines are skipped."""
+        """Return the listed files that this command wrote; malformed lines are skipped."""
         if root not in self._listed:
             files = self._listed[root] = {}
             _check_plain(root / HIDDEN)
@@ -176,10 +176,10 @@ _running: list[Outputs] = []  # innermost last, because one command can call oth
 
 
 def check_output(path: Path) -> None:
-    """Apply the rule of the running command, if any, to a file about to be written.
+    """Apply the rules of the running command, if any, to a file about to be written.
 
     Raises:
-        ConfigError: as `Outputs.check`.
+        ConfigError: the file is protected; see `Outputs.check`.
     """
     if (outputs := _outputs_of(path)) is not None:
         outputs.check(path)
@@ -200,7 +200,7 @@ def is_vacant(folder: Path) -> bool:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give the path to an error of the system that names no file, as that of a full disk while writing."""
+    """Add the path to a system error that names no file, such as a full disk while writing."""
     try:
         yield
     except OSError as error:
@@ -210,7 +210,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _check_plain(path: Path) -> None:
-    """Check that a hidden file is a file of bounded size, or absent: a FIFO blocks, a link leads elsewhere.
+    """Check that a hidden file is missing, or a regular file of bounded size.
+
+    A FIFO would block, and a link could lead anywhere.
 
     Raises:
         ConfigError: it is something else.
@@ -222,16 +224,16 @@ def _check_plain(path: Path) -> None:
 
 
 class Lock(AbstractContextManager["Lock"]):
-    """A lock on a folder or file that only one process may write at a time.
+    """Lock on a folder or file, so that only one process writes it at a time.
 
     Raises:
-        ConfigError: on entering, if it is already held.
+        ConfigError: on entry, if the lock is already held.
     """
 
     _held: ClassVar[set[Path]] = set()  # record locks do not exclude the same process
 
     def __init__(self, path: Path, target: Path) -> None:
-        """Describe the lock: its own file, and the path it protects, for the message."""
+        """Set the lock's own file, and the path that it protects, for messages."""
         self._path, self._target = path, target
         self._descriptor = -1
         self._made: list[Path] = []
@@ -248,7 +250,7 @@ class Lock(AbstractContextManager["Lock"]):
                 self._descriptor = self._take()
         except OSError as error:
             raise ConfigError(f"{self._target}: cannot be written: {error.strerror}") from error
-        with suppress(OSError):  # a full disk: it is locked all the same
+        with suppress(OSError):  # a full disk; the file is locked nevertheless
             os.ftruncate(self._descriptor, 0)
             from socket import gethostname
 
@@ -260,13 +262,13 @@ class Lock(AbstractContextManager["Lock"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.discard(self._path)
-        if sys.platform == "win32":  # which deletes no open file
+        if sys.platform == "win32":  # Windows does not delete an open file
             os.close(self._descriptor)
         with suppress(OSError):
             self._path.unlink()
         if sys.platform != "win32":
             os.close(self._descriptor)
-        with suppress(OSError):  # not empty, which is usual
+        with suppress(OSError):  # usually not empty
             for folder in self._made:
                 folder.rmdir()
 
@@ -294,7 +296,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        """Lock a byte behind the text, since on Windows no other process can read a locked byte."""
+        """Lock a byte after the text, since on Windows no other process can read a locked byte."""
         os.lseek(descriptor, 1000, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -302,12 +304,12 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
-        """Lock for this process; its children do not inherit the lock, so orphans do not hold it."""
+        """Lock the file for this process; children do not inherit the lock, so orphans cannot hold it."""
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def temporary_prefix(path: Path) -> str:
-    """Return the start of a temporary name: short even for a long name, but unique to the file."""
+    """Return the start of a file's temporary names: short even for a long name, but unique to the file."""
     return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
 
 
@@ -317,7 +319,7 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete the `leftovers` of a file that no other process is writing."""
+    """Delete the `leftovers` of a file; no other process may be writing it."""
     import shutil
 
     for leftover in leftovers(path):
@@ -332,7 +334,7 @@ def _outputs_of(path: Path) -> Outputs | None:
 
 
 def _identities(path: Path, *, partners: bool = True) -> list[tuple[int, int]]:
-    """Return device and inode of a file, and of the files that belong to the same model."""
+    """Return (device, inode) of a file, and with `partners` of the files that belong to the same model."""
     found = []
     for each in (path, *(path.with_suffix(suffix) for suffix in _PARTNERS if partners and path.suffix)):
         with suppress(OSError, ValueError):

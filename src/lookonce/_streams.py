@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or without a reader."""
+"""Standard streams that may be closed, full, or without a reader."""
 
 import os
 import sys
@@ -9,19 +9,19 @@ NO_READER = 128 + 13  # exit code, as of a program that SIGPIPE ends
 
 
 def prepare_streams() -> None:
-    """Make what a command says independent of where it goes.
+    """Make a command's work and exit code independent of the state of its standard streams.
 
-    A standard stream that is closed is opened on the null device: the next file would otherwise get its
-    number, and the messages of a C library. Messages that standard error does not take are dropped, since
-    neither the work nor its exit code may depend on them. An error of standard output names it; if its reader
-    has ended, as in `| head -1`, the command ends quietly with `NO_READER`.
+    A closed stream is opened on the null device: otherwise the next file opened would get its number, and
+    then the messages of C libraries. Messages that cannot be written to standard error are dropped. An error
+    of writing to standard output names it; if its reader has ended, as in `| head -1`, the command ends
+    quietly with `NO_READER`.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
-    if sys.platform == "win32":  # whose console is no file
+    if sys.platform == "win32":  # its console is not a file
         return
     if sys.stdout is not None and sys.stdout is sys.__stdout__:
         sys.stdout = _on(_Output(1, "w", closefd=False), sys.stdout)
@@ -30,7 +30,7 @@ def prepare_streams() -> None:
 
 
 def _on(raw: FileIO, like: TextIO | None) -> TextIOWrapper:
-    """Return a text stream with the encoding of another one."""
+    """Return a text stream on `raw` with the encoding of another stream."""
     encoding, errors = (like.encoding, like.errors) if like else ("utf-8", "backslashreplace")
     return TextIOWrapper(
         BufferedWriter(raw),
@@ -41,7 +41,7 @@ def _on(raw: FileIO, like: TextIO | None) -> TextIOWrapper:
 
 
 class _Output(FileIO):
-    """Standard output: after its first error, which is raised, it takes everything, so the end is quiet."""
+    """Standard output: raises its first error, then drops everything, so that exit raises no second one."""
 
     _failed = False
 
@@ -59,7 +59,7 @@ class _Output(FileIO):
 
 
 class _Messages(FileIO):
-    """Standard error: what cannot be written is dropped."""
+    """Standard error: drops text that cannot be written."""
 
     def write(self, data: object) -> int:
         try:

@@ -1,7 +1,7 @@
 """Terminal output, escaped so that no name from a file can control the terminal.
 
 Control characters, and Unicode characters that change the direction of text, are printed as backslash
-escapes. rich, which takes as long to import as the rest of `lookonce detect` (`benchmarks/startup.md`), is
+escapes. rich takes as long to import as the rest of `lookonce detect` (`benchmarks/startup.md`), so it is
 imported only for tables, colors and progress bars.
 """
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 ERROR_LENGTH = 600  # characters of an error message
 
-# C0 but tab and line feed, DEL, C1, marks and overrides of direction, lone surrogates
+# C0 except tab and line feed, DEL, C1, marks and overrides of text direction, lone surrogates
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
     r"""Return text on one line with control characters as escapes, such as `\x1b` and `\n`.
 
-    An archive stands for the folder that it was unpacked to.
+    A path in the folder that an archive was unpacked to is shown as a path in the archive.
     """
     return escaped(as_given(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shortened(message: str, length: int = ERROR_LENGTH) -> str:
-    """Return an error message on one line, without its middle if it is longer than `length`."""
+    """Return an error message on one line; one longer than `length` characters loses its middle."""
     message = printable(message)
     if len(message) <= length:
         return message

@@ -1,4 +1,4 @@
-"""Text files: lines, class names and the settings of a Darknet `.data` file."""
+"""Text files: lines, class names, and the settings in a Darknet `.data` file."""
 
 import unicodedata
 from collections import Counter
@@ -11,17 +11,17 @@ from lookonce.errors import AnnotationError
 
 Names = tuple[str, ...]
 
-SHOWN = 60  # characters of a faulty value that a message quotes
+SHOWN = 60  # characters of an invalid value that a message quotes
 
 
 def shown(value: Any) -> str:
-    """Quote a faulty value for a message, cut to 60 characters."""
+    """Quote an invalid value for a message, cut to 60 characters."""
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def class_name(written: Any) -> str:
-    """Return a class name as it is compared: composed letters, no space around; empty for None."""
+    """Return a class name in the form that names are compared in: NFC, stripped; empty for None."""
     return "" if written is None else unicodedata.normalize("NFC", str(written).strip())
 
 
@@ -29,27 +29,27 @@ def exists(path: Path) -> bool:
     """Return whether the file or folder exists."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long a name, a null character, or a folder that may not be entered
+    except (OSError, ValueError):  # a name that is too long, a null character, or a folder without permission
         return False
 
 
 def is_file(path: Path) -> bool:
-    """Return whether the file exists; False for an impossible name."""
+    """Return whether the path is an existing file; False for an impossible name."""
     return exists(path) and path.is_file()
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is such a folder; False for a name that no folder can have."""
+    """Return whether the path is an existing folder; False for an impossible name."""
     return exists(path) and path.is_dir()
 
 
 def read_text(path: Path) -> str:
-    """Read a text in UTF-8, or in UTF-16 with a byte order mark.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark.
 
-    Carriage returns become line feeds if nothing else ends its lines, as in "CSV (Macintosh)".
+    Carriage returns become line feeds if the text has no line feed, as in "CSV (Macintosh)".
 
     Raises:
-        AnnotationError: unreadable, or another encoding.
+        AnnotationError: the file cannot be read, or has another encoding.
     """
     content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
     try:
@@ -63,7 +63,7 @@ def read_text(path: Path) -> str:
 
 
 def read_start(path: Path, size: int) -> str:
-    """Read the first bytes of what may be a text, to recognize its format; empty if unreadable."""
+    """Read the first `size` bytes of a file as text, to recognize its format; empty if unreadable."""
     try:
         with open_input(path, AnnotationError) as stream:
             content = stream.read(size)
@@ -79,10 +79,10 @@ def _decoded(content: bytes, errors: str) -> str:
 
 
 def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]]:
-    """Yield number (from 1) and text of each line that is not blank; only line feeds end a line.
+    """Yield the number (from 1) and text of each line that is not blank; only line feeds end a line.
 
     Raises:
-        AnnotationError: as `read_text`.
+        AnnotationError: the file cannot be read, or has another encoding.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
@@ -90,7 +90,7 @@ def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]
 
 
 def first_line(path: Path) -> str:
-    """Read the first line that is not blank, to recognize a format; empty if unreadable, or without any."""
+    """Read the first line that is not blank, to recognize a format; empty if there is none, or unreadable."""
     try:
         return next((text for _, text in read_lines(path)), "")
     except AnnotationError:
@@ -102,10 +102,11 @@ def read_names(path: Path, *, repeated: bool = False) -> Names:
 
     Args:
         path: the file.
-        repeated: take names that occur several times, as YOLO9000 has some: `crane`, `crane (2)`.
+        repeated: accept repeated names, which YOLO9000 has, and number them: `crane`, `crane (2)`.
 
     Raises:
-        AnnotationError: unreadable, no text, empty, a blank line between names, or a name twice.
+        AnnotationError: the file cannot be read, is not text, is empty, has a blank line between names, or
+            repeats a name.
     """
     numbered = list(read_lines(path))
     for expected, (number, name) in enumerate(numbered, 1):
@@ -123,10 +124,10 @@ def read_names(path: Path, *, repeated: bool = False) -> Names:
 
 
 def checked_names(path: Path, names: Sequence[str]) -> Names:
-    """Return the names as they are compared, if there are any and each occurs once.
+    """Return the names in the form that names are compared in.
 
     Raises:
-        AnnotationError: otherwise.
+        AnnotationError: there are none, or one occurs twice.
     """
     if not names:
         raise AnnotationError(f"{path}: expected class names, found none")
@@ -138,10 +139,10 @@ def checked_names(path: Path, names: Sequence[str]) -> Names:
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """Read the lines `key = value` of a Darknet `.data` file; `#` or `;` starts a line of comment.
+    """Read the lines `key = value` of a Darknet `.data` file; `#` or `;` starts a comment line.
 
     Raises:
-        AnnotationError: unreadable, or another line.
+        AnnotationError: the file cannot be read, or has a line of another form.
     """
     settings: dict[str, str] = {}
     for line, text in read_lines(path):

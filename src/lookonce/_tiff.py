@@ -6,8 +6,8 @@
                          └─► block │ block │ block │ ...                     each compressed by itself
 ```
 
-Nothing is decoded here. `standalone` writes a page, or one of its blocks, as a small TIFF of its own, which
-any decoder reads; so an image too large for memory is read block by block, by the decoder of small ones.
+Nothing is decoded here. `standalone` writes a page, or one of its blocks, as a small TIFF that any decoder
+reads, so that an image too large for memory can be read block by block.
 
 Sources: TIFF 6.0 sections 2, 8 and 15; BigTIFF as in libtiff 4.
 """
@@ -24,12 +24,12 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259,
 STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SUBFILE, SAMPLE_FORMAT = 254, 339
-FLOATS = 3  # of SAMPLE_FORMAT
+FLOATS = 3  # value of SAMPLE_FORMAT
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
 PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 
-# What a decoder needs besides size and place: bits, compression, colors, FillOrder, CCITT options,
-# predictor, palette, inks, extra channels, kind of number, JPEG tables, YCbCr.
+# Tags that a decoder needs besides sizes and offsets: bits, compression, colors, FillOrder, CCITT options,
+# predictor, palette, inks, extra channels, number format, JPEG tables, YCbCr.
 DECODING = (
     BITS, COMPRESSION, PHOTOMETRIC, 266, ORIENTATION, CHANNELS, PLANES, 292, 293, 317, 320, 332, 334, 338,
     SAMPLE_FORMAT, 347, 529, 530, 531, 532,
@@ -55,23 +55,23 @@ FIELD_BYTES = {
     18: 8,
 }
 WHOLE = (BYTE, SHORT, LONG, LONG8)
-NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy's names
+NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy types
 
 MOST_TAGS, MOST_PAGES, MOST_BLOCKS = 4096, 65_535, 1 << 22
-MOST_TAGS_OF_ALL = 32 * MOST_PAGES  # directories may overlap, so that a small file has very many tags
-LONGEST_SIDE = 0xFFFF_FFFF  # of what `standalone` writes
-LONGEST_TAG = 1 << 20  # bytes, places of blocks excepted; a palette of 16 bits takes 393,216
+MOST_TAGS_OF_ALL = 32 * MOST_PAGES  # directories may overlap, so even a small file can hold very many tags
+LONGEST_SIDE = 0xFFFF_FFFF  # pixels; the largest number that `standalone` can write
+LONGEST_TAG = 1 << 20  # bytes, except for the offsets of blocks; a 16-bit palette takes 393,216
 
 Order = Literal["<", ">"]
 
 
 class Field(NamedTuple):
-    """A tag's value, or where it is.
+    """Entry of a tag in a directory.
 
     Attributes:
-        kind: type of its numbers.
+        kind: TIFF field type of the values.
         length: number of values.
-        inside: the entry's last bytes: the value if it fits, else its offset.
+        inside: last bytes of the entry: the values if they fit, else their offset.
     """
 
     kind: int
@@ -87,7 +87,7 @@ class Directory(NamedTuple):
         is_big: whether it is a BigTIFF.
         fields: tags and values, in the order of the file.
         total: number of tags, whether or not they are among the fields.
-        following: offset of the next directory, 0 for none.
+        following: offset of the next directory; 0: there is none.
     """
 
     order: Order
@@ -98,7 +98,7 @@ class Directory(NamedTuple):
 
 
 def read_directory(stream: BinaryIO, at: int = 0, wanted: Collection[int] | None = None) -> Directory:
-    """Read a directory.
+    """Read the directory of a page.
 
     Args:
         stream: the file.
@@ -131,14 +131,14 @@ class Page:
 
     Attributes:
         order: byte order of the file.
-        tags: other tags that a decoder needs, and the georeference, as stored: (type, bytes).
-        height: rows as stored, before any turn.
-        width: columns as stored.
+        tags: tags that a decoder needs, and the georeference: tag -> (field type, bytes as stored).
+        height: rows as stored, before any rotation.
+        width: columns as stored, before any rotation.
         block: (height, width) of a tile, or of a strip.
         is_tiled: whether the blocks are tiles.
-        planes: 1, or the number of channels that are stored one after the other.
-        offsets: (blocks,) of the file, plane by plane, row by row.
-        lengths: (blocks,) bytes.
+        planes: number of channels if each is stored in blocks of its own; otherwise 1.
+        offsets: (blocks,) uint64 offset of each block in the file, plane by plane, row by row.
+        lengths: (blocks,) uint64 bytes of each block.
     """
 
     order: Order
@@ -157,7 +157,10 @@ class Page:
         return -(-self.height // self.block[0]), -(-self.width // self.block[1])
 
     def memory(self, length: int) -> float:
-        """Return the bytes per pixel that reading it as a whole takes, as `reading_memory`."""
+        """Return the peak memory of reading the page as a whole, in bytes per pixel; see `reading_memory`.
+
+        `length`: bytes of the file.
+        """
         return reading_memory(
             (self.height, self.width),
             self.block[0] * self.block[1],
@@ -168,12 +171,12 @@ class Page:
         )
 
     def numbers(self, tag: int, *kinds: int) -> list[Any]:
-        """Return a tag's numbers if they are of one of these types; else nothing."""
+        """Return the numbers of a tag if they have one of these field types; otherwise an empty list."""
         kind, data = self.tags.get(tag, (BYTE, b""))
         return np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if kind in kinds else []
 
     def number(self, tag: int, usual: int) -> int:
-        """Return a tag's first whole number, or the usual one."""
+        """Return the first whole number of a tag; `usual` if it has none."""
         return int(next(iter(self.numbers(tag, *WHOLE)), usual))
 
 
@@ -181,7 +184,7 @@ def find_pages(stream: BinaryIO) -> Iterator[int]:
     """Yield the offset of each page's directory, without smaller copies and masks of other pages.
 
     Raises:
-        ValueError: damaged; the message says what was expected.
+        ValueError: a directory is damaged; the message says what was expected.
     """
     seen: set[int] = set()
     at = count = 0
@@ -198,13 +201,17 @@ def find_pages(stream: BinaryIO) -> Iterator[int]:
 
 
 def read_page(stream: BinaryIO, at: int = 0) -> Page:
-    """Read the structure of a page, the first one unless its directory's offset is given.
+    """Read the structure of a page.
+
+    Args:
+        stream: the file.
+        at: offset of the page's directory; 0: the first page.
 
     Raises:
-        ValueError: damaged; the message says what was expected.
+        ValueError: the page is damaged; the message says what was expected.
     """
     directory = read_directory(stream, at)
-    fields = dict(reversed(directory.fields))  # of a tag that is there twice, the first
+    fields = dict(reversed(directory.fields))  # of a repeated tag, the first entry counts
 
     def numbers(tag: int, usual: int | None = None, limit: int = LONGEST_TAG) -> NDArray[np.uint64]:
         if tag not in fields and usual is not None:
@@ -263,7 +270,7 @@ def standalone(
         store(TILE_HEIGHT, block[0])
     store(lengths, *map(len, blocks))
     store(places, *[0] * len(blocks))
-    start = 8 + 2 + 12 * len(tags) + 4  # of the values that do not fit into their entries
+    start = 8 + 2 + 12 * len(tags) + 4  # offset of the values that do not fit into their entries
     for _, data in tags.values():
         start += len(data) + len(data) % 2 if len(data) > 4 else 0
     store(places, *(np.cumsum([start, *map(len, blocks)])[:-1].tolist()))
@@ -281,17 +288,17 @@ def standalone(
 def reading_memory(
     size: tuple[int, int], block: int, bits: int, channels: int, length: int, *, is_float: bool = False
 ) -> float:
-    """Return the bytes per pixel that OpenCV and libtiff take at their peak to read a page as RGB of 8 bits.
+    """Return the peak memory of OpenCV and libtiff when they read a page as 8-bit RGB, in bytes per pixel.
 
     Measured by benchmarks/largest_image.py.
 
     Args:
         size: (height, width) of the page.
         block: pixels of a strip or tile, which is decoded before it is copied.
-        bits: of a number.
-        channels: numbers per pixel.
-        length: bytes of the file, which libtiff maps into memory; of several pages only one is read.
-        is_float: whether the numbers are floats, which are decoded in place.
+        bits: bits per channel.
+        channels: channels per pixel.
+        length: bytes of the file, which libtiff maps into memory; at most one page of them is read.
+        is_float: whether the pixel values are floats, which are decoded in place.
     """
     pixels = max(1, size[0] * size[1])
     share, stored = min(1.0, block / pixels), channels * bits / 8
@@ -302,10 +309,10 @@ def reading_memory(
 
 
 def take(stream: BinaryIO, count: int) -> bytes:
-    """Read exactly this number of bytes.
+    """Read exactly `count` bytes.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: the file has fewer.
     """
     taken = stream.read(count)
     if len(taken) < count:
@@ -314,7 +321,11 @@ def take(stream: BinaryIO, count: int) -> bytes:
 
 
 def seek(stream: BinaryIO, offset: int) -> None:
-    """Go to an offset of the file, which an untrusted number may put beyond any file."""
+    """Go to an offset that was read from an untrusted file.
+
+    Raises:
+        ValueError: the offset is too large for any file.
+    """
     try:
         stream.seek(offset)
     except (OverflowError, OSError, error) as cause:

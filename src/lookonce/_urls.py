@@ -1,4 +1,4 @@
-"""URLs in a form that may be shown: without user, password or token."""
+"""URLs in a form that is safe to show: without user, password or token."""
 
 import re
 from typing import NamedTuple
@@ -12,7 +12,7 @@ SECRET = re.compile(
 
 
 class Credentials(NamedTuple):
-    """A URL without its user and password, and those two; both empty if there are none."""
+    """A URL without its user and password, and the two separately; empty if the URL has none."""
 
     url: str
     user: str
@@ -22,8 +22,8 @@ class Credentials(NamedTuple):
 def split_credentials(url: str) -> Credentials:
     """Separate user and password from a URL.
 
-    The host begins after the last `@` of the authority: passwords may contain `@`. A password that contains
-    `/`, `?` or `#` unescaped is recognized by the port, which is then not a number.
+    The host begins after the last `@` of the authority, since passwords may contain `@`. An unescaped `/`,
+    `?` or `#` in a password ends the authority early; it is recognized by a port that is not a number.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -1,20 +1,20 @@
 """The images most worth labeling next, and the false alarms most worth learning from.
 
-An image is worth labeling if the model is uncertain about it and if it differs from the images that are
-labeled already. Doubt is computed from the scores:
+An image is worth labeling if the model is uncertain about it, and if it differs from the images that are
+already labeled. Doubt is computed from the scores:
 
 ```
 doubt of a detection   = s/t below the threshold t of its class, (1-s)/(1-t) above: 1 at the threshold
-weight of a class      = 1 / sqrt(its detections in all images): rare classes count more
-doubt of an image      = sum over its detections, of doubt x weight
+weight of a class      = 1 / sqrt(number of its detections in all images): rare classes count more
+doubt of an image      = sum of doubt x weight over its detections
 ```
 
-The distance of two images is computed from their features, the means of the network's last feature maps: 1
-minus the cosine between them, after centering and scaling over all images. Images are chosen one by one: the
-next one has the largest doubt x distance to the nearest image that is labeled or chosen (greedy k-center,
-weighted by doubt). Near-duplicates are left out. Appearance alone does not identify them, since all frames of
-a fixed camera look the same: two images are near-duplicates only if the same objects are also detected at the
-same places, and two false alarms only if the detected parts look the same.
+The distance between two images is computed from their features, which are the means of the feature maps that
+enter the network's heads: 1 minus the cosine between them, after centering and scaling over all images.
+Images are chosen one by one: the next is the one with the largest doubt x distance to the nearest image that
+is labeled or chosen (greedy k-center, weighted by doubt). Near-duplicates are left out. Appearance alone does
+not identify them, since all frames of a fixed camera look alike. Two images are near-duplicates only if the
+same objects are also detected in the same places; two false alarms, only if the detected parts look alike.
 
 Legend: **N** images, **F** features, **D** detections.
 """
@@ -36,10 +36,10 @@ from lookonce.runtime.pipeline import Parallel, each_image
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
-LOW = 0.05  # scores from which a detection counts as a doubt
-FLOOR = 0.1  # of the mean doubt: an image without detections may hold what the model does not know
-CLEAR = 0.5  # of the score threshold: an object above is missed if an image lacks it; others come and go
-SAME_CROP = 0.7  # correlation of what overlapping boxes hold: 0.79 or more in a photograph and a brighter one
+LOW = 0.05  # highest score threshold to detect with, since unlikely detections add to the doubt
+FLOOR = 0.1  # times the mean doubt, added to each: an image without detections may show unknown objects
+CLEAR = 0.5  # times the score threshold: score from which both of two near-duplicates must show an object
+SAME_CROP = 0.7  # correlation of two crops of one object: 0.79 or more in a photo and a brighter copy of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Looked:
 
     Attributes:
         path: image file.
-        detections: detections above a threshold.
-        features: (F,) features of the image; empty if they were not wanted.
-        thumbnail: (32, 32) gray, to tell near-duplicates.
-        crops: (D, 32, 32) thumbnail of each detection; empty if features were wanted.
+        detections: detections above the score threshold.
+        features: (F,) float32 features of the image; empty if crops were kept instead.
+        thumbnail: (32, 32) uint8 gray, to recognize near-duplicates.
+        crops: (D, 32, 32) uint8 gray thumbnail of each detection; empty if features were kept instead.
     """
 
     path: Path
@@ -67,8 +67,8 @@ class Chosen:
 
     Attributes:
         path: image file.
-        doubt: doubt of its detections, relative to the mean of all images.
-        distance: distance to the nearest image labeled or chosen before it; 0 to 2, and 1 for the first.
+        doubt: doubt of the image, relative to the mean of all images.
+        distance: distance to the nearest image labeled or chosen before it, 0 to 2; 1 if there is none.
     """
 
     path: Path
@@ -86,16 +86,19 @@ def look_at(
     parallel: Parallel | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Looked]:
-    """Detect on images and keep the data for the choice: 1 KB per image and 4 bytes per feature.
+    """Detect on images, and keep what the choice needs: 1 KB per image plus 4 bytes per feature.
 
     Args:
         detector: the model.
         paths: image files.
-        skipped: receives a problem per image that cannot be read.
+        skipped: receives a problem for each image that cannot be read.
         conf: score threshold; None: the detector's.
-        features: whether to keep features, else crops.
+        features: whether to keep features; otherwise crops are kept.
         parallel: number of workers; None: one.
         done: called after each image.
+
+    Returns:
+        The images that could be read, in the order of `paths`.
     """
 
     def work(
@@ -117,16 +120,16 @@ def look_at(
 
 
 def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the doubt of each image, (N,), in units of their mean.
+    """Return the doubt of each image, (N,), divided by the mean of all.
 
     Args:
-        found: detections of each image, from a low score.
-        thresholds: (C,) or (1,) score threshold of each class, or of all.
+        found: detections of each image, down to scores far below the thresholds.
+        thresholds: (C,) score threshold of each class, or (1,) of all classes.
     """
     labels = np.concatenate([np.zeros(0, np.int64), *(each.labels for each in found)])
     scores = np.concatenate([np.zeros(0), *(each.scores for each in found)])
     image = np.repeat(np.arange(len(found)), [len(each) for each in found])
-    edge = np.clip(thresholds.take(labels, mode="clip"), 1e-3, 1 - 1e-3)  # clip: one may hold for all
+    edge = np.clip(thresholds.take(labels, mode="clip"), 1e-3, 1 - 1e-3)  # clip: there may be only one
     unsure = np.where(scores < edge, scores / edge, (1 - scores) / (1 - edge))
     weight = 1 / np.sqrt(np.maximum(np.bincount(labels, minlength=1), 1))
     total = np.bincount(image, unsure * weight[labels], minlength=len(found)).astype(np.float64)
@@ -136,13 +139,14 @@ def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDA
 def choose(
     looked: Sequence[Looked], count: int, thresholds: NDArray[np.floating], labeled: Sequence[bool] = ()
 ) -> list[Chosen]:
-    """Choose the images most worth labeling, best first; of near-duplicates only one.
+    """Choose the images most worth labeling, best first, and only one of several near-duplicates.
 
     Args:
-        looked: images with features, their detections from a low score.
+        looked: N images with features, and with detections down to scores far below the thresholds.
         count: number of images to choose; fewer are chosen if fewer are different enough.
-        thresholds: (C,) or (1,) score thresholds.
-        labeled: (N,) whether an image is labeled already; these and their near-duplicates are not chosen.
+        thresholds: (C,) score threshold of each class, or (1,) of all classes.
+        labeled: (N,) whether each image is already labeled; these and their near-duplicates are not chosen.
+            Empty: none is labeled.
     """
     done = np.array(labeled, bool) if len(labeled) else np.zeros(len(looked), bool)
     if not len(looked):
@@ -173,10 +177,10 @@ def choose(
 
 
 def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
-    """Return the images whose false alarms have the highest scores, in that order, without near-duplicates.
+    """Return the images whose false alarms have the highest scores, highest first, without near-duplicates.
 
     Args:
-        looked: images without objects, with their detections.
+        looked: images without objects, with detections and crops.
         count: largest number of images.
     """
     taken: list[Looked] = []
@@ -197,7 +201,7 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
 
 
 class _Duplicates:
-    """Finds images that show the same objects at the same places in the same view."""
+    """Finder of images that show the same objects in the same places in the same view."""
 
     def __init__(self, looked: Sequence[Looked], thresholds: NDArray[np.floating]) -> None:
         found = [each.detections for each in looked]
@@ -209,7 +213,7 @@ class _Duplicates:
         self._clear = scores >= CLEAR * thresholds.take(self._labels, mode="clip")
 
     def of(self, number: int) -> NDArray[np.int64]:
-        """Return the near-duplicates of an image: each clear detection of either is in the other too."""
+        """Return the numbers of an image's near-duplicates: each clear detection of either is in both."""
         near = self._similar.root == self._similar.root[number]
         mine = np.flatnonzero(self._image == number)
         others = np.flatnonzero(near[self._image])
@@ -227,7 +231,7 @@ class _Duplicates:
 
 
 def _crops(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the thumbnail of each box, of at least one pixel, (D, 32, 32)."""
+    """Return a thumbnail of each box, (D, 32, 32) uint8 gray; an empty box counts as one pixel."""
     height, width = image.shape[:2]
     crops = np.zeros((len(boxes), 32, 32), np.uint8)
     for crop, (left, top, right, bottom) in zip(crops, boxes.round().astype(int).tolist(), strict=True):

@@ -46,7 +46,7 @@ DATA_VERBS = {
     "convert": "Write annotations in another format, split by split.",
     "next": "Choose the images most worth labeling next, or the false alarms most worth learning from.",
 }
-WRONG_USAGE: Any = typer.BadParameter.__base__  # of every error in the words typed; not exported by name
+WRONG_USAGE: Any = typer.BadParameter.__base__  # base of all usage errors; typer does not export its name
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -56,7 +56,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class Verbs(TyperGroup):
-    """Commands that are listed without being imported."""
+    """Group of commands that are listed without being imported."""
 
     verbs, prefix = VERBS, ""
 
@@ -78,13 +78,16 @@ class Verbs(TyperGroup):
 
 
 class DataVerbs(Verbs):
-    """Commands of `lookonce data`."""
+    """Group of the `lookonce data` commands."""
 
     verbs, prefix = DATA_VERBS, "data_"
 
 
 def load(verb: str) -> Any:
-    """Import a command, such as `train` or `data_check`; its function returns the exit code, or has it."""
+    """Import a command, such as `train` or `data_check`, in the form that the command line runs.
+
+    Its function returns the exit code, or a result with the attribute `exit_code`.
+    """
     if verb == "data":
         return typer.main.get_command(data_app)
     function = getattr(import_module(f"lookonce.commands.{verb}"), verb)
@@ -120,7 +123,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 
 
 class _OneLine(logging.Formatter):
-    """Warnings have the form of errors: one line of limited length, without control characters."""
+    """Formatter that gives warnings the form of errors: one short line without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         from lookonce._terminal import shortened
@@ -129,7 +132,7 @@ class _OneLine(logging.Formatter):
 
 
 def _wrong_usage(error: typer.BadParameter) -> str:
-    """Return the line on a command line that was typed wrong: option, what was expected, what was found."""
+    """Return one line that describes a usage error: the option, the expected and the found value."""
     from pydantic import ValidationError
 
     param, cause = getattr(error, "param", None), error.__cause__
@@ -148,10 +151,10 @@ def _wrong_usage(error: typer.BadParameter) -> str:
 
 
 def _refuse_empty(words: list[str]) -> None:
-    """Refuse an empty word, as of a shell's variable that is not set; as a path it is the current folder.
+    """Refuse an empty argument, such as an unset shell variable: as a path, it would be the current folder.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: an argument is empty.
     """
     for before, word in zip(["", *words], words, strict=False):
         name, equals, value = word.partition("=")
@@ -161,8 +164,8 @@ def _refuse_empty(words: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line; wrong input, a lack of memory or a disk error is one line and exit code 2."""
-    gc.disable()  # until a command runs: imports make no garbage, and looking for it takes 4% of the start
+    """Run the command line; wrong input, a disk error or too little memory gives one line and exit code 2."""
+    gc.disable()  # until a command runs: imports make no garbage, and looking for it is 4% of the startup
     prepare_streams()
     if logging.lastResort is not None:  # where the package's warnings go
         logging.lastResort.setFormatter(_OneLine())
@@ -178,7 +181,7 @@ def main() -> None:
     except WRONG_USAGE as error:
         from lookonce._terminal import shortened
 
-        if not sys.argv[1:] or sys.argv[1:] == ["data"]:  # which shows the help
+        if not sys.argv[1:] or sys.argv[1:] == ["data"]:  # shows the help
             error.show()
         else:
             typer.echo(f"lookonce: {shortened(_wrong_usage(error))}", err=True)

@@ -1,6 +1,7 @@
-"""Settings: typed, and checked when made; `recipe` reads them from YAML.
+"""Settings of a training run: typed, and checked on creation; `recipe` reads them from YAML.
 
-The docstring of each field gives its unit and the source of its number; docs/train.md is generated from them.
+The docstring of each field gives its unit and the source of its default. The tables in docs/train.md are
+generated from these docstrings.
 """
 
 import math
@@ -22,14 +23,14 @@ from lookonce.geometry.sizes import size_advice, to_multiple
 from lookonce.metadata import BN_EPSILON, LARGEST_SIDE, MOST_PIXELS
 from lookonce.networks import MODELS, NETWORKS, is_network
 
-MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # a slip of the finger otherwise
+MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # larger numbers are typing errors
 
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """Parse `416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32, not too large.
+    """Parse `416`, `"416"`, `"320x416"` or (320, 416) into (height, width): multiples of 32, not too large.
 
     Raises:
-        ValueError: anything else; pydantic and the command line name the setting.
+        ValueError: anything else; pydantic and the command line add the name of the setting.
     """
     try:
         sides = [
@@ -59,7 +60,7 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
 
 
 def _parse_model(value: Any) -> str:
-    """Validate the name of a network, or the path of a file that holds one."""
+    """Validate the name of a network, or the path of a file that describes one."""
     if isinstance(value, Path):
         value = str(value)
     if not isinstance(value, str) or not is_network(value):
@@ -68,7 +69,7 @@ def _parse_model(value: Any) -> str:
 
 
 def _parse_batch(value: Any) -> int | str:
-    """Validate a count from 1, or `auto`."""
+    """Validate a number of images from 1, or `auto`."""
     if value == "auto":
         return "auto"
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
@@ -77,7 +78,7 @@ def _parse_batch(value: Any) -> int | str:
 
 
 def _parse_anchors(value: Any) -> Any:
-    """Validate a name, or per scale a list of (width, height), all above 0."""
+    """Validate `official`, `data`, or a list of (width, height) per scale, all sides above 0."""
     if value in ("official", "data"):
         return value
     try:
@@ -100,43 +101,46 @@ Batch = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
 
 class SettingsSection(BaseModel):
-    """A group of settings: frozen, no unknown names, the docstring of a field is its description."""
+    """Base class of settings: frozen, refuses unknown names, and takes field docstrings as descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class AugmentSettings(SettingsSection):
-    """Changes to an image before training on it; the defaults are the write-up's."""
+    """Random changes to training images; the defaults are the write-up's."""
 
     flip: Share = 0.5
     """Probability of mirroring left to right. Write-up: 0.5."""
     orientation: Literal["upright", "free"] = "upright"
-    """`free`: quarter turns, and with `flip` mirrored both ways, for images with no right way up, such as
-    cells, aerial images or parts on a conveyor belt; half of the batches swap the sides of the input."""
+    """`free` turns images by random multiples of 90 degrees (with `flip`, they are mirrored both ways), for
+    images without a natural orientation, such as cells, aerial images or parts on a conveyor belt; half of
+    the batches swap height and width of the input."""
     crop: Share = 0.5
-    """Probability of cutting off parts of the image that hold no box. Write-up: 0.5."""
+    """Probability of cropping the image, never into a box. Write-up: 0.5."""
     translate: Share = 0.5
-    """Probability of a shift that keeps all boxes inside. Write-up: 0.5."""
+    """Probability of a shift that keeps all boxes inside the image. Write-up: 0.5."""
     hue: float = Field(0.0, ge=0, le=0.5)
-    """Largest change of the hue, either way; 1 is the whole color circle. Darknet's yolov3.cfg: 0.1."""
+    """Largest change of the hue in either direction, as a share of the color circle. Darknet's yolov3.cfg:
+    0.1."""
     saturation: float = Field(1.0, ge=1)
-    """Largest factor or divisor of the saturation. Darknet's yolov3.cfg: 1.5."""
+    """Largest factor by which the saturation is multiplied or divided. Darknet's yolov3.cfg: 1.5."""
     exposure: float = Field(1.0, ge=1)
-    """Largest factor or divisor of the brightness, padding included. Darknet's yolov3.cfg: 1.5."""
+    """Largest factor by which the brightness, that of the padding included, is multiplied or divided.
+    Darknet's yolov3.cfg: 1.5."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    """Smallest and largest enlargement. Above 1 a part of the image fills the input, as a tile does."""
+    """Smallest and largest random enlargement. Above 1, a part of the image fills the input, like a tile."""
     mosaic: Share = 0.0
-    """Probability of putting four images around one point (Bochkovskiy et al. 2020)."""
+    """Probability of combining four images around a random point (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
     """Probability of blending two images (Zhang et al. 2018)."""
     multi_scale: Share = 0.0
-    """Each batch has a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
+    """Largest random change of the input size per batch, as a share of it, in steps of 32 pixels."""
     rectangles: bool = False
-    """Batches of images of similar shape, in an input of that shape: no time is spent on padding."""
+    """Batches hold images of similar shape, and the input has that shape, so no time is spent on padding."""
 
     @classmethod
     def off(cls) -> Self:
-        """Return settings without any change: the meaning of `augment: false`."""
+        """Return settings that change no image: the meaning of `augment: false`."""
         return cls(flip=0, crop=0, translate=0)
 
     @model_validator(mode="after")
@@ -148,49 +152,53 @@ class AugmentSettings(SettingsSection):
 
 
 class AssignSettings(SettingsSection):
-    """Rule for the anchors that must find an object; the defaults are the write-up's."""
+    """Rule for the choice of the anchors that must find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
-    """`iou`: every anchor that, centered on the cell of the box, overlaps the box enough, else the best one.
-    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near those of the
-    box, else the best one."""
+    """`iou`: every anchor that overlaps the box enough when centered on its cell, else the best one. `best`:
+    only the anchor with the most similar shape (paper). `ratio`: every anchor whose sides are similar enough
+    to those of the box, else the best one."""
     positive_iou: Share = 0.3
-    """IoU above which `iou` takes an anchor. Write-up: 0.3."""
+    """IoU above which the rule `iou` takes an anchor. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
-    """Ratio between a side of the box and of the anchor, either way, below which `ratio` takes the anchor."""
+    """Ratio between the sides of box and anchor, larger to smaller, below which the rule `ratio` takes an
+    anchor."""
 
 
 class OptimizerSettings(SettingsSection):
-    """Optimizer and learning rate over time; the defaults are the write-up's."""
+    """Optimizer and learning rate schedule; the defaults are the write-up's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    """`adamw` subtracts the weight decay from the weights, `adam` and `sgd` add it to the gradient."""
+    """Optimizer. `adamw` applies weight decay directly to the weights; `adam` and `sgd` add it to the
+    gradient."""
     rate: float = Field(1e-3, gt=0)
     """Learning rate after warm-up. Write-up: 1e-3 with Adam."""
     end_rate: float = Field(1e-6, ge=0)
-    """Learning rate of the last step, reached along half a cosine. Write-up: 1e-6."""
+    """Learning rate of the last step, at the end of a cosine decay. Write-up: 1e-6."""
     warmup_epochs: float = Field(2, ge=0)
-    """Epochs over which the rate rises linearly from 0. Write-up: 2."""
+    """Epochs in which the learning rate rises linearly from 0. Write-up: 2."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """SGD's momentum and Adam's first beta. Write-up: 0.9."""
     weight_decay: float = Field(0.0, ge=0)
-    """Decay of convolution kernels. The write-up declares 5e-4 and never applies it (reference fault 8)."""
+    """Weight decay of convolution kernels. The write-up declares 5e-4 but never applies it (reference fault
+    8)."""
     clip: float = Field(0.0, ge=0)
-    """Largest norm of the whole gradient; 0 for no limit."""
+    """Largest norm of the gradient of all weights; 0: no limit."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged into one step."""
 
 
 class BatchNormSettings(SettingsSection):
-    """Batch normalization; the defaults are those of the default recipe."""
+    """Settings of batch normalization; the defaults are those of the default recipe."""
 
     momentum: float = Field(0.03, gt=0, le=1)
     """Weight of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
     average_first: bool = True
-    """The running statistics are the plain average of the first batches, until `momentum` weighs more.
-    Otherwise they keep a part of their initial values for hundreds of steps, as in the reference."""
+    """Whether the running statistics start as the plain average of the first batches, until a batch would
+    weigh less than `momentum`. Otherwise they contain a part of their initial values for hundreds of steps,
+    as in the reference."""
     epsilon: float = Field(BN_EPSILON, gt=0)
-    """Added to the variance under the root; stored in the model. Reference: 1e-3; OpenCV, reading Darknet's
+    """Number added to the variance under the root; stored in the model. Reference: 1e-3; OpenCV, for Darknet
     files: 1e-6."""
 
 
@@ -198,15 +206,16 @@ class LossSettings(SettingsSection):
     """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
-    """IoU with any box from which background has no loss. Write-up and paper: 0.5; yolov3.cfg: 0.7."""
+    """IoU with any annotated box from which a background prediction has no objectness loss. Write-up and
+    paper: 0.5; yolov3.cfg: 0.7."""
     label_smoothing: Share = 0.01
-    """Share of the class target spread evenly over all classes. Write-up: 0.01."""
+    """Share of the class target that is spread evenly over all classes. Write-up: 0.01."""
     box: Literal["giou", "diou", "ciou"] = "giou"
-    """Measure of the error of a box. Write-up: GIoU."""
+    """Measure of the box loss. Write-up: GIoU."""
     objectness: Literal["one", "iou"] = "one"
-    """Objectness target of a positive: 1 (write-up), or the IoU of its box."""
+    """Objectness target of a positive: 1 (write-up), or the IoU of its predicted box with the object."""
     giou: float = Field(1.0, ge=0)
-    """Weight of the box loss, for any measure."""
+    """Weight of the box loss, whatever its measure."""
     conf: float = Field(1.0, ge=0)
     """Weight of the objectness loss."""
     prob: float = Field(1.0, ge=0)
@@ -224,7 +233,7 @@ class Objective(SettingsSection):
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings()
     difficult: Difficult = "train"
-    """Use of VOC's difficult objects, as in `TrainSettings`."""
+    """Use of VOC's difficult objects: `train` on them, or `ignore` them as in `TrainSettings`."""
 
     def differences(self) -> tuple[str, ...]:
         """Return the settings that differ from the write-up's, such as `loss.objectness=iou`."""
@@ -235,8 +244,8 @@ class Objective(SettingsSection):
 class TrainSettings(SettingsSection):
     """All settings that determine the result of a training run; saved in its folder.
 
-    The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
-    write-up's, and `benchmarks/recipes.md` has the measurements.
+    The defaults are the default recipe, which `recipes/default.yaml` writes out. `recipes/classic.yaml` is
+    the write-up's recipe, and `benchmarks/recipes.md` has the measurements.
     """
 
     model: Model = "yolov3-tiny"
@@ -246,57 +255,59 @@ class TrainSettings(SettingsSection):
     size: Size = (416, 416)
     """(height, width) of the network input. Write-up: 416."""
     anchors: AnchorChoice = "official"
-    """`official`: the published anchors. `data`: for each scale, k-means anchors of the training boxes that
-    suit it. Or a list per scale, finest first, of [width, height] in pixels of the input."""
+    """`official`: the published anchors. `data`: k-means anchors, computed for each scale from the training
+    boxes that suit it. Or a list of [width, height] in pixels of the input for each scale, finest first."""
     epochs: int = Field(30, ge=1, le=MOST_EPOCHS)
     """Passes over the training images. Write-up: 30."""
     minutes: float = Field(0, ge=0)
-    """Length of the run in minutes, evaluations included, instead of `epochs`: as many steps as fit, and
-    the learning rate fitted to them; 0 for none."""
+    """Length of the run in minutes, evaluations included, in place of `epochs`: the run makes as many steps
+    as fit, and the learning rate schedule is scaled to them; 0: `epochs` applies."""
     patience: int = Field(0, ge=0)
-    """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0 for never."""
+    """Number of epochs without a better AP after which the run ends, once AP has reached 0.01; 0: never."""
     batch: Batch = 4
     """Images per batch. Small batches give a CPU more steps in the same time; a GPU needs large ones.
     `auto`: as many as fit into memory. Write-up: 16."""
     values: Range | None = None
-    """Pixel values of images of more than 8 bits that become 0 and 255; by default the range in use, measured
-    on the training images. Stored in the model."""
+    """Pixel values that become 0 and 255, for images of more than 8 bits; by default the range that the
+    training images use. Stored in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Seed of weights, order and augmentation."""
+    """Seed of the initial weights, the order of the images and the augmentation."""
     workers: int = Field(2, ge=0, le=MOST_WORKERS)
-    """Threads per process that read and augment images; 0 does it between steps."""
+    """Number of threads per process that read and augment images; 0: this is done between steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network in training; losses and weights stay float32. `auto`: bfloat16 if the device
-    computes in it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
+    supports it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
     freeze: Literal["nothing", "backbone"] | Annotated[int, Field(ge=1)] | str = "nothing"
-    """Layers that keep their weights and statistics, to start from another model: `backbone`, a number of
-    layers, counted from the first as in a `.cfg`, or the name of one."""
+    """Layers whose weights and statistics do not change, for training that starts from another model:
+    `backbone`, a number of layers counted from the first as in a `.cfg`, or the name of a layer."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)
     """Objectness of every cell before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
     ema: float = Field(0.998, ge=0, lt=1)
-    """Decay of the running average of the weights, which is evaluated and saved instead; 0 for none."""
+    """Decay of the running average of the weights, which is evaluated and saved in place of the weights; 0:
+    no average."""
     repeat_rare: Share = 0.0
     """Share of the images below which a class is rare, so that its images are repeated (repeat-factor
-    sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
+    sampling, Gupta et al. 2019); 0: every image is used once per epoch."""
     difficult: Difficult = "train"
-    """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes as areas in which nothing
-    counts. Evaluation never counts them."""
+    """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes, which makes them areas in
+    which nothing counts. Evaluation never counts them."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation split."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
-    """Images that stay on one side of the split: `folder`, or a regular expression on the path, such as
-    `patient(\\d+)`; near-duplicates and neighboring frames always do."""
+    """Images that the held-out split must not separate: those of one `folder`, or those with the same match
+    of a regular expression on the path, such as `patient(\\d+)`. Near-duplicates and neighboring frames are
+    never separated."""
     log_every: int = Field(10, ge=1)
-    """Steps between two lines of the log. Write-up: 1."""
+    """Steps between two log lines. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)
     """Epochs between two evaluations; the last epoch is always evaluated."""
     checkpoint_minutes: float = Field(10, gt=0)
     """Minutes between two checkpoints within an epoch; every epoch ends with one as well."""
     keep_epochs: bool = False
-    """Keep a model file per epoch. Write-up: true."""
+    """Whether to keep a model file for each epoch. Write-up: true."""
     sync_bn: bool = False
-    """Normalize over the images of all processes; otherwise each process normalizes over its own, and the
-    running statistics of rank 0 are kept."""
+    """Whether to normalize over the images of all processes; otherwise each process normalizes over its own,
+    and the running statistics of rank 0 are kept."""
     optimizer: OptimizerSettings = OptimizerSettings()
     batch_norm: BatchNormSettings = BatchNormSettings()
     assign: AssignSettings = AssignSettings()
@@ -334,13 +345,17 @@ class TrainSettings(SettingsSection):
 
     @property
     def batch_size(self) -> int:
-        """Return the batch size as a number; a run replaces `auto` before it starts."""
+        """Return the batch size in images; a run replaces `auto` by a number before it starts."""
         assert self.batch != "auto"
         return self.batch
 
 
 def group_pattern(text: str) -> str:
-    """Return `group`: `folder` or a regular expression; raise ValueError for anything else."""
+    """Return the text if it is a value for `group`: `folder` or a regular expression.
+
+    Raises:
+        ValueError: it is not a regular expression.
+    """
     try:
         re.compile(text)
     except re.error as error:
@@ -349,7 +364,7 @@ def group_pattern(text: str) -> str:
 
 
 def flat(settings: BaseModel) -> dict[str, Any]:
-    """Return `section.name` -> value, as in JSON."""
+    """Return settings as one dict: `section.name` -> value in JSON types."""
     values: dict[str, Any] = {}
     for name, value in settings.model_dump(mode="json").items():
         if isinstance(value, dict):

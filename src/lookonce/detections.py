@@ -1,4 +1,4 @@
-"""The result type: objects found in one image, and the forms that other libraries give them.
+"""The result type: objects found in one image, and conversions to the types of other libraries.
 
 Legend: **N** objects.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BOX_DIGITS = 3  # decimals of a pixel in text: the precision of a float32 at 10,000 pixels
 SCORE_DIGITS = 6
-SHOWN = 6  # objects named by `repr`
+SHOWN = 6  # objects that `repr` lists
 
 
 class Detection(NamedTuple):
@@ -43,7 +43,7 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
-    """Objects found in one image, by descending score. Free of torch; slices like an array.
+    """Objects found in one image, by descending score. Works without torch; indexes like an array.
 
     Attributes:
         boxes: (N, 4) float32 xyxy, pixels of the original image.
@@ -51,8 +51,8 @@ class Detections:
         labels: (N,) int64 class numbers.
         names: class names, so that a result stands alone.
         image_size: (height, width) of the image in pixels; None if unknown.
-        source: path of the image, or a weak reference to its pixels, so that a notebook can show it; the
-            results of a video do not keep its frames in memory.
+        source: path of the image, or a weak reference to its pixels, from which a notebook shows it. A weak
+            reference does not keep the frames of a video in memory.
     """
 
     boxes: NDArray[np.float32]
@@ -83,11 +83,11 @@ class Detections:
     def __getitem__(self, index: str | slice | Sequence[int] | NDArray[Any]) -> Self: ...
 
     def __getitem__(self, index: Any) -> Detection | Self:
-        """Return one object by number, or select by class name, mask, slice or index array.
+        """Return one object by its index, or select objects by class name, mask, slice or index array.
 
         Raises:
-            KeyError: no such class.
-            IndexError: no such object.
+            KeyError: there is no such class.
+            IndexError: there is no such object.
         """
         if isinstance(index, int | np.integer):
             return Detection(
@@ -116,7 +116,7 @@ class Detections:
             yield Detection(self.name_of(label), score, (box[0], box[1], box[2], box[3]))
 
     def __eq__(self, other: object) -> bool:
-        """Compare boxes, scores, labels, names and image size, to the bit."""
+        """Return whether boxes, scores, labels, names and image size are exactly equal."""
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
@@ -146,7 +146,7 @@ class Detections:
         return as_html(self)
 
     def name_of(self, label: int) -> str:
-        """Return the class name, or the number as text if no names are known."""
+        """Return the name of a class number, or the number as text if it has no name."""
         return self.names[label] if label < len(self.names) else str(label)
 
     def counts(self) -> Counter[str]:
@@ -181,31 +181,31 @@ class Detections:
         """Return the part of the image in each box: N arrays (height, width, 3), uint8 RGB.
 
         Args:
-            image: the image, in any form that a Detector takes.
+            image: the image, in any form that a Detector accepts.
 
         Raises:
-            ImageError: not an image, or unreadable.
+            ImageError: it is not an image, or cannot be read.
         """
         from lookonce.draw.results import crop
 
         return crop(self, image)
 
     def plot(self, image: "Image | None" = None) -> "PillowImage":
-        """Draw the boxes and return a Pillow image, which notebooks display and its method `save` writes.
+        """Draw the boxes and return a Pillow image, which a notebook displays and `save` writes to a file.
 
         Args:
-            image: the image, in any form that a Detector takes; None: the one that was detected on.
+            image: the image, in any form that a Detector accepts; None: the one that was detected on.
 
         Raises:
-            ImageError: not an image, or unreadable.
-            ValueError: None, and the image is no longer in memory.
+            ImageError: it is not an image, or cannot be read.
+            ValueError: `image` is None, and the pixels are no longer in memory.
         """
         from lookonce.draw.results import plot
 
         return plot(self, image)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON types: `detections`, as in `detections.json`, and the image's size if known."""
+        """Return a dict for JSON: `detections` as in `detections.json`, and the image's size if known."""
         size = {} if self.image_size is None else {"width": self.image_size[1], "height": self.image_size[0]}
         listed = [
             {"class": name, "score": round(score, SCORE_DIGITS), "box": [round(x, BOX_DIGITS) for x in box]}
@@ -218,7 +218,7 @@ class Detections:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`: class, score, left, top, right, bottom.
+        """Return a `pandas.DataFrame` with columns class, score, left, top, right, bottom (pixels).
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -231,8 +231,8 @@ class Detections:
         """Return COCO results, for pycocotools' `loadRes`.
 
         Args:
-            image_id: number of the image.
-            category_ids: COCO's number of each class, in the order of `names`; None: from 1, as usual.
+            image_id: id of the image in the annotations.
+            category_ids: COCO's category id of each class, in the order of `names`; None: numbered from 1.
         """
         return [
             {
@@ -257,14 +257,15 @@ class Detections:
 
     @classmethod
     def from_supervision(cls, found: Any, names: Sequence[str] = ()) -> Self:
-        """Convert `supervision.Detections`, by descending score.
+        """Convert `supervision.Detections`, sorted by descending score.
 
         Args:
             found: detections with `confidence` and `class_id`.
-            names: class names; empty: those in `data["class_name"]`, and numbers for classes without objects.
+            names: class names; empty: those in `data["class_name"]`, where a class without objects gets its
+                number as its name.
 
         Raises:
-            ValueError: no scores or no class numbers.
+            ValueError: the scores or the class numbers are missing.
         """
         if not len(found.xyxy):
             return cls.none(tuple(names))
@@ -279,7 +280,7 @@ class Detections:
         return cls(boxes[order], scores[order], labels[order], tuple(names))
 
     def to_fiftyone(self) -> Any:
-        """Return `fiftyone.Detections`, whose boxes are shares of the image.
+        """Return `fiftyone.Detections`, whose boxes are shares of the image's width and height.
 
         Raises:
             MissingExtraError: fiftyone is not installed.

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: the range of values in use, and the way to 8 bits."""
+"""Images of more than 8 bits: the range of pixel values in use, and scaling to 8 bits."""
 
 from typing import Any
 
@@ -7,24 +7,25 @@ from numpy.typing import NDArray
 
 Values = tuple[float, float]  # pixel values that become 0 and 255
 
-MARKED = 5  # ranges of the other values between them and a mark for no value
-MOST_LOOKED_AT = 1 << 24  # numbers of an image of more than 8 bits, to find its range
+MARKED = 5  # a lone extreme is a no-data mark if it lies this many times the others' range away from them
+MOST_LOOKED_AT = 1 << 24  # numbers read to find the range, about
 
 
 def in_use(pixels: NDArray[Any]) -> Values:
-    """Return the range of values that some pixels use.
+    """Return the range of values that an image uses: the values that become 0 and 255.
 
-    Whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever holds them. Fractions: 0 to
-    1. If they fill less than an eighth of that, as the temperatures of a thermal camera do, or exceed it: the
-    range without the lowest and highest thousandth. A lone number far from all others marks places without a
-    value and does not count. Of large images every n-th row is looked at.
+    For whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, the first that holds them all; for
+    fractions: 0 to 1. If the values fill less than an eighth of that, as the temperatures of a thermal camera
+    do, or exceed it: their own range without the lowest and the highest thousandth. A single value far from
+    all others, in float or signed images, marks pixels without data and does not count. Of a large image,
+    every n-th row is used.
     """
     pixels = pixels[:: 1 + pixels.size // MOST_LOOKED_AT]
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
     if not finite.size:
         return 0.0, 1.0
     if pixels.dtype.kind in "fi":
-        # maps mark places without a value by a number far from the others, as -9999
+        # maps mark pixels without data by a number far from the others, such as -9999
         for mark in (finite.min(), finite.max()):
             rest = finite[finite != mark].astype(np.float64)
             if rest.size and np.abs(rest - float(mark)).min() > MARKED * np.ptp(rest) > 0:
@@ -39,7 +40,12 @@ def in_use(pixels: NDArray[Any]) -> Values:
 
 
 def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
-    """Scale pixels of any depth to uint8; those of 8 bits stay as they are. NaN becomes 0."""
+    """Scale pixels of any depth to uint8, same shape; 8-bit pixels stay as they are, and NaN becomes 0.
+
+    Args:
+        pixels: an image of any integer or float type.
+        values: the values that become 0 and 255; None: the range in use.
+    """
     if pixels.dtype == np.uint8:
         return np.require(pixels, np.uint8, ["C", "W"])
     low, high = in_use(pixels) if values is None else values

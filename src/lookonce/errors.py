@@ -1,7 +1,7 @@
-"""Every error a user can meet.
+"""Errors that a user can meet.
 
 ```
-LookonceError                what the command line prints without a traceback, exit code 2
+LookonceError                printed by the command line without a traceback; exit code 2
 ├── AnnotationError          an annotation file, or one row of it, cannot be used
 │   └── NoAnnotationsError   there are images, and nothing that looks like annotations
 ├── ImageError               an image or video cannot be read, or is refused
@@ -9,16 +9,17 @@ LookonceError                what the command line prints without a traceback, e
 ├── ModelFileError           a model or weights file is not what it should be
 ├── SourceError              nothing to detect on: no such file, camera or stream
 ├── DownloadError            a file could not be fetched, or is not the one expected
-├── TrainingError            a run cannot continue: non-finite loss, out of memory, stale checkpoint
+├── TrainingError            a run cannot continue: out of memory, stale checkpoint
+│   └── NonFiniteLossError   a loss became infinite or NaN
 └── MissingExtraError        an optional dependency is not installed
 ```
 
-A message names the file and the place in it, the expected and the found value.
+A message names the file and the place in it, the expected value and the one found.
 """
 
 
 class LookonceError(Exception):
-    """Base of all errors caused by input, not by lookonce."""
+    """Base class of all errors that are caused by the input or the environment, not by lookonce."""
 
 
 class AnnotationError(LookonceError):

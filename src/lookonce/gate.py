@@ -1,4 +1,4 @@
-"""The accuracy gate: average precision of two detectors on the same images, and their times in turn."""
+"""The accuracy gate: the AP of two detectors on the same images, and their times, measured in turn."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,8 +26,8 @@ from lookonce.values import measure_values
 
 R = TypeVar("R")
 
-MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
-TIMED = 20  # runs of either file, in turn
+MAX_DROP = 0.005  # AP; about twice the largest loss measured so far (benchmarks/int8.md)
+TIMED = 20  # timed runs per file
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Comparison:
 
 
 def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Sample]:
-    """Return the images that were not calibrated on."""
+    """Return the images that were not used for calibration."""
     seen = {path.absolute() for path in calibrated}
     return [sample for sample in samples if sample.path.absolute() not in seen]
 
@@ -61,8 +61,8 @@ class Detected(Generic[R]):
     """Results on annotated images.
 
     Attributes:
-        samples: annotated images that can be read.
-        found: result on each of them.
+        samples: annotated images that could be read.
+        found: result for each of them, in the same order.
         unreadable: images that were left out.
     """
 
@@ -84,13 +84,16 @@ def detect_samples(
     """Detect on annotated images; those that cannot be read are left out.
 
     Args:
-        detect: called with the RGB pixels of an image, or with a `ReducedImage`; in several threads.
+        detect: called from several threads, with the RGB pixels (H, W, 3) of an image or a `ReducedImage`.
         samples: annotated images.
         values: range of images of more than 8 bits; see `own_values`.
         parallel: number of workers; None: one.
         done: called after each image.
         least: as in `each_image`.
-        strict: raise the error of the first image that cannot be read.
+        strict: stop at the first image that cannot be read.
+
+    Raises:
+        ImageError: an image cannot be read, with `strict`.
     """
     detected: Detected[R] = Detected([], [], [])
     paths, skipped, parallel = (
@@ -108,7 +111,7 @@ def detect_samples(
 
 
 def own_values(detector: Detector, samples: Iterable[Sample]) -> Values | None:
-    """Return the range of images of more than 8 bits that a model was trained with, or that they use."""
+    """Return the range for images of more than 8 bits, the model's or else their own; None if all have 8."""
     return measure_values([sample.path for sample in samples], detector.info.values)[0]
 
 
@@ -121,15 +124,18 @@ def detect_both(
     *,
     strict: bool = False,
 ) -> Detected[tuple[Detections, Detections]]:
-    """Detect with two models, reading each image once, unless they read its values differently.
+    """Detect with two models, reading each image once unless their ranges of pixel values differ.
 
     Args:
         first: one model.
-        second: the other.
+        second: the other model.
         samples: annotated images.
         parallel: number of workers; None: one.
         done: called after each image.
-        strict: raise the error of the first image that cannot be read.
+        strict: stop at the first image that cannot be read.
+
+    Raises:
+        ImageError: an image cannot be read, with `strict`.
     """
 
     def both(image: Any) -> tuple[Detections, Detections]:
@@ -144,15 +150,15 @@ def detect_both(
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
-    """Detect with both and measure AP.
+    """Detect with both models and measure their AP.
 
     Args:
         before: reference model, with a low score threshold.
         after: changed model, with the same threshold.
-        samples: annotated images, with the class numbers of the model.
+        samples: annotated images, with the class numbers of the models.
 
     Raises:
-        AnnotationError: no object among them, so that there is nothing to measure.
+        AnnotationError: the images have no objects to measure AP on.
         MissingExtraError: the evaluation package is not installed.
     """
     both = detect_both(before, after, list(samples))
@@ -169,13 +175,19 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
 def compare_files(
     before: Path, after: Path, samples: Iterable[Sample], backend: str | None = None
 ) -> Comparison:
-    """Detect with two model files in one engine and measure AP; raises what `compare` raises.
+    """Detect with two model files in one engine and measure their AP.
 
     Args:
         before: reference model.
         after: changed model.
-        samples: annotated images, with the class numbers of the model.
+        samples: annotated images, with the class numbers of the models.
         backend: name of the engine; None: the first that reads the files.
+
+    Raises:
+        AnnotationError: the images have no objects to measure AP on.
+        ModelFileError: a file cannot be read, or no engine runs it.
+        ConfigError: the named engine does not run the files.
+        MissingExtraError: the evaluation package or the engine is not installed.
     """
     with (
         Detector.open(before, conf=EVALUATION_CONF, backend=backend) as first,
@@ -186,11 +198,11 @@ def compare_files(
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times of two files in the same engine, in turn.
+    """Times of two files in the same engine, measured in turn.
 
     Attributes:
-        before: milliseconds of the first one, for one image.
-        after: milliseconds of the second one, for one image.
+        before: milliseconds per image of the first file.
+        after: milliseconds per image of the second file.
     """
 
     before: float
@@ -198,7 +210,7 @@ class Times:
 
     @property
     def speed_up(self) -> float:
-        """Return how many times as fast the second one is."""
+        """Return how many times as fast the second file is as the first."""
         return self.before / self.after
 
 
@@ -212,13 +224,13 @@ def time_in_turn(
 ) -> list[float]:
     """Return the milliseconds per image of each file, run in turn, so a slow moment affects all of them.
 
-    Of each file's times the lower quartile counts: other work on the machine only ever adds to them.
+    The result is the lower quartile of a file's times, since other work on the machine only lengthens them.
 
     Args:
         files: files that the engine runs.
-        inputs: (P, H, W, 3) for each file, of which each round takes the next.
-        engine: its name; None: the first that reads the files.
-        rounds: measurements per file, after a first run that sets up what is lazy.
+        inputs: for each file (P, H, W, 3) uint8 RGB images in its input size; each round uses the next one.
+        engine: name of the engine; None: the first that reads the files.
+        rounds: timed runs per file, after a first run that triggers lazy initialization.
         done: called after each run.
     """
     seconds: list[list[float]] = [[] for _ in files]

@@ -1,4 +1,4 @@
-"""The place of a GeoTIFF on the Earth: from pixels to the coordinates of its own reference system.
+"""The georeference of a GeoTIFF: from pixels to the coordinates of its own reference system.
 
 Source: OGC GeoTIFF 1.1 (19-008r4), sections 7.1.2 (raster space) and B.6 (tie points and scale).
 """
@@ -25,7 +25,8 @@ from lookonce.errors import ImageError
 RASTER_TYPE, GEODETIC_CRS, PROJECTED_CRS = 1025, 2048, 3072  # keys
 PIXEL_IS_POINT = 2
 USER_DEFINED = 32767  # a reference system without a code
-FARTHEST, LEAST_AREA = 1e12, 1e-24  # of a coordinate and a pixel, in any unit; beyond, doubles are too coarse
+# largest coordinate and smallest area of a pixel, in any unit; beyond them, doubles are too coarse
+FARTHEST, LEAST_AREA = 1e12, 1e-24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,14 +35,14 @@ class Georeference:
 
     Attributes:
         matrix: (2, 3) float64: x, y = matrix @ (column, row, 1), where (0, 0) is the corner of the image.
-        epsg: number of the reference system.
+        epsg: EPSG code of the reference system.
     """
 
     matrix: NDArray[np.float64]
     epsg: int
 
     def corners(self, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
-        """Return the four corners of a box, (4, 2) x and y, counterclockwise."""
+        """Return the coordinates of the four corners of a box in pixels: (4, 2) x and y, counterclockwise."""
         left, top, right, bottom = box
         pixels = np.array([[left, top, 1], [left, bottom, 1], [right, bottom, 1], [right, top, 1]])
         corners: NDArray[np.float64] = pixels @ self.matrix.T
@@ -50,11 +51,15 @@ class Georeference:
 
 
 def read_georeference(path: Path, at: int = 0) -> Georeference:
-    """Read the georeference of a page of a GeoTIFF; the first page unless its directory's offset is given.
+    """Read the georeference of one page of a GeoTIFF.
+
+    Args:
+        path: the file.
+        at: offset of the page's directory; 0: the first page.
 
     Raises:
-        ImageError: no TIFF, no affine georeference in it, a reference system without an EPSG code, or pixels
-            that are stored turned: the coordinates are those of the pixels as stored.
+        ImageError: the file is not a TIFF, its pixels are stored rotated or mirrored (coordinates refer to
+            them as stored), it has no affine georeference, or its reference system has no EPSG code.
     """
     with open_input(path, ImageError) as stream:
         try:
@@ -83,7 +88,7 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
     if keys.get(RASTER_TYPE) == PIXEL_IS_POINT:  # (0, 0) is the middle of the first pixel
         matrix[:, 2] -= matrix[:, :2].sum(axis=1) / 2
     epsg = keys.get(PROJECTED_CRS, keys.get(GEODETIC_CRS, USER_DEFINED))
-    # the comparisons are false for NaN too
+    # both comparisons are false for NaN
     is_map = np.abs(matrix).max() < FARTHEST and abs(np.linalg.det(matrix[:, :2])) > LEAST_AREA
     if epsg == USER_DEFINED or not is_map:
         found = "none" if epsg == USER_DEFINED else f"EPSG:{epsg} and a transformation without area"

@@ -1,8 +1,8 @@
-"""Images in and out: bytes -> RGB uint8, upright, of bounded size.
+"""Reading and writing images: upright RGB uint8, of bounded size.
 
-Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, gray and palette
-images expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Transparency is dropped: the
-colors are used unchanged (only TIFF stores them premultiplied, so there transparent means black).
+Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, gray and palette images
+expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Transparency is dropped, and the colors
+are used unchanged. TIFF stores premultiplied colors, so transparent pixels of a TIFF are black.
 """
 
 import os
@@ -27,15 +27,15 @@ from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
 from lookonce.suffixes import IMAGE_SUFFIXES, WRITTEN_SUFFIXES
 
-JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
+JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # JPEG suffixes that OpenCV's encoder does not know
 
 Size = tuple[int, int]  # (height, width)
 
-LARGE = 1 << 24  # pixels
-DESCRIPTORS = Path("/proc/self/fd")  # Linux opens a file anew by its descriptor's name there
+LARGE = 1 << 24  # pixels from which an image is read and written in ways that take less memory
+DESCRIPTORS = Path("/proc/self/fd")  # Linux: opening a name in it opens that descriptor's file again
 
-# sides of a JPEG's blocks of 8 that its decoder leaves out, the most first. A gray flag, which without
-# IMREAD_COLOR_RGB would mean gray pixels, is how OpenCV spells RGB at such a size.
+# divisor of the size -> flags with which OpenCV decodes a JPEG at that size, the smallest image first. OpenCV
+# has no RGB flag for reduced sizes: a gray one together with IMREAD_COLOR_RGB gives RGB.
 REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
@@ -57,10 +57,10 @@ class ReducedImage:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the images directly in a folder, by suffix, sorted by name.
+    """List the image files directly in a folder, recognized by suffix and sorted by name.
 
     Raises:
-        ImageError: not a folder.
+        ImageError: the path is not a folder.
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
@@ -72,7 +72,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Read (height, width) of an image as displayed, from its header alone.
 
     Raises:
-        ImageError: as `read_image`, except for damage after the header.
+        ImageError: missing, not an image, its header is damaged, or it is too large to decode.
     """
     header = read_image_header(path)
     return header.height, header.width
@@ -82,7 +82,7 @@ def read_image_header(path: Path) -> ImageHeader:
     """Read the header of an image that is safe to decode.
 
     Raises:
-        ImageError: as `read_size`.
+        ImageError: missing, not an image, its header is damaged, or it is too large to decode.
     """
     with open_input(path, ImageError) as stream:
         return checked_header(stream, str(path))
@@ -93,18 +93,18 @@ def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
 
     Args:
         path: image file.
-        values: for images of more than 8 bits, the values that become 0 and 255; None: the file's own, see
-            `in_use`.
+        values: for images of more than 8 bits, the values that become 0 and 255; None: the range that the
+            file uses, see `in_use`.
 
     Raises:
-        ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
+        ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to decode.
     """
     with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
         return as_eight_bits(decode_file(stream, path), values)
 
 
 def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArray[np.uint8]:
-    """Decode an image held in memory: (H, W, 3) uint8 RGB, contiguous; `name` is for errors.
+    """Decode an image file held in memory: (H, W, 3) uint8 RGB, contiguous; errors show `name`.
 
     Raises:
         ImageError: as `read_image`.
@@ -113,15 +113,15 @@ def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArra
 
 
 def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size]) -> ReducedImage | None:
-    """Decode a large JPEG at a half, a quarter or an eighth of its size, which takes half of the time.
+    """Decode a large JPEG at a half, a quarter or an eighth of its size, which takes half the time.
 
     Args:
         image: a file, or its content.
-        name: for errors.
-        least: the size of the whole image -> the smallest that it may be decoded at.
+        name: file name for errors.
+        least: function from the image's (height, width) to the smallest (height, width) to decode it at.
 
     Returns:
-        None for another format, and for a JPEG that would become too small.
+        The image; None for another format, and for a JPEG that would become too small.
 
     Raises:
         ImageError: as `read_image`.
@@ -146,7 +146,7 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
             with silent_opencv():
                 pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except (cv2.error, MemoryError):
-            return None  # decoding it whole says why
+            return None  # the caller decodes it whole, and gets the error
         if pixels is None or pixels.shape[:2] != reduced:
             return None
         return ReducedImage(np.asarray(pixels, np.uint8), (*size, 3))
@@ -156,7 +156,7 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
 def read_or_reduce(
     image: Path | bytes, name: str, values: Values | None, least: Callable[[Size], Size] | None
 ) -> NDArray[np.uint8] | ReducedImage:
-    """Read an image, a file or its content: by `reduced_image` if `least` is given and it can, else whole.
+    """Read an image from a file or its content: reduced if `least` is given and allows it, else whole.
 
     Raises:
         ImageError: as `read_image`.
@@ -168,7 +168,7 @@ def read_or_reduce(
 
 
 def read_native(path: Path) -> NDArray[Any]:
-    """Read an image in the file's own numbers: (H, W, 3) RGB, uint8, uint16, int16 or a float.
+    """Read an image with the file's own pixel values: (H, W, 3) RGB, uint8, uint16, int16 or a float type.
 
     Raises:
         ImageError: as `read_image`.
@@ -178,9 +178,9 @@ def read_native(path: Path) -> NDArray[Any]:
 
 
 def decode_native(data: bytes, name: str) -> NDArray[Any]:
-    """Decode an image held in memory: (H, W, 3) RGB in the file's own numbers.
+    """Decode an image file held in memory: (H, W, 3) RGB with the file's own pixel values.
 
-    The three channels of a gray image may be the same memory.
+    The three channels of a gray image may share memory.
 
     Raises:
         ImageError: as `read_image`.
@@ -189,7 +189,7 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
     if header.format == "JPEG":
         check_jpeg(BytesIO(data), header, name)
     elif header.format == "PNG":
-        data = data[: header.data_start]  # OpenCV makes room for chunks that come after the end
+        data = data[: header.data_start]  # OpenCV would allocate memory for chunks after the end
     flags = _opencv_flags(header)
     image: NDArray[Any] | None
     try:
@@ -204,10 +204,10 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
 
 
 def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
-    """Decode an open file from its start, as `decode_native` does, a large one in as little memory as can be.
+    """Decode an open file from its start, as `decode_native` does; a large image takes less memory.
 
-    `cv2.imdecode` needs the file in memory and copies the pixels; `cv2.imread` opens the file that was
-    checked once more, by its descriptor, and writes into an array.
+    `cv2.imdecode` needs the file in memory and copies the pixels. `cv2.imread` writes into an array; it opens
+    the file a second time, by its descriptor, so it decodes the file that was checked.
 
     Raises:
         ImageError: as `read_image`.
@@ -217,7 +217,7 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
     header = checked_header(stream, name)
     size = header.height, header.width
     is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
-    is_turned = header.format == "TIFF" and header.orientation >= 5  # by its decoder, into another array
+    is_turned = header.format == "TIFF" and header.orientation >= 5  # OpenCV needs another array for these
     other_way = header.format in BY_PILLOW or is_followed or is_turned
     if size[0] * size[1] < LARGE or other_way or not DESCRIPTORS.is_dir():
         stream.seek(0)
@@ -225,11 +225,11 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
     if header.format == "JPEG":
         check_jpeg(stream, header, name)
     flags = _opencv_flags(header)
-    # as OpenCV decodes it; another kind costs memory, no more
+    # the type that OpenCV is expected to decode to; a different one would only take more memory
     kind = {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
     stored = size if header.orientation < 5 else size[::-1]
     pixels = np.empty(stored if header.channels == 1 else (*stored, 3), kind)
-    # OpenCV leaves all pixels as they are if it cannot read the header
+    # OpenCV returns the array unchanged if it cannot read the header: a random mark shows that
     mark = pixels[0, :32]
     mark[:] = np.resize(np.frombuffer(os.urandom(96), np.uint8), mark.shape)
     unread = mark.copy()
@@ -244,15 +244,19 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
 
 
 def _opencv_flags(header: ImageHeader) -> int:
-    """Return how OpenCV shall decode an image: the first two ways give BGR."""
-    if header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns memory that it never wrote
+    """Return OpenCV's flags for an image: the result is BGR if it is deep or a BMP, else RGB."""
+    if header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns uninitialized memory
         return cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
-    # of a BMP, it would make RGB in a second image
+    # for a BMP, OpenCV would convert to RGB in a second image
     return cv2.IMREAD_COLOR_BGR if header.format == "BMP" else cv2.IMREAD_COLOR_RGB
 
 
 def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int, name: str) -> NDArray[Any]:
-    """Return decoded pixels as (H, W, 3) RGB if they are there and as many as the header says."""
+    """Return decoded pixels as (H, W, 3) RGB.
+
+    Raises:
+        ImageError: there are none, or their size is not the header's.
+    """
     size = size_text((header.height, header.width))
     if image is None:
         raise ImageError(
@@ -264,7 +268,7 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
             f"{name}: expected {size} pixels from its header, found {size_text(image.shape[:2])}"
         )
     if image.ndim == 2:
-        if header.is_negative and image.dtype == np.uint16:  # of 8 bits, OpenCV turns it into a positive
+        if header.is_negative and image.dtype == np.uint16:  # OpenCV inverts those of 8 bits itself
             cv2.bitwise_not(image, image)
         return _as_rgb(image)
     if header.format in BY_PILLOW or flags == cv2.IMREAD_COLOR_RGB:
@@ -277,22 +281,22 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
 
 
 def _as_rgb(gray: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) -> (H, W, 3), three times the same memory."""
+    """(H, W) -> (H, W, 3): a view whose three channels share memory."""
     return np.broadcast_to(gray[..., None], (*gray.shape, 3))
 
 
 def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> None:
     """Write an (H, W, 3) RGB image in the format of the path's suffix, whole or not at all.
 
-    Every format takes uint8, PNG and TIFF uint16 as well, and TIFF floats; int16 becomes float32.
+    Every format takes uint8; PNG and TIFF also take uint16, and TIFF takes floats. int16 becomes float32.
 
     Args:
         path: the file.
         rgb: pixels.
-        expendable: the pixels may be altered, which saves a copy of them.
+        expendable: whether the pixels may be overwritten, which saves a copy of them.
 
     Raises:
-        ImageError: a suffix that is not an image's, or the file cannot be written.
+        ImageError: the suffix is not an image's, or the file cannot be written.
     """
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ImageError(
@@ -300,8 +304,8 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
         )
     coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
     size = rgb.shape[:2]
-    # `cv2.imencode` takes up to three times the file's size; `cv2.imwrite` has no words for a full disk, and
-    # fails on names that the code page of Windows lacks
+    # `cv2.imencode` takes up to three times the file's size in memory; `cv2.imwrite` does not report a full
+    # disk, and on Windows it fails on names outside the code page
     is_direct = size[0] * size[1] >= LARGE and coded_as == path.suffix.lower() and os.name == "posix"
     try:
         with replacing(path, durable=False) as temporary, silent_opencv():
@@ -315,7 +319,7 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
                 done, encoded = cv2.imencode(coded_as, bgr)
                 if done:
                     temporary.write_bytes(encoded.data)
-            if not done:  # WebP ends at 16,383 pixels
+            if not done:  # for example a WebP with a side above 16,383 pixels
                 room = " (is the disk full?)" if is_direct else ""
                 raise ImageError(f"{path}: {size_text(size)} pixels cannot be written in this format{room}")
     except cv2.error as error:
@@ -325,7 +329,7 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
 
 
 def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
-    """Decode the first frame of a format that OpenCV does not read everywhere; None if it is damaged."""
+    """Decode the first frame of a format that not every OpenCV build reads; None if it is damaged."""
     from PIL import Image, ImageOps
 
     try:
@@ -336,7 +340,7 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):  # 16 bits
                 return _as_rgb(np.asarray(image).astype(np.uint16))
-            if image.mode == "P":  # by hand: Pillow takes four bytes per pixel for colors
+            if image.mode == "P":  # done here, because Pillow takes four bytes per pixel to convert it
                 colors = np.zeros((256, 3), np.uint8)
                 palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
                 colors[: len(palette)] = palette
@@ -346,7 +350,7 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
             # transparency is dropped, not blended
             return _as_rgb(pixels) if pixels.ndim == 2 else pixels[..., :3]
-    except Exception:  # each plugin has its own
+    except Exception:  # each plugin raises its own
         return None
 
 
@@ -357,10 +361,10 @@ _level_before = 0
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
-    """Silence OpenCV's messages: ours name the file as well.
+    """Silence OpenCV's messages; lookonce's own also name the file.
 
-    The log level is global and several threads decode images: the first one switches the log off, the last
-    one restores it.
+    The log level is global, and several threads decode images: the first to enter switches the log off, and
+    the last to leave restores it.
     """
     global _quiet_depth, _level_before
     with _quiet_lock:

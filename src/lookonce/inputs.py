@@ -1,4 +1,4 @@
-"""Conversion of everything that a `Detector` accepts as an image to RGB pixels."""
+"""Conversion to RGB pixels of everything that a `Detector` accepts as an image."""
 
 import sys
 from collections.abc import Callable
@@ -30,8 +30,8 @@ class ArrayLike(Protocol):
         """Return the values."""
 
 
-# RGB pixels (H, W, 3), a file, an encoded image, an open file, a Pillow image or a tensor (3, H, W);
-# a TIFF to be read by windows, for a Detector with tiles
+# RGB pixels (H, W, 3), a path, the bytes of an image file, an open file, a Pillow image or a tensor
+# (3, H, W); for a Detector with tiles also a TIFF that is read in windows
 Image = (
     NDArray[Any]
     | LargeImage
@@ -47,13 +47,13 @@ Image = (
 
 
 def as_reduced(image: Image, least: Callable[[Size], Size]) -> ReducedImage | None:
-    """Decode a large JPEG, a file or its content, at a part of its size; see `images.reduced_image`.
+    """Decode a large JPEG, given as a path or as bytes, at a reduced size; see `images.reduced_image`.
 
     Returns:
-        None if the image is something else, which `as_pixels` converts.
+        The reduced image; None for anything else, which `as_pixels` converts.
 
     Raises:
-        ImageError: unreadable.
+        ImageError: the image cannot be read.
     """
     if isinstance(image, ReducedImage):
         return image
@@ -67,12 +67,16 @@ def as_reduced(image: Image, least: Callable[[Size], Size]) -> ReducedImage | No
 def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
     """Convert anything that holds an image to (H, W, 3) uint8 RGB.
 
-    Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8, as
-    uint16 or int16, which `values` maps as in `read_image`, or as floats from 0 to 1; alpha is dropped. A
-    Pillow image is rotated according to its EXIF orientation, and `values` maps those of more than 8 bits.
+    Arrays and tensors have rows, columns and 1, 3 or 4 channels (first or last), or are gray without a
+    channel axis. They hold uint8, floats from 0 to 1, or uint16 or int16, which are scaled by `values`. Alpha
+    is dropped. A Pillow image is rotated according to its EXIF orientation.
+
+    Args:
+        image: the image.
+        values: for images of more than 8 bits, the values that become 0 and 255; None: the range in use.
 
     Raises:
-        ImageError: not an image, or unreadable.
+        ImageError: it is not an image, or cannot be read.
     """
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_image(bytes(image), f"image of {len(image)} bytes", values)
@@ -91,7 +95,7 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
         try:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):  # more than 8 bits
-                deep = np.asarray(upright)  # "I;16B" has its bytes in another order
+                deep = np.asarray(upright)  # "I;16B" is big-endian
                 pixels = as_eight_bits(deep if upright.mode in ("I", "F") else deep.astype(np.uint16), values)
             else:
                 pixels = np.asarray(upright.convert("RGB"))
@@ -103,7 +107,7 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
         if not isinstance(data, bytes) or len(data) > IMAGE_LIMIT:
             raise ImageError(f"expected a file opened as bytes, of at most {IMAGE_LIMIT:,}; found another")
         return decode_image(data, str(getattr(image, "name", f"image of {len(data)} bytes")), values)
-    if hasattr(image, "detach"):  # a tensor, on any device
+    if hasattr(image, "detach"):  # a torch tensor, on any device
         image = image.detach().cpu()
     if not hasattr(image, "__array__"):
         raise ImageError(

@@ -1,4 +1,4 @@
-"""The description inside every model file: everything needed to run the model."""
+"""The description that every model file contains: everything needed to run the model."""
 
 import json
 import math
@@ -21,29 +21,29 @@ from lookonce.geometry.letterbox import Fit
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # key of `Training`
 METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and in ONNX metadata
-# Suffix of the weights beside a graph: ncnn's differs from OpenVINO's, so that one folder can hold both forms
+# Suffix of the weights beside a graph; ncnn's differs from OpenVINO's, so that one folder can hold both
 WEIGHTS_BESIDE = {".xml": ".bin", ".param": ".ncnn.bin"}
 PARAM_DESCRIPTION = (
-    "# lookonce "  # before the description, the last line of a `.param`; ncnn reads no further
+    "# lookonce "  # starts the last line of a `.param`, which holds the description; ncnn does not read it
 )
 
-# Limits of a description that is read; beyond any real model, and checked before anything is built
+# Limits for a description that is read: above any real model, and checked before anything is built
 LONGEST_DESCRIPTION = 1 << 24  # characters
 LONGEST_CFG = 1 << 20  # characters; the official files have 8,000
 MOST_CLASSES, LONGEST_NAME = 10_000, 200
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
-LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; more would take all memory
+LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; a larger one would take all memory
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 
 # Residual blocks and channels of Darknet-53's stages (paper, table 1)
 DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
-LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
-DARKNET: Final = "darknet"  # architecture of every network that has no readable model here
+LEAKY_SLOPE = 0.1  # slope of Darknet's activation "leaky" below 0
+DARKNET: Final = "darknet"  # architecture of every network that is not written out in `model`
 
-# Added to the variance under the root, in new models and Darknet files. Darknet itself uses sqrt(var) + 1e-6
-# (original, CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
-# sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
-# model written as Darknet files and read back has the same bits.
+# Added to the variance under the root, in new models and for Darknet files. Darknet itself uses sqrt(var) +
+# 1e-6 (original, on a CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's fork); OpenCV's importer uses
+# sqrt(var + 1e-6). OpenCV's value is used here, since the tests can compare with OpenCV. One value for both
+# means that a model written as Darknet files and read back is identical to the bit.
 BN_EPSILON = 1e-6
 
 
@@ -54,7 +54,7 @@ class TrainedOn(TypedDict):
         images: number of training images.
         boxes: number of boxes in them.
         validation: number of validation images.
-        digest: SHA-256 of file names, boxes and classes in their order.
+        digest: SHA-256 of file names, boxes and classes, in order.
     """
 
     images: int
@@ -64,11 +64,11 @@ class TrainedOn(TypedDict):
 
 
 class SeenRecord(TypedDict):
-    """Images of a training run, see `seen.Seen`.
+    """Images of a training run; see `seen.Seen`.
 
     Attributes:
-        learned: fingerprints of the images learned from, 8 characters of base64 each.
-        held_out: fingerprints of the validation images.
+        learned: fingerprints of the images trained on, 8 base64 characters each.
+        held_out: fingerprints of the validation images, 8 base64 characters each.
     """
 
     learned: str
@@ -76,7 +76,7 @@ class SeenRecord(TypedDict):
 
 
 class RunProgress(TypedDict):
-    """Progress of a run, see `train.checkpoint.Progress`."""
+    """Progress of a run; see `train.checkpoint.Progress`."""
 
     epochs: int
     best_ap: float
@@ -85,7 +85,7 @@ class RunProgress(TypedDict):
 
 
 class ClockState(TypedDict):
-    """State of the clock of a run with `minutes`, in seconds, see `train.clock.Clock`."""
+    """State of the clock of a run with `minutes`, in seconds; see `train.clock.Clock`."""
 
     used: float
     pace: float
@@ -94,11 +94,11 @@ class ClockState(TypedDict):
 
 
 class RunState(TypedDict):
-    """State of a run within an epoch, other than tensors, see `train.loop.Epoch`.
+    """State of a run within an epoch, except for tensors; see `train.loop.Epoch`.
 
     Attributes:
         number: number of the epoch, from 0.
-        steps: steps done in the epoch.
+        steps: completed steps of the epoch.
         seconds: seconds of training in the epoch.
         waited: seconds of training spent waiting for images.
         skipped: batches skipped because their loss was not finite.
@@ -120,10 +120,10 @@ class RunState(TypedDict):
 
 
 class Training(TypedDict, total=False):
-    """How a model was made; each key is present if it applies.
+    """Training record of a model; each key is present if it applies.
 
     Attributes:
-        objective: the settings of assignment and loss, as `config.Objective` dumps them.
+        objective: settings of assignment and loss, as `config.Objective` dumps them.
         data: training data.
         seen: fingerprints of the images it was trained and validated on.
         epoch: epochs trained.
@@ -131,7 +131,7 @@ class Training(TypedDict, total=False):
         progress: progress of an unfinished run.
         running: state of an unfinished run within its epoch.
         error: the error that ended the run.
-        int8: how the model was quantized.
+        int8: method and settings of the quantization.
     """
 
     objective: dict[str, dict[str, float | str] | str]
@@ -157,16 +157,16 @@ class ModelInfo:
     Attributes:
         architecture: one of `networks.NETWORKS`, or `darknet` for any other `.cfg`.
         names: class names; their number is C.
-        anchors: per scale, finest first: (width, height) of each anchor in pixels of the network input.
-        strides: per scale, finest first; yolov3-tiny has two scales.
-        input_size: (height, width) the model was made for; any multiples of `side_multiple` work.
+        anchors: (width, height) of each anchor in pixels of the network input, per scale, finest first.
+        strides: side of a cell in pixels of the network input, per scale, finest first.
+        input_size: (height, width) that the model was made for; any multiples of `side_multiple` work.
         width: factor on the channel counts.
-        bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
-        fit: how an image is fitted to the input size.
+        bn_epsilon: epsilon of the batch normalization; 1e-3 in the TensorFlow reference.
+        fit: way of bringing an image to the input size.
         cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
-        values: for images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
-            on images of 8 bits.
-        training: how the model was trained.
+        values: pixel values that become 0 and 255, for images of more than 8 bits; None if the model was
+            trained on 8-bit images.
+        training: training record.
         thresholds: score threshold of each class, chosen on validation images; empty if none were chosen.
     """
 
@@ -185,20 +185,20 @@ class ModelInfo:
 
     @property
     def side_multiple(self) -> int:
-        """Return the number that the input's sides must be multiples of: 32, or more for a coarser scale."""
+        """Return the number that the input's sides must be multiples of: 32, or more for larger strides."""
         return math.lcm(32, *self.strides)
 
     def to_json(self) -> str:
-        """Return one line, keys sorted: the same model gives the same bytes."""
+        """Return the description as one line of JSON with sorted keys: equal models give equal bytes."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, file: str) -> Self:
-        """Read the description that `to_json` wrote; `file` is named in errors.
+        """Parse a description that `to_json` wrote; errors show `file`.
 
         Raises:
-            ModelFileError: not JSON, another format version, or a field that is missing, unknown, malformed
-                or beyond the limits above.
+            ModelFileError: the text is not JSON, has another format version, or has a field that is missing,
+                unknown, malformed or beyond this module's limits.
         """
         if len(text) > LONGEST_DESCRIPTION:
             raise ModelFileError(
@@ -229,10 +229,10 @@ class ModelInfo:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """Return a field of `ModelInfo` in its type.
+    """Return a field of `ModelInfo`, converted from JSON to its type.
 
     Raises:
-        ValueError: malformed, or beyond the limits above.
+        ValueError: it is malformed, or beyond this module's limits.
     """
     match name:
         case "architecture":

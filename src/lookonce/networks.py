@@ -1,4 +1,4 @@
-"""The networks known by name: those with a readable model here, and the trained ones in the package."""
+"""The networks known by name: those that can be built here, and the trained ones in the package."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -12,10 +12,10 @@ class Layout:
     """Layers and scales of a network.
 
     Attributes:
-        convolutions: number of convolutions.
-        backbone: convolutions before the first head.
+        convolutions: number of all convolutions.
+        backbone: number of convolutions of the backbone.
         strides: pixels of the input per cell, finest scale first.
-        anchors: published anchors per scale, finest first: (width, height) in pixels of the input.
+        anchors: (width, height) of the published anchors in pixels of the input, per scale, finest first.
     """
 
     convolutions: int
@@ -30,16 +30,16 @@ NETWORKS: dict[str, Layout] = {
     "yolov3-tiny": Layout(13, 7, (16, 32), YOLOV3_TINY),
     "yolov3-tiny-3l": Layout(16, 7, (8, 16, 32), YOLOV3_TINY_3L),
 }
-NETWORK_FILES = (".cfg", ".weights", ".safetensors")  # files that hold a network, or stand beside its `.cfg`
+NETWORK_FILES = (".cfg", ".weights", ".safetensors")  # files that hold a network, or lie beside its `.cfg`
 MODELS = f"{', '.join(NETWORKS)}, or a .cfg"
 
 
 def is_network(model: str) -> bool:
-    """Return whether a text names a network, or a file that holds one; the file is not opened."""
+    """Return whether the text is the name of a network, or of a file that describes one; it is not opened."""
     return model in NETWORKS or Path(model).suffix in NETWORK_FILES
 
 
-RUN_MODEL = "best.safetensors"  # of a run folder
+RUN_MODEL = "best.safetensors"  # best model of a run, in its folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class BuiltIn:
     """A trained network in the package: `NAME.cfg`, `.weights` and `.names` in `BUILT_IN_FOLDER`.
 
     Attributes:
-        network: its name where it was published.
-        origin: address of the publisher.
-        input_size: (height, width).
+        network: name under which it was published.
+        origin: URL of the publisher.
+        input_size: (height, width) of the network input.
         classes: number of classes.
-        size: bytes of the weights.
+        size: size of the weights in bytes.
         sha256: checksum of the weights.
         ap50: AP at IoU 0.50 on COCO val2017, as published.
-        milliseconds: time of one image on one core, from `benchmarks/builtin.md`.
+        milliseconds: time per image on one core, from `benchmarks/builtin.md`.
     """
 
     network: str
@@ -80,14 +80,14 @@ BUILT_IN = {
         milliseconds=10.8,
     ),
 }
-START = "coco"  # where training starts if nothing else is chosen; benchmarks/start.md has the reason
+START = "coco"  # weights from which training starts by default; benchmarks/start.md has the reason
 
 
 def model_path(model: str | PathLike[str]) -> Path:
     """Return the path of a model: for `coco`, the `.cfg` in the package; for a run folder, its best model.
 
-    Any other text is a path already. A file or folder named `coco` is not a model, since a model file has a
-    suffix.
+    Any other text already is a path. A file named `coco` cannot be meant, since model files have a suffix; a
+    folder of that name is given as `./coco`.
     """
     if str(model) in BUILT_IN:
         return BUILT_IN_FOLDER / f"{model}.cfg"
@@ -96,5 +96,5 @@ def model_path(model: str | PathLike[str]) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """Return the name of a built-in model, else the path: `model_path` backwards, for messages."""
+    """Return the name of a built-in model, else the path, for messages: the inverse of `model_path`."""
     return path.stem if path.parent == BUILT_IN_FOLDER else str(path)

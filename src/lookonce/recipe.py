@@ -13,8 +13,8 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
-# Settings for training from a detector's weights: in the shapes of the images, a short run forgets, or never
-# learns, what padding is (benchmarks/padding.md).
+# Settings for training from a detector's weights. With inputs in the shape of the images, a short run would
+# forget, or never learn, that padding holds no objects (benchmarks/padding.md).
 FROM_DETECTOR = ("augment.rectangles=false",)
 
 
@@ -24,12 +24,14 @@ def load_settings(
     """Load the default recipe, changed by a recipe, then by options, then by `a.b=c` assignments.
 
     Args:
-        recipe: YAML file of settings, or the name of a recipe; unnamed settings keep the default recipe's.
-        assignments: `a.b=c`, the value read as YAML.
-        options: top-level settings by name; None for not given.
+        recipe: YAML file of settings, or the name of a recipe in the package; other settings keep the values
+            of the default recipe.
+        assignments: settings as `a.b=c`, where the value is read as YAML.
+        options: top-level settings by name; None: not given.
 
     Raises:
-        ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
+        ConfigError: the YAML cannot be read, a key is unknown, or a value is out of range; the message names
+            the place.
     """
     tree = TrainSettings().model_dump(mode="json")
     file = recipe_file(recipe) if recipe else None
@@ -50,7 +52,7 @@ def recipe_file(recipe: str | Path) -> Path:
     """Return the file of a recipe, given as a path to a YAML file or as the name of a recipe in the package.
 
     Raises:
-        ConfigError: neither; the names are listed.
+        ConfigError: it is neither; the message lists the names.
     """
     path, known = Path(recipe), recipes()
     if path.suffix in (".yaml", ".yml") or path.exists():
@@ -65,17 +67,17 @@ def recipe_file(recipe: str | Path) -> Path:
 def recipes() -> dict[str, Path]:
     """Return the recipes in the package, by name."""
     package = Path(__file__).parent
-    for folder in (package / "recipes", package.parents[1] / "recipes"):  # of a wheel, of a checkout
+    for folder in (package / "recipes", package.parents[1] / "recipes"):  # in a wheel, in a checkout
         if found := sorted(folder.glob("*.yaml")):
             return {path.stem: path for path in found}
     return {}
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
-    """Read the settings of a recipe; the file of its network is relative to the recipe.
+    """Read the settings of a recipe; a network file in it is relative to the recipe's folder.
 
     Raises:
-        ConfigError: as `read_yaml`.
+        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
     """
     tree = read_yaml(file)
     if Path(model := str(tree.get("model"))).suffix in NETWORK_FILES:
@@ -87,7 +89,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        ConfigError: missing, not YAML (the line is named), or not a mapping.
+        ConfigError: the file is missing, is not YAML (the message names the line), or holds no mapping.
     """
     tree = _parsed(read_text(path, ConfigError), str(path))
     if not isinstance(tree, dict):
@@ -99,7 +101,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str, place: str) -> Any:
-    """Read YAML; ValueError comes from a date or a number that cannot be."""
+    """Parse YAML; `place` begins the error message. ValueError comes from an impossible date or number."""
     try:
         return yaml.load(text, _YamlLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -107,9 +109,9 @@ def _parsed(text: str, place: str) -> Any:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Loader that refuses aliases, of which a few lines make gigabytes of text in an error message.
+    """Loader that refuses aliases, since a few lines of them can expand to gigabytes in an error message.
 
-    It refuses repeated names too, which YAML forbids; the library lets the last one win.
+    It also refuses repeated keys, which YAML forbids; the library would keep the last one.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -142,7 +144,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
 
 
 def _merged(name: str, before: Any, value: Any) -> Any:
-    """Merge settings: a section changes the names in it (`augment: false` all), a value one name."""
+    """Return a setting after a change: a section changes the settings that it names, a value replaces all."""
     if name == "augment" and value is False:
         return AugmentSettings.off().model_dump(mode="json")
     return before | value if isinstance(before, dict) and isinstance(value, dict) else value
@@ -159,7 +161,7 @@ EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes
 
 
 def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
-    """Describe all errors in some settings, or in a section of them: place, expected and found of each."""
+    """Describe all errors in settings, or in a section of them: place, expected and found value of each."""
     described = []
     for each in error.errors():
         place = ".".join(filter(None, (section, *map(str, each["loc"]))))

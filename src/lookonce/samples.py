@@ -21,12 +21,12 @@ from lookonce.images import read_size
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """Part of an image in which objects may lack a box, so that nothing there counts as background.
+    """Part of an image in which objects may lack a box, so that it must not count as background.
 
     Attributes:
         corners: (K, 2) float32 polygon, in pixels of the image.
-        labels: classes that may lack boxes there; empty for every class, and then nothing there counts.
-        window: rectangle outside of which the polygon does not count.
+        labels: classes that may lack boxes there; empty: all classes, and detections there do not count.
+        window: rectangle that the polygon is clipped to.
     """
 
     corners: NDArray[np.float32]
@@ -34,7 +34,7 @@ class Area:
     window: Rectangle = EVERYWHERE
 
     def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N, 2) -> (N,): points inside."""
+        """(N, 2) -> (N,): whether each point lies inside the polygon and the window."""
         inside = contains(self.corners, points)
         return inside & (points >= self.window[:2]).all(axis=1) & (points <= self.window[2:]).all(axis=1)
 
@@ -47,12 +47,13 @@ class Sample:
         path: image file.
         boxes: (N, 4) float32 xyxy, in pixels of the image.
         labels: (N,) int64 class numbers.
-        difficult: (N,) VOC's flag: ignored in evaluation, trained on; none if left out.
-        crowd: (N,) COCO's flag: one box around many objects, an ignored area.
+        difficult: (N,) VOC's flag; evaluation ignores these objects, and training uses them by default. If
+            left out, no object is difficult.
+        crowd: (N,) COCO's flag: the box surrounds many objects and is an ignored area. If left out, none is.
         image_id: id of the image in COCO annotations, kept for writing results.
-        size: (height, width) of the image as displayed; None if not read yet: see `image_size`.
-        ignored: areas in which objects may lack a box, beside those of `crowd`.
-        scores: (N,) float32 scores of boxes that a detector predicted; None if people drew them.
+        size: (height, width) of the image as displayed; None: not read yet, see `image_size`.
+        ignored: areas in which objects may lack a box, in addition to crowd boxes.
+        scores: (N,) float32 scores of boxes that a detector predicted; None: people drew the boxes.
     """
 
     path: Path
@@ -79,7 +80,7 @@ class Sample:
         """Return (height, width) of the image as displayed, read from its header if necessary.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the header cannot be read.
         """
         return self.size or read_size(self.path)
 
@@ -92,7 +93,7 @@ class Sample:
             return False
 
     def pick(self, kept: NDArray[np.bool_]) -> "Sample":
-        """Return the image with the objects where `kept` (N,) is true."""
+        """Return the sample with only the objects for which `kept`, (N,) bool, is true."""
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -103,7 +104,7 @@ class Sample:
         )
 
     def joined(self, more: "Sample") -> "Sample":
-        """Return the image with the objects of another sample of it after its own."""
+        """Return the sample with the objects of another sample of the same image appended."""
         scored = self.scores is not None and more.scores is not None
         return replace(
             self,
@@ -115,7 +116,7 @@ class Sample:
         )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
-        """Return the image with class numbers `numbers[label]`, without the objects that get -1."""
+        """Return the sample with class numbers `numbers[label]`; objects and areas with -1 are dropped."""
         labels = numbers[self.labels]
         known = labels >= 0
         areas = []
@@ -131,8 +132,8 @@ def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
 
     Args:
         paths: image files.
-        group: `folder`, or a regular expression: images belong together if the part of the path that it
-            finds, or its brackets if it has any, is the same. An image without is a group of its own.
+        group: `folder`, or a regular expression: images whose paths match it with the same text, or the same
+            groups if it has any, belong together. An image that does not match is a group of its own.
     """
 
     def key(path: Path) -> object:
@@ -145,7 +146,7 @@ def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
     return [numbers.setdefault(key(path), len(numbers)) for path in paths]
 
 
-# Names of the same class in Darknet's coco.names and VOC, and in COCO
+# Pairs of names for one class: in Darknet's coco.names and VOC, and in COCO
 ALIASES = (
     ("motorbike", "motorcycle"),
     ("aeroplane", "airplane"),
@@ -158,7 +159,7 @@ ALIASES = (
 
 
 def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
-    """Return class names, each known alias spelled as in the other list unless that name is taken."""
+    """Return class names in which each known alias is spelled as in `theirs`, unless that name is taken."""
     own, known = set(names), set(theirs)
     other = {name: twin for pair in ALIASES for name, twin in (pair, pair[::-1])}
     taken = {name: other[name] for name in own - known if other.get(name) in known - own}
@@ -166,7 +167,7 @@ def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
 
 
 def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number in `names` of each of their class names; -1 for a name that is not among them."""
+    """Return the position in `names` of each name in `theirs`; -1 for one that `names` does not contain."""
     number = {name: i for i, name in enumerate(names)}
     return np.array([number.get(name, -1) for name in theirs], np.int64)
 
@@ -214,23 +215,23 @@ ProblemKind = Literal[
     "unusable",
     "wrong-size",
 ]
-"""Sorts of problem; `doctor.kinds` explains each but `other`, which is a problem outside annotations."""
+"""Kinds of problem; `doctor.kinds` explains all but `other`, which is for problems outside annotations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row or image that a reader of annotations skipped, changed or remarks on; reported once and counted.
+    """A row or image that a reader of annotations skipped, repaired or noted; reported once and counted.
 
-    Every command that reads annotations reports problems. `data check` looks further, at images, copies,
-    boxes and classes: it reports `doctor.findings.Finding`s, and each problem becomes one.
+    Every command that reads annotations reports problems. `data check` goes further, and also checks images,
+    duplicates, boxes and classes: it reports `doctor.findings.Finding`s, and turns each problem into one.
 
     Attributes:
         place: `file:line`, or `file: box 3`.
         what: expected and found value.
-        outcome: whether a row or image was skipped, kept with a change, or kept as it is.
-        kind: sort of problem.
-        image: file it is about.
-        box: xyxy in pixels as written, if it is about one box.
+        outcome: whether the row or image was skipped, kept after a repair, or kept as it is.
+        kind: kind of problem.
+        image: image file that the problem is about, if any.
+        box: xyxy in pixels, as written in the annotations, if the problem is about one box.
         label: class number of that box.
     """
 
@@ -257,13 +258,13 @@ class SampleSet:
     """Annotated images, their class names, and the problems of the annotations.
 
     Attributes:
-        names: class names; `labels` index into them.
+        names: class names; `labels` are indices into them.
         samples: images, in the order of the annotations.
-        problems: one for every row or image skipped or repaired, and other remarks.
-        format: format of the annotations, such as `coco`; `coco+voc` for a set put together from both.
-        category_ids: COCO's id of each class, in the order of `names`; empty for other formats.
+        problems: a problem for every row or image that was skipped or repaired, and notes.
+        format: format of the annotations, such as `coco`, or `coco+voc` for a set combined from both.
+        category_ids: COCO's category id of each class, in the order of `names`; empty for other formats.
         origin: description of the recognized data.
-        places: image -> place of each of its boxes, if the reader knows it.
+        places: image -> place of each of its boxes in the annotations, if the reader knows it.
     """
 
     names: tuple[str, ...]
@@ -288,7 +289,7 @@ class SampleSet:
 
 
 def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the (N, 2) width and height of every box but crowds, in pixels of the letterboxed input."""
+    """Return (width, height) of all boxes except crowds, in pixels of the letterboxed input: (N, 2)."""
     boxes = [np.zeros((0, 4), np.float32)]
     for sample in samples:
         boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))

@@ -1,8 +1,8 @@
-"""Which images a model has learned from: the start of a hash of each file's bytes, kept in the model file.
+"""Record of the images that a model was trained on: the first bytes of each file's hash, in the model file.
 
-Path and format of the annotations do not matter, only the bytes of the image file: an image that was
-re-encoded is a different one. Each image takes 8 characters in the description, 1 MB for COCO's 118,000. With
-a million images in the record, the chance that a new image is mistaken for one of them is one in 280 million.
+Only the bytes of the image file count, not its path or the format of its annotations: a re-encoded image is a
+different one. Each image takes 8 characters in the description, or 1 MB for COCO's 118,000 images. With a
+million images in the record, the chance that a new image is mistaken for one of them is 1 in 280 million.
 """
 
 import os
@@ -20,11 +20,11 @@ from lookonce.errors import ImageError
 from lookonce.metadata import SeenRecord, Training
 
 BYTES = 6  # 8 characters of base64
-MOST = 1_000_000  # images; of a larger set none are recorded, so that a description stays within its limit
+MOST = 1_000_000  # images; nothing is recorded for a larger set, so that a description stays within its limit
 
 
 def digest(stream: BufferedReader) -> bytes:
-    """Return the hash of an open file's bytes, 16 bytes."""
+    """Return the 16-byte hash of an open file's content."""
     return file_digest(stream, lambda: blake2b(digest_size=16)).digest()
 
 
@@ -60,8 +60,8 @@ class Seen:
     """Fingerprints of the images of a training run.
 
     Attributes:
-        learned: images that the weights were fitted to, in this run and in the runs that it started from.
-        held_out: validation images, on which the best epoch and the thresholds were chosen.
+        learned: fingerprints of the images trained on, in this run and in the runs that it started from.
+        held_out: fingerprints of the validation images, on which the best epoch and thresholds were chosen.
     """
 
     learned: frozenset[bytes] = frozenset()
@@ -94,5 +94,5 @@ class Seen:
         return {"learned": learned, "held_out": held_out}
 
     def after(self, earlier: "Seen") -> "Seen":
-        """Return the record of weights that had an earlier training before this one."""
+        """Return the record of weights that were trained on the images of `earlier` before this run."""
         return Seen(self.learned | earlier.learned, self.held_out - earlier.learned)

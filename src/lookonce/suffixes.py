@@ -1,4 +1,4 @@
-"""Suffixes of image files, by what is done with them."""
+"""Suffixes of image files: those that are written, those that are read, and those that are not."""
 
 WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 SUFFIXES_BY_FORMAT = {  # formats as `ImageHeader` names them; the usual suffix is first
@@ -18,5 +18,5 @@ IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for su
 UNREAD_SUFFIXES = (".arw", ".cr2", ".cr3", ".dds", ".dng", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif",
                    ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".qoi", ".raf", ".ras", ".rw2", ".sgi",
                    ".svg")  # fmt: skip
-SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
+SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # formats that can hold several images
 TIFF_SUFFIXES = (".tif", ".tiff")
