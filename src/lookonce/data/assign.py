@@ -1,10 +1,10 @@
-"""Which cell and anchor is responsible for which object (the write-up's `preprocess_true_boxes`).
+"""Assign each object to the cells and anchors that must find it (the write-up's `preprocess_true_boxes`).
 
 Legend: **N** boxes of one image, **P** positives, **A** anchors of a scale (their number may differ between
 scales), **G** anchors of all scales.
 
-An anchor is centered on the cell that holds the center of the box. Every anchor whose IoU with the box is
-above 0.3 becomes positive, on every scale; if there is none, the best of all does:
+Each anchor is centered on the cell that contains the center of the box. On all scales, every anchor whose IoU
+with the box is above 0.3 becomes positive; if there is none, the best of all anchors does:
 
     boxes (N, 4) -> cell_of -> fitting_anchors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
@@ -27,7 +27,7 @@ from lookonce.samples import Area
 
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
-UNSURE = 0.1  # score of a class that may lack boxes, from which a place is not background
+UNSURE = 0.1  # score of a class that may lack boxes, from which a cell does not count as background
 
 Array = TypeVar("Array")  # a numpy array or, in training, a torch tensor
 Column = NDArray[Any]

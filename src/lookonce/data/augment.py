@@ -46,7 +46,7 @@ class AnnotatedImage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width)."""
+        """Return (height, width) in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def changed(self, change: Callable[[Image, Boxes], tuple[Image, Boxes]]) -> "AnnotatedImage":
@@ -167,14 +167,14 @@ def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
 
 
 def margins_around(image: AnnotatedImage) -> NDArray[np.float64]:
-    """Return the pixels between this region and the left, top, right and bottom border: (4,), from 0."""
+    """Return the pixels between `union_of_boxes` and the left, top, right and bottom border: (4,), from 0."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image)
     return np.maximum([left, top, width - right, height - bottom], 0)
 
 
 def crop_rect(image: AnnotatedImage, margins: NDArray[np.float64]) -> Rect:
-    """Return the rectangle of whole pixels around the region with margins (left, top, right, bottom)."""
+    """Return the whole pixels of `union_of_boxes` plus margins (left, top, right, bottom)."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image) + margins * (-1, -1, 1, 1)
     return (

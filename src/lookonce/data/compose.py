@@ -33,7 +33,7 @@ from lookonce.geometry.letterbox import GRAY, Letterbox
 IN_SIGHT = 0.3  # visible share of the area below which a box is dropped
 SMALLEST_SIDE = 2.0  # pixels of the input; a cut object with less is dropped
 NEAREST_TO_BORDER = 0.25  # share of a side: from the border to the point where a mosaic's images meet
-MIXUP_BETA = 8.0  # both parameters: mostly near half and half
+MIXUP_BETA = 8.0  # both parameters of the beta distribution: most blends are near half and half
 
 Range = tuple[float, float]
 

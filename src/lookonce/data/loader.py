@@ -145,7 +145,7 @@ class Loader:
             batch: images per batch; the last batch of an epoch may hold fewer.
             workers: threads; 0 makes each batch when it is needed.
             accumulate: batches per step; the last step of an epoch may hold fewer.
-            strict: a problem is an error.
+            strict: raise an error at the first problem.
             report: called once per problem, in the consumer's thread.
         """
         self.dataset = dataset
@@ -165,7 +165,7 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps per epoch."""
+        """Return the number of optimizer steps per epoch."""
         return -(-len(self) // self.accumulate)
 
     def __enter__(self) -> Self:

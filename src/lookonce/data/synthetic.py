@@ -1,11 +1,10 @@
 """Synthetic images for trying everything without data: letters and digits on textured backgrounds.
 
 Sizes, colors, rotations and backgrounds vary; the boxes are computed from the pixels drawn, so they are
-exact. The same
-seed gives the same images, however many are rendered.
+exact. The same seed gives the same images, however many are rendered.
 
-    background -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and
-    grain
+    background -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow
+               -> light and grain
 """
 
 import colorsys
@@ -36,7 +35,7 @@ CONTRAST = 75  # gray levels between a letter and the background below it
 TRIES = 12  # attempts at finding a free place before the object is dropped
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 FONT = lru_cache(maxsize=512)(ImageFont.load_default)  # by size
-STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two
+STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two splits
 
 Floats = NDArray[np.float32]
 

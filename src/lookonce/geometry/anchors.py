@@ -51,7 +51,7 @@ def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
 
 
 def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
-    """Return the share of boxes with a shape IoU of at least this with some anchor; NaN without boxes."""
+    """Return the share of boxes with a shape IoU of `iou` or more with some anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best >= iou)) if len(best) else np.nan
 
@@ -63,7 +63,7 @@ def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
 
 
 def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
-    """Compute anchors from boxes: those of each scale from the boxes that its published anchors fit best.
+    """Compute the anchors of each scale from the boxes that its published anchors fit best.
 
     k-means over all boxes at once would give the coarsest scale its share of the anchors even if all boxes
     are small, and a head of 21 pixels is hard to find from cells of 32: benchmarks/recipes.md has the cost.
@@ -97,7 +97,7 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
 
     Args:
         shapes: (N, 2), all sides above 0.
-        k: anchors wanted.
+        k: number of anchors.
         seed: the same seed gives the same anchors.
 
     Returns:
@@ -129,7 +129,7 @@ def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
 
 
 def _refine(shapes: Shapes, centers: Shapes) -> Shapes:
-    """Move centers to the medians of their boxes until none changes owner; the best round is returned."""
+    """Move centers to the medians of their boxes until no box changes its center; return the best round."""
     best, best_score, owner = centers, -np.inf, np.full(len(shapes), -1)
     for _ in range(MOST_ROUNDS):
         overlap = shape_iou(shapes, centers)  # (N, K)

@@ -55,9 +55,9 @@ def pairwise_iou(a: Array, b: Array) -> Array:
 
 
 def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return whether boxes share area: (N, 4), (M, 4) -> (N, M). Elsewhere IoU is 0.
+    """Return whether boxes share area: (N, 4), (M, 4) -> (N, M). If not, their IoU is 0.
 
-    It takes a tenth of the time of IoU, so it pays to test first if most boxes lie apart.
+    This takes a tenth of the time of IoU, so test it first if most boxes lie apart.
     """
     left, top, right, bottom = np.ascontiguousarray(a.T)[:, :, None]
     left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)[:, None, :]
@@ -128,7 +128,7 @@ def clip(boxes: Array, height: float, width: float) -> Array:
 
 
 def shift(boxes: NDArray[np.float32], x: float, y: float) -> NDArray[np.float32]:
-    """(N, 4) moved right by x and down by y pixels."""
+    """Move boxes (N, 4) right by x and down by y pixels."""
     return boxes + np.array([x, y, x, y], np.float32)
 
 

@@ -49,7 +49,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Return the largest size that keeps the image's aspect ratio, centered.
+        """Fit the image into the input as large as its aspect ratio allows, centered.
 
         The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
         down but never to 0.
@@ -73,9 +73,10 @@ class Letterbox:
 
     @classmethod
     def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:
-        """Fit into the smallest input with sides of such multiples: wide images get a wide one.
+        """Fit into the smallest input with sides that are multiples of `multiple`: wide for a wide image.
 
-        The image is as large in it as `fit` makes it; only padding is left out. `target` has such sides.
+        The image is as large as `fit` makes it; only padding is left out. The sides of `target` must be such
+        multiples too.
         """
         resized = cls.fit(source, target).resized
         height, width = (-(-side // multiple) * multiple for side in resized)

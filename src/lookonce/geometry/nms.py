@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
 SIGMA = 0.5  # for Soft-NMS: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
-MOST_PAIRS = 50_000  # of boxes that share columns; more go by blocks. Any number gives the same result
-ROUNDS = 3  # of decisions on all boxes at once
+MOST_PAIRS = 50_000  # pairs that share columns; beyond, boxes go by blocks. Any number gives the same result
+ROUNDS = 3  # rounds of decisions on all boxes at once
 BLOCK = 128  # the fastest of 32 to 256 for 100 to 10,000 boxes; any number gives the same result
 
 Indices = NDArray[np.int64]
@@ -147,8 +147,9 @@ def _conflicts(
 def _settle(block: Indices, conflicts: tuple[Indices, Indices]) -> Indices:
     """Keep, from the best to the worst, every box that no kept box of the block suppresses.
 
-    A box in no conflict with a better one is kept and drops the worse ones of its conflicts. A few rounds of
-    that, on all boxes at once, decide nearly all; what they leave, such as long chains, goes one by one.
+    A box that conflicts with no better one is kept, and drops the worse boxes that it conflicts with. A few
+    such rounds, on all boxes at once, decide nearly all; the rest, such as long chains, are decided one by
+    one.
     """
     better, worse = conflicts
     ordered = better < worse

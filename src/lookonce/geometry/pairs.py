@@ -34,7 +34,7 @@ class Pairs(NamedTuple):
 
 
 def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: float = 0.0) -> Pairs:
-    """Find the pairs with an IoU above 0 of at least `least`: (N, 4), (M, 4) xyxy -> P pairs."""
+    """Find the pairs with an IoU above 0 and of at least `least`: (N, 4), (M, 4) xyxy -> P pairs."""
     a, b = (np.asarray(boxes, np.float64) for boxes in (a, b))
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for rows, columns in _blocks(a, b):

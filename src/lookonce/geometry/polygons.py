@@ -1,4 +1,4 @@
-"""Polygons: which points they hold, and which cells of a grid they touch.
+"""Polygons: the points inside them, and the cells of a grid that they touch.
 
 Legend: **K** corners, **N** points, **S**, **T** rows and columns of cells. Corners are (x, y) in pixels; the
 last one is joined to the first. A polygon may be concave.

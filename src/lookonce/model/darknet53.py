@@ -35,7 +35,7 @@ class Darknet53(nn.Module):
 
 
 class ScaledChannels:
-    """Return the channel counts for a width factor: multiples of 8, at least 8."""
+    """Function from a channel count to its count at a width factor: a multiple of 8, at least 8."""
 
     def __init__(self, width: float) -> None:
         self.width = width

@@ -1,7 +1,7 @@
 """From raw maps to boxes.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side (rows and columns may differ),
-**K** candidates of all scales (10,647 at 416).
+**K** decoded boxes of all scales (10,647 at 416).
 
 The formula is in `geometry.decode`.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import YOLO, Decoding, center_of, sides_of
 
-LARGEST_PROBABILITY = 1 - 1e-6  # whose logit is finite
+LARGEST_PROBABILITY = 1 - 1e-6  # close to 1, with a finite logit
 
 
 def by_anchor(raw: Tensor, anchors: int) -> Tensor:
@@ -84,7 +84,7 @@ def decode(
 ) -> Tensor:
     """Decode all raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors.
 
-    `decodings` are per scale; None: YOLOv3's on all.
+    `decodings`: the decoding of each scale; None: YOLOv3's for all scales.
     """
     decodings = decodings or [YOLO] * len(strides)
     decoded = [decode_scale(*scale) for scale in zip(raw_maps, anchors, strides, decodings, strict=True)]

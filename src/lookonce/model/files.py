@@ -25,7 +25,7 @@ TRAINING_PREFIX = "training/"
 def save_model(
     path: Path, weights: Mapping[str, Tensor], info: ModelInfo, training: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a model file in one piece; `weights` is a network's state dict.
+    """Write a model file, whole or not at all; `weights` is a network's state dict.
 
     Raises:
         ModelFileError: it cannot be written, for example on a full disk; an earlier file of that name is
@@ -93,7 +93,7 @@ def load_info(path: Path) -> ModelInfo:
 
 
 def load_training(path: Path) -> dict[str, Tensor]:
-    """Read the training state in a checkpoint beside the weights; empty for a plain model.
+    """Read the training state of a checkpoint, by name; empty for a model without one.
 
     Raises:
         ModelFileError: not a lookonce model, or cut short.

@@ -148,7 +148,7 @@ class DarknetGraph(nn.Module):
 
 
 def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
-    """Compute any layer but a convolution; [dropout] passes on its input.
+    """Compute a layer other than a convolution; [dropout] returns its input.
 
     Dropout stays off in training as well: the published files set it for runs of hundreds of epochs.
     """

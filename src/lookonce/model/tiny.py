@@ -1,4 +1,4 @@
-"""YOLOv3-tiny: seven convolutions with max pooling between them, two scales; and with a third, finer one.
+"""YOLOv3-tiny: a backbone of seven convolutions and max pooling, with two scales, or three for small objects.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 """
