@@ -8,6 +8,8 @@ Runtime on all cores, in turn with a full yolov3-tiny (random weights, 80 classe
 time is relative to that, so that rows from other days and machines can be compared. A row that is already in
 the CSV is not measured again; without models, the command draws the existing rows. A model is on the front if
 no other beats it in both AP and time.
+
+With `--int8 DATA`, both networks are quantized for OpenVINO on images of DATA, timed and evaluated in int8.
 """
 
 import argparse
@@ -21,11 +23,14 @@ from machine import machine_line
 from matplotlib.figure import Figure
 from random_models import write_random
 
+from lookonce._terminal import terminal
 from lookonce.commands.evaluate import evaluate
 from lookonce.config import parse_size
 from lookonce.export.files import write_onnx
-from lookonce.export.graph import export_graph
-from lookonce.export.source import read_source
+from lookonce.export.graph import export_graph, with_size
+from lookonce.export.int8 import Int8, choose_images
+from lookonce.export.quantize_openvino import quantize_openvino
+from lookonce.export.source import FloatModel, read_source
 from lookonce.gate import time_in_turn
 from lookonce.geometry.sizes import size_text
 
@@ -61,6 +66,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="CSV to continue")
     parser.add_argument("--plot", type=Path, required=True)
     parser.add_argument("--base", type=int, required=True, help="side of the dense yolov3-tiny")
+    parser.add_argument("--int8", type=Path, metavar="DATA", help="quantize on these images")
     options = parser.parse_intermixed_args()
     print(machine_line("onnxruntime", "numpy"))
     rows = read_rows(options.rows)
@@ -79,14 +85,18 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
         folder = Path(temporary)
         source = read_source(Path(model))
         size = parse_size(side) if side else source.info.input_size
-        dense, own = folder / "dense.onnx", folder / "own.onnx"
-        write_onnx(export_graph(read_source(write_random("yolov3-tiny", folder, options.base))), dense)
-        write_onnx(export_graph(source), own)
-        sizes = (options.base, options.base), size
-        inputs = [np.random.default_rng(0).integers(0, 256, (2, *each, 3), np.uint8) for each in sizes]
-        base, mine = time_in_turn((dense, own), inputs)
+        base_size = options.base, options.base
+        dense = read_source(write_random("yolov3-tiny", folder, options.base))
+        files = [
+            write(with_size(each, sides), folder / name, options.int8)
+            for each, sides, name in ((dense, base_size, "dense"), (source, size, "own"))
+        ]
+        inputs = [
+            np.random.default_rng(0).integers(0, 256, (2, *each, 3), np.uint8) for each in (base_size, size)
+        ]
+        base, mine = time_in_turn(files, inputs)
         metrics = evaluate(
-            Path(model),
+            files[1] if options.int8 else Path(model),
             options.test,
             images=options.images,
             size=size_text(size),
@@ -95,6 +105,17 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
         ).metrics
     numbers = mine / base, mine, metrics.ap50, metrics.ap
     return Row(name, size_text(size), source.network.numbers, *numbers)
+
+
+def write(source: FloatModel, path: Path, calibrate: Path | None) -> Path:
+    """Write a file for the engine, and return its path; in int8 if there is data to calibrate on."""
+    graph = export_graph(source)
+    if not calibrate:
+        write_onnx(graph, onnx_file := path.with_suffix(".onnx"))
+        return onnx_file
+    images, _ = choose_images(Int8(calibrate, gate=False), source.info, terminal())
+    quantize_openvino(graph, images, xml_file := path.with_suffix(".xml"))
+    return xml_file
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -140,15 +161,19 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
     front = sorted((row for row in rows if on_front(row, rows)), key=lambda row: row.multiple)
     axes.plot([row.multiple for row in front], [row.ap for row in front], color="#888", linewidth=1, zorder=1)
     for row in rows:
-        color = "#1f5fa8" if row in front else "#999"
-        axes.scatter(row.multiple, row.ap, color=color, zorder=2)
-        place = (7, -3 if row in front else -10)  # lower, so that it is not written over one on the front
-        axes.annotate(row.name, (row.multiple, row.ap), xytext=place, textcoords="offset points", fontsize=9)
+        axes.scatter(row.multiple, row.ap, color="#1f5fa8" if row in front else "#999", zorder=2)
     axes.set(xlabel=f"time, as a multiple of a dense yolov3-tiny at {base}", ylabel="AP on the test split")
     axes.set_xlim(0, 1.4 * max(row.multiple for row in rows))
     axes.grid(color="#ddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.draw_without_rendering()  # places the axes
+    lowest = float("inf")
+    for row in sorted(rows, key=lambda row: -row.ap):  # each label below the one before
+        height = axes.transData.transform((row.multiple, row.ap))[1] * 72 / figure.dpi
+        lowest = min(height, lowest - 11)
+        place = 7, lowest - height - 3
+        axes.annotate(row.name, (row.multiple, row.ap), xytext=place, textcoords="offset points", fontsize=9)
     figure.savefig(path, dpi=120)
 
 

@@ -93,7 +93,7 @@ def test_the_readme_has_the_numbers_of_the_benchmark() -> None:
     assert shown == {row: measured[row] for row in shown}
 
 
-@pytest.mark.parametrize("data", ["bccd", "heads"])
+@pytest.mark.parametrize("data", ["bccd", "heads", "heads-int8"])
 def test_the_page_of_the_front_has_the_rows_of_its_csv(data: str) -> None:
     folder = Path(__file__).parents[2] / "benchmarks"
     page = (folder / "pareto.md").read_text()
