@@ -1,6 +1,7 @@
 """Tuning: what is tried, gated, timed, resumed; and the plan that comes out."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -232,6 +233,35 @@ def test_a_stopped_run_is_resumed(
     assert "resuming: 2 candidates were compared by an earlier run" in said
     assert calls[3:] == ["", "int8-symmetric.onnx"]  # the reference again, and what was missing
     assert not list(cache.glob("plans/*/*/unfinished.json"))
+
+
+def test_a_run_is_not_resumed_with_other_labels(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(monkeypatch)
+    shutil.copytree(place, tmp_path / "own")
+    data, real, calls = tmp_path / "own" / "data", tuning.Tuning.detect, []
+
+    def stopping(self: tuning.Tuning, way: Way, label: str) -> object:
+        calls.append(label)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, way, label)
+
+    monkeypatch.setattr(tuning.Tuning, "detect", stopping)
+    stopped = CliRunner().invoke(app, ["tune", str(tmp_path / "own" / "m.onnx"), "--data", str(data)])
+    assert stopped.exit_code == 130
+    file = next(path for path in data.rglob("*.json") if "val" in str(path.relative_to(data)))
+    tree = json.loads(file.read_text())
+    other = {tree["categories"][0]["id"]: tree["categories"][1]["id"]}
+    for each in tree["annotations"]:
+        each["category_id"] = other.get(each["category_id"], tree["categories"][0]["id"])
+    file.write_text(json.dumps(tree))
+
+    said = run(tmp_path / "own" / "m.onnx", "--data", data, "--max-drop", 1)
+
+    assert "resuming" not in said
+    assert len(calls) == 3 + 3
 
 
 def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(

@@ -25,9 +25,7 @@ from tests.explain.models import write_model
 def test_one_call(data: Path) -> None:
     found = explain(data / "darknet" / NANO, data / "photos" / "dog.jpg", size=(256, 384), conf=0.4, iou=0.3)
 
-    assert {name for name, *_ in found.detections} == {"dog", "car", "bicycle"} - set() or len(
-        found.detections
-    )
+    assert {name for name, *_ in found.detections} == {"dog", "car"}
     assert found.input.target == (256, 384)
     assert [scale.grid for scale in found.scales] == [(16, 24), (8, 12)]
     assert set(found.nms.score_thresholds) == {0.4}

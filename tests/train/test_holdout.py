@@ -54,7 +54,7 @@ def test_every_image_is_kept_once(share: float, expected: int) -> None:
     assert (split.left_out, split.together) == ([], 0)
 
 
-def test_an_image_more_or_less_leaves_the_others_where_they_are() -> None:
+def test_an_image_less_moves_at_most_one_other() -> None:
     samples = named(20)
     learned = {samples[i].path for i in hold_out(samples, 0.25, 3, {}).train}
     for number in range(20):

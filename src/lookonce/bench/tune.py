@@ -186,9 +186,15 @@ class _Unfinished:
         cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
     ) -> "_Unfinished":
         """Read the results of an earlier run with this model, data and versions, or clear the folder."""
-        images = [(str(each.path), each.path.stat().st_mtime_ns, each.boxes.tolist()) for each in samples]
-        content = json.dumps([images, engine_versions()], sort_keys=True).encode() + inputs.tobytes()
-        about = hashlib.sha256(content).hexdigest()
+        images = [(str(each.path), each.path.stat().st_mtime_ns) for each in samples]
+        digest = hashlib.sha256(json.dumps([images, engine_versions()], sort_keys=True).encode())
+        for each in samples:
+            for array in (each.boxes, each.labels, each.difficult, each.crowd):
+                digest.update(array.tobytes())
+            for area in each.ignored:
+                digest.update(area.corners.tobytes() + repr(area.labels).encode())
+        digest.update(inputs.tobytes())
+        about = digest.hexdigest()
         path = folder / UNFINISHED
         try:
             tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
@@ -247,6 +253,8 @@ class Tuning:
                     progress.found[each.label] = Accuracy(ap, agreement(reference, measured.found))
                     progress.store()
             except ModelFileError as error:
+                if number == 0:  # nothing to compare with
+                    raise
                 ways.append(replace(way, rejected=str(error)))
                 continue
             own, first = progress.found[each.label], progress.found[candidates[0].label]

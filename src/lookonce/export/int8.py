@@ -214,7 +214,8 @@ def _gate_samples(
         has_val = "val" in open_annotations(data).splits
         found = load_samples(data, "val", options.names) if has_val else calibrated
     say(f"gate on: {found.describe()}", console)
-    say_problems(found.problems, console)
+    if found is not calibrated:  # whose problems are printed with those of the images
+        say_problems(found.problems, console)
     shared = SharedClasses.match(info.names, found.names, found.origin)
     if shared.unknown:
         say(f"skipped: the model does not know {listed(shared.unknown)}", console)

@@ -41,7 +41,7 @@ class Way:
         threads: threads of the engine per image.
         calls: images at a time, each on its own threads.
         file: name of a file beside the plan; empty for the model itself.
-        milliseconds: per image, from pixels to detections: the median.
+        milliseconds: per image, from pixels to detections: the smallest median of several rounds.
         ap: AP on the data; None if it was not measured.
         agreement: share of the detections that float32 and this way have in common; None if not measured.
         rejected: why this way must not be used; empty if it may be.
@@ -107,7 +107,7 @@ class SpeedPlan:
 
         Args:
             threads: None or all cores: the shortest time for one image. Fewer: the highest rate of images
-                that are processed at the same time on so many threads each.
+                that are processed at the same time on so many threads each, else of one image at a time.
             precision: `auto` or `int8`.
         """
         one = threads is None or threads >= self.cpu.cores
@@ -116,6 +116,7 @@ class SpeedPlan:
             wanted = [way for way in ways if way.calls == 1]
         else:
             wanted = [way for way in ways if way.calls > 1 and way.threads == threads]
+        wanted = wanted or [way for way in ways if way.threads == threads]
         return min(wanted or ways, key=self.milliseconds, default=None)
 
     def write(self) -> None:

@@ -125,7 +125,7 @@ class Sources:
 
     Attributes:
         origins: files, cameras and streams.
-        problems: one per file skipped, while and after reading.
+        problems: one per file, page or piped image skipped, while and after reading.
         series: files of which only the first frame was read, while and after reading.
         strict: a file that cannot be read ends the pass with its error.
         live: numbers of frames that cameras and streams dropped, and of reconnections.

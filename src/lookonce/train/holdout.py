@@ -65,8 +65,8 @@ def hold_out(
 ) -> HoldOut:
     """Divide images at random into training and validation; at least one stays for training.
 
-    The lot of a group depends on file names and seed, so adding or removing an image moves no other, and a
-    resumed run is not validated on images that it was trained on.
+    The lot of a group depends on file names and seed, so adding or removing a few images moves few others to
+    the other side: those at the end of the share.
 
     Args:
         samples: annotated images.
