@@ -15,6 +15,7 @@ from lookonce._counted import counted
         (3, "other class", "3 other classes"),
         (1, "batch", "1 batch"),
         (12, "batch", "12 batches"),
+        (3, "epoch", "3 epochs"),
     ],
 )
 def test_one_thing_and_several(number: int, noun: str, text: str) -> None:

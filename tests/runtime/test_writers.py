@@ -203,8 +203,12 @@ def test_nothing_added_is_still_a_whole_file(make: Callable[[Path], Writer], tmp
     )
 
 
-@pytest.mark.parametrize("make", TEXT_WRITERS)
-def test_a_stopped_run_leaves_what_was_done(make: Callable[[Path], Writer], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "written"), list(zip(TEXT_WRITERS, ("31.5", "31.5", "one.png,,1,1,2", "30.5"), strict=True))
+)
+def test_a_stopped_run_leaves_what_was_done(
+    make: Callable[[Path], Writer], written: str, tmp_path: Path
+) -> None:
     path = tmp_path / "results.json"
 
     def stopped() -> None:
@@ -216,7 +220,7 @@ def test_a_stopped_run_leaves_what_was_done(make: Callable[[Path], Writer], tmp_
         stopped()
 
     text = path.read_text()
-    assert "31.5" in text or "30.5" in text or "one.png,,1,1,2" in text
+    assert written in text
     if text.startswith("{"):
         assert json.loads(text)["complete"] is False
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_a_detection_counts_whatever_its_score(sample: Sample, score: float) -> 
 def test_a_detection_of_a_thousandth_does_not_count(sample: Sample) -> None:
     found = validator(sure_of(0.0009), [sample], Console(file=io.StringIO())).evaluate()
     assert found == {"ap": 0, "ap50": 0}
+
+
+def test_frozen_layers_stay_frozen(sample: Sample) -> None:
+    network = sure_of(0.5)
+    frozen, others = network.get_submodule("squeeze"), network.get_submodule("fine_head")
+    frozen.eval()
+    checked = validator(network, [sample], Console(file=io.StringIO()))
+    checked.evaluate()
+    checked.expected_seconds(time.monotonic)
+    assert not any(part.training for part in frozen.modules())
+    assert all(part.training for part in (network, others))
 
 
 def test_an_evaluation_can_show_what_it_found(sample: Sample) -> None:

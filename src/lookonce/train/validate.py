@@ -91,9 +91,11 @@ class Validator:
 
     def _detect(self, images: Iterable[NDArray[np.uint8]]) -> list[Detections]:
         """Detect with the network in its current state."""
+        training = [part for part in self._network.modules() if part.training]  # frozen ones are not
         self._network.eval()
         found = list(self._detector.detect_many(images, batch=self._batch))
-        self._network.train()
+        for part in training:
+            part.training = True
         return found
 
     def _read(self, work: Callable[[Iterable[NDArray[np.uint8]]], list[T]]) -> list[T]:
