@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, required=True, help="side of the dense yolov3-tiny")
     parser.add_argument("--int8", type=Path, metavar="DATA", help="quantize on these images")
     options = parser.parse_intermixed_args()
-    print(machine_line("onnxruntime", "numpy"))
+    print(machine_line("openvino" if options.int8 else "onnxruntime", "numpy"))
     rows = read_rows(options.rows)
     for given in options.models:
         name, _, model = given.rpartition("=")
@@ -85,14 +85,12 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
         folder = Path(temporary)
         source = read_source(Path(model))
         size = parse_size(side) if side else source.info.input_size
-        base_size = options.base, options.base
         dense = read_source(write_random("yolov3-tiny", folder, options.base))
-        files = [
-            write(with_size(each, sides), folder / name, options.int8)
-            for each, sides, name in ((dense, base_size, "dense"), (source, size, "own"))
-        ]
+        own = with_size(source, size)
+        files = write(dense, folder / "dense", options.int8), write(own, folder / "own", options.int8)
         inputs = [
-            np.random.default_rng(0).integers(0, 256, (2, *each, 3), np.uint8) for each in (base_size, size)
+            np.random.default_rng(0).integers(0, 256, (2, *each.info.input_size, 3), np.uint8)
+            for each in (dense, own)
         ]
         base, mine = time_in_turn(files, inputs)
         metrics = evaluate(
@@ -109,13 +107,13 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
 
 def write(source: FloatModel, path: Path, calibrate: Path | None) -> Path:
     """Write a file for the engine, and return its path; in int8 if there is data to calibrate on."""
-    graph = export_graph(source)
-    if not calibrate:
-        write_onnx(graph, onnx_file := path.with_suffix(".onnx"))
-        return onnx_file
-    images, _ = choose_images(Int8(calibrate, gate=False), source.info, terminal())
-    quantize_openvino(graph, images, xml_file := path.with_suffix(".xml"))
-    return xml_file
+    graph, file = export_graph(source), path.with_suffix(".xml" if calibrate else ".onnx")
+    if calibrate:
+        images, _ = choose_images(Int8(calibrate, gate=False), source.info, terminal())
+        quantize_openvino(graph, images, file)
+    else:
+        write_onnx(graph, file)
+    return file
 
 
 def read_rows(path: Path) -> list[Row]:
