@@ -12,8 +12,8 @@
 
 import os
 import re
-import shutil
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,21 +52,28 @@ def mark_used(entry: Path) -> None:
         entry.touch()
 
 
-def delete_unused(folder: Path, own: re.Pattern[str]) -> None:
-    """Delete what was not used for `KEPT_DAYS` in a folder of the cache.
+def own_entries(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
+    """Yield what lookonce made in a folder of the cache, also what a killed process left there.
 
-    Other processes may do the same at the same time.
+    Nothing else may be deleted: if `LOOKONCE_CACHE` names a project's folder, its files may lie there, too.
 
     Args:
         folder: the folder.
-        own: a pattern of the names that are given there; what a killed process left counts as well. Anything
-            else stays: if `LOOKONCE_CACHE` names the folder of a project, its files may lie there, too.
+        names: pattern of the names that are given there.
     """
-    oldest = time.time() - KEPT_DAYS * 24 * 3600
     for entry in folder.iterdir():
+        if names.fullmatch(entry.name) or entry.name.startswith(f"{HIDDEN}-"):
+            yield entry
+
+
+def delete_unused(folder: Path, names: re.Pattern[str]) -> None:
+    """Delete the `own_entries` not used for `KEPT_DAYS`; other processes may do the same at the same time."""
+    import shutil  # not needed to open a model
+
+    oldest = time.time() - KEPT_DAYS * 24 * 3600
+    for entry in own_entries(folder, names):
         with suppress(OSError):
-            ours = own.fullmatch(entry.name) or entry.name.startswith(f"{HIDDEN}-")
-            if ours and entry.lstat().st_mtime < oldest:
+            if entry.lstat().st_mtime < oldest:
                 if entry.is_dir():
                     shutil.rmtree(entry)
                 else:

@@ -75,6 +75,12 @@ class Sample:
         if shapes != ((n, 4), (n,), (n,), (n,)):
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
 
+    def annotation_bytes(self) -> bytes:
+        """Return boxes, classes, crowd flags and ignored areas as bytes, which a digest tells apart."""
+        arrays = (self.boxes, self.labels, self.crowd)
+        areas = (area.corners.tobytes() + repr(area.labels).encode() for area in self.ignored)
+        return b"".join([*(array.tobytes() for array in arrays), *areas])
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Return (height, width) of the image as displayed, read from its header if necessary.

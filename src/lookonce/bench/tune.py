@@ -189,10 +189,7 @@ class _Unfinished:
         images = [(str(each.path), each.path.stat().st_mtime_ns) for each in samples]
         digest = hashlib.sha256(json.dumps([images, engine_versions()], sort_keys=True).encode())
         for each in samples:
-            for array in (each.boxes, each.labels, each.difficult, each.crowd):
-                digest.update(array.tobytes())
-            for area in each.ignored:
-                digest.update(area.corners.tobytes() + repr(area.labels).encode())
+            digest.update(each.annotation_bytes() + each.difficult.tobytes())
         digest.update(inputs.tobytes())
         about = digest.hexdigest()
         path = folder / UNFINISHED

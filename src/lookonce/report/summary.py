@@ -28,11 +28,12 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     chosen_here = counts["thresholds_from"] == "model" and bool(figures["about"].get("validated_on"))
     objects = errors["objects"]
     found = objects - errors["false_negatives"]["in_use"]
+    boxes = found + errors["false_positives"]["in_use"]
     numbers = {
         "images": errors["images"],
         "objects": objects,
         "found": found,
-        "detections": (boxes := found + errors["false_positives"]["in_use"]),
+        "detections": boxes,
         "thresholds": errors["thresholds_in_use"],
         "count_error": counts["relative"],
         "count_error_per_image": counts["mae"],

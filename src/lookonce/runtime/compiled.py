@@ -19,9 +19,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from lookonce._cache import cache_folder, mark_used
+from lookonce._cache import cache_folder, mark_used, own_entries
 from lookonce._files import read_bytes, replacing
-from lookonce._outputs import HIDDEN
 from lookonce.errors import LookonceError
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import ModelKey
@@ -29,9 +28,7 @@ from lookonce.runtime.plans import ModelKey
 LARGEST_MODEL = 16 << 20  # bytes; of larger ones, reading the file takes as long as compiling
 LARGEST_FILE = 4 * LARGEST_MODEL
 MOST_FILES = 16
-COMPILED = re.compile(
-    rf"([0-9a-f]{{64}}|{re.escape(HIDDEN)}-.*)\.blob"
-)  # the second: left by a killed process
+COMPILED = re.compile(r"[0-9a-f]{64}\.blob")
 CHECKSUM = hashlib.sha256().digest_size
 
 
@@ -84,6 +81,6 @@ def write_compiled(path: Path, blob: bytes) -> None:
     with suppress(OSError, LookonceError):
         with replacing(path, durable=False) as temporary:
             temporary.write_bytes(hashlib.sha256(blob).digest() + blob)
-        own = (file for file in path.parent.iterdir() if COMPILED.fullmatch(file.name))
+        own = own_entries(path.parent, COMPILED)
         for file in sorted(own, key=lambda file: file.stat().st_mtime)[:-MOST_FILES]:
             file.unlink()

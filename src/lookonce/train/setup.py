@@ -52,10 +52,7 @@ class TrainData:
         digest = hashlib.sha256()
         for sample in chain(self.train, self.val):
             digest.update(os.fsencode(sample.path.name))
-            for array in (sample.boxes, sample.labels, sample.crowd):
-                digest.update(array.tobytes())
-            for area in sample.ignored:
-                digest.update(area.corners.tobytes() + repr(area.labels).encode())
+            digest.update(sample.annotation_bytes())
         return {
             "images": len(self.train),
             "boxes": sum(len(sample.labels) for sample in self.train),
