@@ -20,6 +20,7 @@ from lookonce.cli import app
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.resolve import resolve
 from lookonce.detections import Detections
+from lookonce.errors import ModelFileError
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
@@ -211,10 +212,8 @@ def test_a_drop_of_ap_is_rejected(
     assert [bool(way.rejected) for way in find_plan(place / "m.onnx", "m").ways][3:] == [True] + [False] * 3
 
 
-def test_a_stopped_run_is_resumed(
-    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
-    installed(monkeypatch)
+def stop_at_the_third(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stop a run at its third candidate; the returned list of files grows with later runs."""
     real, calls = tuning.Tuning.detect, []
 
     def stopping(self: tuning.Tuning, way: Way, label: str) -> object:
@@ -224,8 +223,16 @@ def test_a_stopped_run_is_resumed(
         return real(self, way, label)
 
     monkeypatch.setattr(tuning.Tuning, "detect", stopping)
-    stopped = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
+    stopped = CliRunner().invoke(app, ["tune", str(model), "--data", str(data)])
     assert stopped.exit_code == 130
+    return calls
+
+
+def test_a_stopped_run_is_resumed(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    installed(monkeypatch)
+    calls = stop_at_the_third(place / "m.onnx", place / "data", monkeypatch)
     assert find_plan(place / "m.onnx", "m") is None
 
     said = run(place / "m.onnx", "--data", place / "data")
@@ -240,17 +247,8 @@ def test_a_run_is_not_resumed_with_other_labels(
 ) -> None:
     installed(monkeypatch)
     shutil.copytree(place, tmp_path / "own")
-    data, real, calls = tmp_path / "own" / "data", tuning.Tuning.detect, []
-
-    def stopping(self: tuning.Tuning, way: Way, label: str) -> object:
-        calls.append(label)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(self, way, label)
-
-    monkeypatch.setattr(tuning.Tuning, "detect", stopping)
-    stopped = CliRunner().invoke(app, ["tune", str(tmp_path / "own" / "m.onnx"), "--data", str(data)])
-    assert stopped.exit_code == 130
+    data = tmp_path / "own" / "data"
+    calls = stop_at_the_third(tmp_path / "own" / "m.onnx", data, monkeypatch)
     file = next(path for path in data.rglob("*.json") if "val" in str(path.relative_to(data)))
     tree = json.loads(file.read_text())
     other = {tree["categories"][0]["id"]: tree["categories"][1]["id"]}
@@ -262,6 +260,29 @@ def test_a_run_is_not_resumed_with_other_labels(
 
     assert "resuming" not in said
     assert len(calls) == 3 + 3
+
+
+def test_a_reference_that_fails_ends_the_run(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, "openvino")
+
+    def failing(self: tuning.Tuning, way: Way, label: str) -> object:
+        raise ModelFileError("m.onnx: broken")
+
+    monkeypatch.setattr(tuning.Tuning, "detect", failing)
+    ran = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
+    assert (type(ran.exception), str(ran.exception)) == (ModelFileError, "m.onnx: broken")
+
+
+def test_no_engine_that_can_be_timed(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    clock[""] = 0.0
+    ran = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
+    assert isinstance(ran.exception, ModelFileError)
+    assert "m.onnx: no engine could be timed: it broke" in str(ran.exception)
 
 
 def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(

@@ -119,6 +119,18 @@ def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Pa
     assert "calibrated on 1 image:" in found.stdout
 
 
+def test_problems_of_an_undivided_set_are_printed_once(folder: Path, tmp_path: Path) -> None:
+    for image in folder.glob("*.png"):
+        os.link(image, tmp_path / image.name)
+    tree = json.loads((folder / "train.json").read_text())
+    tree["annotations"].append(tree["annotations"][0] | {"id": 9999, "bbox": [3, 3, 0, 5]})
+    (tmp_path / "train.json").write_text(json.dumps(tree))
+    options = ("--calibrate", str(tmp_path / "train.json"), "--max-drop", "1")
+    found = to_int8(folder, tmp_path / "out", *options)
+    assert found.exit_code == 0, found.output
+    assert found.stdout.count("has no area") == 1
+
+
 def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
     options = (
         "--calibrate",

@@ -51,6 +51,16 @@ def test_what_is_written_is_read(model: Path) -> None:
     assert (tree["throughput"]["backend"], tree["throughput"]["calls"]) == ("onnxruntime", 2)
 
 
+def test_rows_of_one_image_and_of_several_are_not_compared(model: Path) -> None:
+    alone = Way("ncnn", "float32", 2, 1, "", 40.0, 0.5, 1.0)
+    four = replace(written(model, *WAYS, alone), cpu=Cpu("here", ("avx2",), 4))
+    assert four.best(1) == WAYS[1]
+    assert (
+        four.best(2) == WAYS[2]
+    )  # no row of two threads has several images at a time; 18 ms is one of those
+    assert replace(four, ways=(WAYS[1], alone)).best(2) == alone
+
+
 def test_the_detector_runs_as_the_plan_says_and_says_so(
     model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

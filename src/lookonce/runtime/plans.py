@@ -115,8 +115,8 @@ class SpeedPlan:
         if one:
             wanted = [way for way in ways if way.calls == 1]
         else:
-            wanted = [way for way in ways if way.calls > 1 and way.threads == threads]
-        wanted = wanted or [way for way in ways if way.threads == threads]
+            alike = [way for way in ways if way.threads == threads]
+            wanted = [way for way in alike if way.calls > 1] or alike
         return min(wanted or ways, key=self.milliseconds, default=None)
 
     def write(self) -> None:
