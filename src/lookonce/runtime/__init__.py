@@ -1,1 +1,1 @@
-"""Detect without torch: backends, sources, the Detector, writers."""
+"""Detection without torch: backends, sources, the Detector and writers."""

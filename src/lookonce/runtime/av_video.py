@@ -1,4 +1,4 @@
-"""Read a video file or stream by PyAV, if it is installed (`lookonce[video]`)."""
+"""Read video files and streams with PyAV, if it is installed (`lookonce[video]`)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 def read_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
-    """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
+    """Yield the frames of a video file, (H, W, 3) uint8 RGB, one at a time.
 
     Raises:
-        ImageError: the file does not open, or is damaged.
+        ImageError: the file cannot be opened, or is damaged.
     """
     from av import FFmpegError
 
@@ -57,7 +57,7 @@ def connected_by_av(url: str) -> Iterator[Connection]:
     """Connect to a stream.
 
     Raises:
-        ImageError: it does not open.
+        ImageError: the stream cannot be opened.
     """
     import av
 
@@ -66,7 +66,7 @@ def connected_by_av(url: str) -> Iterator[Connection]:
     with _opened(url, url, timeout=(patience, patience), options=over_tcp) as (container, video):
 
         def frames() -> Iterator[tuple[NDArray[np.uint8], float]]:
-            with suppress(av.FFmpegError, OSError):  # it broke off
+            with suppress(av.FFmpegError, OSError):  # the connection broke
                 yield from _decoded(url, container, video)
 
         rate, seconds = _rate_of(video), (container.duration or 0) / av.time_base
@@ -77,10 +77,10 @@ def connected_by_av(url: str) -> Iterator[Connection]:
 def _opened(
     origin: Path | str, source: BinaryIO | str, **options: Any
 ) -> Iterator[tuple["InputContainer", "VideoStream"]]:
-    """Open the first video of a file or stream.
+    """Open the first video track of a file or stream.
 
     Raises:
-        ImageError: it does not open, or its frames are too large.
+        ImageError: it cannot be opened, has no video, or its frames are too large.
     """
     import av
 
@@ -97,21 +97,21 @@ def _opened(
 
 
 def _rate_of(video: "VideoStream") -> float:
-    """Return the declared frames per second if plausible, else a default."""
+    """Return the declared frame rate if plausible, else a default, in frames per second."""
     return plausible_rate(float(video.average_rate or video.guessed_rate or 0))
 
 
 def _decoded(
     origin: Path | str, container: "InputContainer", video: "VideoStream"
 ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """Yield (H, W, 3) uint8 RGB and seconds from the first frame; time always advances.
+    """Yield (H, W, 3) uint8 RGB and the seconds since the first frame, which always increase.
 
     Raises:
         ImageError: a frame is too large.
-        FFmpegError: damaged data.
+        FFmpegError: the data is damaged.
     """
     rate, first = _rate_of(video), None
-    # a rate below the slowest means that times are counted in clock ticks
+    # a rate below the slowest plausible one means that times are in clock ticks
     timed = not 0 < (video.average_rate or video.guessed_rate or 0) < SLOWEST_RATE
     seconds = -1 / rate
     for frame in container.decode(video):

@@ -1,4 +1,4 @@
-"""Engines and the files they run: a table with one row per engine, imported only when used."""
+"""The engines and the files they run: a table with one row per engine, each imported only when used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ Arithmetic = Literal["float32", "bfloat16"]  # of the layers that are not quanti
 
 
 class Backend(Protocol):
-    """A network and its decoding as one function, for images that already have the network's size.
+    """A network and its decoding as one function, for images already at the network's input size.
 
     Legend: **B** batch, **K** candidates of all scales (10,647 at 416), **C** classes.
 
     Attributes:
         info: description from the model file.
-        input_shape: (B, H, W) that the file is fixed to; None if any is accepted.
-        engine: engine, device if that is not the CPU, and precision, such as `onnxruntime, float32`.
+        input_shape: fixed (B, H, W) of the input; None for a dimension that may have any size.
+        engine: engine, device if it is not the CPU, and precision, such as `onnxruntime, float32`.
     """
 
     info: ModelInfo
@@ -40,26 +40,32 @@ class Backend(Protocol):
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32.
 
-        Columns: xyxy in input pixels, objectness, class probabilities. K runs over the scales from fine
-        to coarse, within a scale over rows, columns, anchors, in that order.
+        The columns are xyxy in input pixels, objectness and class probabilities. The candidates are ordered
+        by scale, from fine to coarse, and within a scale by row, column and anchor.
+
+        Raises:
+            ConfigError: the file is fixed to another shape.
+            ModelFileError: the engine fails, or its output has an unexpected shape or is not finite.
+            ValueError: the backend was closed.
         """
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(B, H, W, 3) uint8 RGB -> the result of `__call__`, and (B, F) features of each image.
 
-        Features are the means over all cells of the last feature maps before the heads; images that look
-        alike to the network have similar features. Engines may list the scales in a different order. The
-        first call prepares the network for features.
+        Features are the last feature maps before the heads, averaged over all cells; similar images have
+        similar features. The order of the scales depends on the engine. The first call prepares the network
+        for features.
 
         Raises:
-            ModelFileError: the network has no convolutions.
+            ConfigError, ValueError: as in `__call__`.
+            ModelFileError: the network has no convolutions, or as in `__call__`.
         """
 
     def close(self) -> None:
         """Release the engine's resources.
 
-        Closing again has no effect. A call that is running in another thread returns its result or raises an
-        error; later calls raise one.
+        Closing again has no effect. A call still running in another thread returns its result or raises an
+        error; later calls raise an error.
         """
 
 
@@ -68,12 +74,12 @@ class Engine:
     """An engine that runs networks.
 
     Attributes:
-        opener: `module:function`; takes the path and keyword options, and returns a Backend.
-        suffixes: suffixes of the files it reads.
-        needs: required package, and the extra that provides it; None if a base install has it, or if the
+        opener: `module:function`, which takes the path and keyword options and returns a Backend.
+        suffixes: suffixes of the files that the engine reads.
+        needs: required package and the extra that provides it; None if the base install has it, or if the
             opener checks for it.
-        bfloat16: whether it can compute in bfloat16.
-        devices: kinds of devices it can use; see `runtime.devices`.
+        bfloat16: whether the engine can compute in bfloat16.
+        devices: kinds of devices that the engine can use; see `runtime.devices`.
     """
 
     opener: str
@@ -83,8 +89,8 @@ class Engine:
     devices: tuple[str, ...] = ("cpu", "cuda")
 
 
-# The first engine that reads a suffix runs it, unless another is requested. So `.onnx` gives the same numbers
-# on every installation; `lookonce tune` finds what is faster on a machine (docs/speed.md).
+# The first engine that reads a suffix is the default, so an `.onnx` file gives the same numbers on every
+# installation; `lookonce tune` finds a faster engine for a particular machine (docs/speed.md).
 ENGINES = {
     "onnxruntime": Engine("lookonce.runtime.onnx_backend:OnnxBackend", (".onnx",)),
     "openvino": Engine(
@@ -109,7 +115,7 @@ ENGINES = {
 
 NEGLIGIBLE = 0.001  # objectness below which even an evaluation ignores a candidate
 
-# File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
+# File suffix -> "module:function" that takes the model's path and returns the path of a file to open instead.
 CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_onnx")
 
 
@@ -122,23 +128,23 @@ def open_backend(
     precision: Precision = "float32",
     device: str = AUTO,
 ) -> Backend:
-    """Open a model file with the engine for its suffix, or with another that reads it.
+    """Open a model file with the default engine for its suffix, or with another that reads it.
 
     Args:
-        path: the model file.
-        backend: a name in `ENGINES`; None for the first that reads such files.
-        threads: threads of the engine per call; None: the engine decides.
-        weights: weights of a Darknet `.cfg`; None: the file beside it.
+        path: model file.
+        backend: a name in `ENGINES`; None for the first engine that reads the file.
+        threads: engine threads per call; None lets the engine decide.
+        weights: weights of a Darknet `.cfg`; None for the file beside it.
         precision: `float32`, or `bfloat16` if the CPU supports it, for all layers that are not int8 in the
-            file; `int8`: the file is int8, or `lookonce tune` made an int8 file that passed its gate;
-            `auto`: the plan of `lookonce tune` for this machine; without one, float32.
-        device: a name in `runtime.devices`. The plan of `lookonce tune` is for the CPU, so only `auto` and
-            `cpu` follow it.
+            file; `int8` for an int8 file, or for the one that `lookonce tune` made and accepted; `auto` for
+            the plan of `lookonce tune` for this machine, or float32 without a plan.
+        device: a name in `runtime.devices`. Plans are for the CPU, so only `auto` and `cpu` use them.
 
     Raises:
-        ModelFileError: there is no such file, or no engine reads its suffix.
+        ModelFileError: there is no such file, it is damaged, or no engine reads its suffix.
         ConfigError: there is no such engine, precision or device; the engine does not read such files or
-            compute in this precision; or `weights` is given with a model other than a `.cfg`.
+            compute in this precision; the file is not int8, as `precision` requires; or `weights` is given
+            with a model other than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
     check_file(path, ModelFileError, BUILT_IN)
@@ -166,7 +172,7 @@ def open_backend(
 
 
 def engine_text(engine: str, info: ModelInfo, arithmetic: str = "float32", device: str = "cpu") -> str:
-    """Return engine and precision in a few words: `onnxruntime, float32`, `openvino on gpu, float32`."""
+    """Describe engine, device and precision: `onnxruntime, float32`, `openvino on gpu, float32`."""
     if device != "cpu":
         engine = f"{engine} on {device}"
     if "int8" not in info.training:
@@ -175,7 +181,7 @@ def engine_text(engine: str, info: ModelInfo, arithmetic: str = "float32", devic
 
 
 def engine_file(path: Path, weights: Path | None = None) -> Path:
-    """Return the file that engines run for a model: the model itself, or a converted Darknet model.
+    """Return the file to run for a model: the model itself, or a converted Darknet model.
 
     Raises:
         ModelFileError: the model cannot be converted.
@@ -186,7 +192,7 @@ def engine_file(path: Path, weights: Path | None = None) -> Path:
 
 
 def check_precision(precision: str, backend: str | None, device: str) -> None:
-    """Refuse an unknown precision, and bfloat16 on a CPU that could only emulate it, slowly.
+    """Reject an unknown precision, and bfloat16 on a CPU that could only emulate it, slowly.
 
     Args:
         precision: a name in `Precision`.
@@ -208,7 +214,7 @@ def check_precision(precision: str, backend: str | None, device: str) -> None:
 
 
 def check_weights_option(model: Path, weights: Path | None) -> None:
-    """Refuse weights for a model that takes none, and weights that are not a file.
+    """Reject weights for a model that takes none, and weights that cannot be read.
 
     Raises:
         ConfigError: the model is not a Darknet `.cfg`.
@@ -222,7 +228,7 @@ def check_weights_option(model: Path, weights: Path | None) -> None:
 
 
 def describe_content(path: Path, error: Exception) -> str:
-    """Describe a file that is not a model: name a common mistake, or quote the engine's message."""
+    """Describe a file that is not a model, as a common mistake or with the engine's message."""
     with open_input(path, ModelFileError) as stream:
         start = stream.read(512)
     if not start:
@@ -235,10 +241,10 @@ def describe_content(path: Path, error: Exception) -> str:
 
 
 def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
-    """Compare the shape (B, H, W, 3) of images with the fixed shape of a file.
+    """Check the shape (B, H, W, 3) of images against the fixed shape of a file.
 
     Raises:
-        ConfigError: they differ.
+        ConfigError: the shapes differ.
     """
     if any(side is not None and side != found for side, found in zip(fixed, given, strict=False)):
         expected = ", ".join("any" if side is None else str(side) for side in fixed)
@@ -251,14 +257,14 @@ def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
 def check_ports(
     path: Path, classes: int, ports: Sequence[tuple[str, tuple[int | None, ...]]]
 ) -> tuple[InputShape, bool]:
-    """Compare a graph's inputs and outputs, each (type, shape), with the description in the file.
+    """Check a graph's inputs and outputs, each as (type, shape).
 
     Returns:
-        (B, H, W) that the input is fixed to, with None for an open dimension; and whether it is planes (see
-        `as_planes`).
+        Fixed (B, H, W) of the input, with None for an open dimension, and whether the input is in planes
+        (see `as_planes`).
 
     Raises:
-        ModelFileError: they differ.
+        ModelFileError: the graph is not one that lookonce exports, or has another number of classes.
     """
     match ports:
         case [
@@ -278,16 +284,16 @@ def check_ports(
 
 
 def as_planes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], contiguous: the other input of a graph."""
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], contiguous, for graphs with a float input."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
 
 def check_output(path: Path, candidates: NDArray[np.float32], images: int, classes: int) -> None:
-    """Compare the output of an engine with the declaration in the file.
+    """Check the shape and the values of an engine's output.
 
     Raises:
-        ModelFileError: they differ, or a possible detection has NaN or infinity; since NaN exceeds no
-            threshold, the image would look empty.
+        ModelFileError: the shape is not (images, K, 5 + classes), or a score or box is NaN or a score is
+            infinite; since NaN exceeds no threshold, the image would look empty.
     """
     if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
         raise ModelFileError(
@@ -300,7 +306,7 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
 
 
 def engine_failed(path: Path, error: Exception) -> ModelFileError:
-    """Return an engine's error as one short line."""
+    """Return an engine's error as a `ModelFileError` with one short line."""
     return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
@@ -311,10 +317,10 @@ def load_engine(
     arithmetic: Arithmetic = "float32",
     device: str = AUTO,
 ) -> Backend:
-    """Open a file with the named engine, or with the first that reads it and supports precision and device.
+    """Open a file with the named engine, or the first that reads it and supports the precision and device.
 
     Raises:
-        ModelFileError, ConfigError, MissingExtraError: as `open_backend`.
+        ModelFileError, ConfigError, MissingExtraError: as in `open_backend`.
     """
     suffix = path.suffix.lower()
     if name is not None and name not in ENGINES:

@@ -1,4 +1,4 @@
-"""Write annotated frames with OpenCV to a video that browsers play: without sound, at a constant rate."""
+"""Write annotated frames with OpenCV as a video that browsers play, without sound and at a constant rate."""
 
 import os
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from lookonce.runtime.opencv_video import count_frames, name_for_opencv
 from lookonce.runtime.timed_clips import TimedClipWriter, keeps_sound
 from lookonce.runtime.video_checks import LONGEST_GAP, USUAL_RATE, Moment
 
-# VP8 in WebM: all browsers play it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
-# CPU per frame of 720x1280, VP8 34); browsers do not play MPEG-4 part 2, which takes 6.
+# VP8 in WebM: all browsers play it, and OpenCV's FFmpeg writes it. A 720x1280 frame takes 34 ms of CPU time
+# in VP8 and 100 ms in VP9. MPEG-4 part 2 takes 6 ms, but browsers do not play it.
 CLIP_SUFFIXES = (".webm",)
 CODEC = "VP80"
-FASTEST = 120.0  # frames per second; a higher declared rate is usually a clock in milliseconds
+FASTEST = 120.0  # frames per second; a higher declared rate is usually the rate of a millisecond clock
 
 
 class ClipWriter:
-    """Writes RGB frames to a `.webm` file, which gets its name when it is closed.
+    """Writes RGB frames to a `.webm` file, which gets its final name when it is closed.
 
-    The file has a constant rate, so a frame is repeated until the time of the next one, and dropped if the
-    next one comes before its turn: at any time, the file shows the same frame as the source.
+    The file has a constant frame rate. A frame is repeated until the next one is due, and dropped if the next
+    one is due first, so the file always shows the same frame as the source.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
@@ -36,7 +36,7 @@ class ClipWriter:
 
         Args:
             path: a `.webm` file.
-            size: (height, width) of the frames; an odd side is written with its last pixel repeated.
+            size: (height, width) of the frames; an odd side is padded by repeating its last pixel.
             rate: frames per second.
 
         Raises:
@@ -68,7 +68,7 @@ class ClipWriter:
                 )
 
     def add(self, frame: NDArray[np.uint8], moment: Moment) -> None:
-        """Append an (H, W, 3) frame; one of another size (a stream may change) is scaled to the first's."""
+        """Append an (H, W, 3) frame, scaled to the video's size if it differs, as a stream's may."""
         if frame.shape[:2] != self._size:
             frame = cv2.resize(frame, self._size[::-1]).astype(np.uint8, copy=False)
         if self._first is None:
@@ -92,7 +92,7 @@ class ClipWriter:
         self._frames += len(shown)
 
     def close(self, *, complete: bool = True) -> None:
-        """Finish the file and give it its name, whether or not the source was read to its end.
+        """Finish the file and give it its final name, whether or not the source was read to its end.
 
         Raises:
             ImageError: frames are missing, for example because the disk is full; the file is removed.
@@ -110,13 +110,13 @@ class ClipWriter:
 def open_clip(
     path: Path, size: tuple[int, int], rate: float, source: Path | None
 ) -> ClipWriter | TimedClipWriter:
-    """Begin a `.webm` file, with the sound of a source if PyAV is installed."""
+    """Begin a `.webm` file, with the sound of its source if PyAV is installed."""
     return TimedClipWriter(path, size, rate, source) if keeps_sound() else ClipWriter(path, size, rate)
 
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Hide a message that OpenCV prints outside its log: that WebM has no four-letter codec codes."""
+    """Hide OpenCV's message that WebM has no four-letter codec codes, which bypasses its log."""
     try:
         saved = os.dup(2)
     except OSError:  # closed

@@ -1,15 +1,15 @@
-"""A cache of the networks that OpenVINO compiled, for the next process.
+"""A cache of the networks that OpenVINO compiled, for later processes.
 
 Compiling a network with many layers takes longer than everything else before its first result
 (`benchmarks/startup.md`).
 
 ```
-   <cache>/compiled/<hash of all that the result depends on>.blob      its SHA-256, then the network
+   <cache>/compiled/<hash of everything that determines the result>.blob      its SHA-256, then the network
 ```
 
-OpenVINO checks little of what it reads here. So a file with another checksum counts as missing, and only a
-folder that belongs to this user, and that nobody else can write to, is used. Without such a folder, or on a
-full disk, networks are compiled every time.
+OpenVINO hardly checks such files. So a file with a wrong checksum counts as missing, and the folder is used
+only if it belongs to this user and nobody else can write to it. Without such a folder, or on a full disk,
+networks are compiled every time.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lookonce.errors import LookonceError
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import ModelKey
 
-LARGEST_MODEL = 16 << 20  # bytes; of larger ones, reading the file takes as long as compiling
+LARGEST_MODEL = 16 << 20  # bytes; reading the files of a larger model takes as long as compiling it
 LARGEST_FILE = 4 * LARGEST_MODEL
 MOST_FILES = 16
 COMPILED = re.compile(r"[0-9a-f]{64}\.blob")
@@ -33,7 +33,7 @@ CHECKSUM = hashlib.sha256().digest_size
 
 
 def model_content(path: Path) -> str | None:
-    """Return a hash of the files of a model; None if it is too large to keep, or cannot be read."""
+    """Return a hash of a model's files; None if the model is too large to cache, or cannot be read."""
     try:
         key = ModelKey.of(path)
         return key.name() if key.size <= LARGEST_MODEL else None
@@ -42,12 +42,12 @@ def model_content(path: Path) -> str | None:
 
 
 def compiled_file(*dependencies: object) -> Path | None:
-    """Return the file for a network on this CPU; None if this user has no private cache folder.
+    """Return the cache file of a network on this CPU; None if this user has no private cache folder.
 
     Args:
         dependencies: everything else that the network depends on: content, version, settings, shape.
     """
-    if not hasattr(os, "geteuid"):  # Windows, whose rights are not read here
+    if not hasattr(os, "geteuid"):  # Windows, whose permissions are not checked here
         return None
     name = hashlib.sha256(repr((str(this_cpu()), *dependencies)).encode()).hexdigest()
     try:
@@ -75,7 +75,7 @@ def read_compiled(path: Path) -> bytes | None:
 
 
 def write_compiled(path: Path, blob: bytes) -> None:
-    """Store a compiled network, and delete all but the `MOST_FILES` used last; do nothing if that fails."""
+    """Store a compiled network, and keep only the `MOST_FILES` most recently used; ignore failures."""
     if len(blob) + CHECKSUM > LARGEST_FILE:
         return
     with suppress(OSError, LookonceError):

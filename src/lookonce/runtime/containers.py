@@ -1,7 +1,7 @@
-"""Detect, by container, that the end of a video file is missing.
+"""Detect video files that are cut short, by their container format.
 
-A decoder treats a truncated file as a shorter video. In containers with an index of frames (MP4, AVI), the
-count of frames reveals it, see `video.check_whole`; the others are checked here.
+A decoder reads a truncated file as a shorter video. In containers with an index of frames (MP4, AVI),
+`video_checks.check_whole` notices the missing frames; the other containers are checked here.
 """
 
 import struct
@@ -11,37 +11,37 @@ from typing import BinaryIO
 from lookonce._files import open_input
 from lookonce.errors import ImageError
 
-HEAD = 1 << 12  # bytes in which a header has its declarations
-OGG_PAGE = 1 << 16  # longest page, about
+HEAD = 1 << 12  # bytes at the start of a file that contain the declared sizes
+OGG_PAGE = 1 << 16  # bytes of the longest page, approximately
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # the object that declares the size
-FLV_TAGS = (8, 9, 18)  # sound, picture, script
+FLV_TAGS = (8, 9, 18)  # audio, video, script
 
 
 def check_bytes(path: Path) -> None:
-    """Check that the end of a video file is present, as far as its container allows.
+    """Check that a video file is not cut short, as far as its container shows it.
 
     Raises:
-        ImageError: it is cut short.
+        ImageError: the file is cut short.
     """
     with open_input(path, ImageError) as stream:
         size, head = path.stat().st_size, stream.read(HEAD)
         try:
             fault = _fault(stream, head, size)
-        except (struct.error, OSError, IndexError):  # too short for what its container has at the end
+        except (struct.error, OSError, IndexError):  # shorter than the last element of its container
             raise ImageError(f"{path}: expected more than {size:,} bytes: the video is cut short") from None
     if fault:
         raise ImageError(f"{path}: {fault}: the video is cut short")
 
 
 def _fault(stream: BinaryIO, head: bytes, size: int) -> str:
-    """Return what is wrong at the end of a file; empty if nothing is, or its container does not tell."""
+    """Describe the fault at the end of a file; empty if there is none, or if the container cannot show it."""
     declared = 0
     if head[:4] == b"\x1a\x45\xdf\xa3":  # Matroska, WebM
         at = head.find(b"\x18\x53\x80\x67") + 4  # Segment, the element that holds all frames
         if at >= 4:
-            octets = 9 - head[at].bit_length()  # the first set bit tells how many bytes the number takes
-            unknown = (1 << 7 * octets) - 1  # as in live recordings
+            octets = 9 - head[at].bit_length()  # the position of the first set bit gives the length in bytes
+            unknown = (1 << 7 * octets) - 1  # all ones, in live recordings
             length = int.from_bytes(head[at : at + octets]) & unknown
             declared = 0 if length == unknown else at + octets + length
     elif head[:3] == b"FLV":

@@ -1,8 +1,8 @@
-"""Detect frames that OpenCV returns without having converted them.
+"""Detect frames that OpenCV returns without having converted them to RGB.
 
-OpenCV 4.13 and 4.14 leave the frame's memory unchanged if swscale rejects the frame, as it does with
-interlaced ones: the result is black, or the previous frame, without an error. Reading the same frame without
-conversion reveals it: its brightness agrees only with that of a correctly converted frame.
+If swscale rejects a frame, as it does interlaced ones, OpenCV 4.13 and 4.14 return unchanged memory without
+an error: a black frame, or the previous one. To detect this, the frame is read again without conversion, and
+the brightness of both is compared.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 
 from lookonce.images import silent_opencv
 
-AGREES = 0.9  # correlation of brightness; 0.999 if a frame was converted, usually about 0 if not
-FLAT = 2.0  # standard deviation of a frame whose brightness cannot be compared
-BLACK = 40  # brightness as stored, noise included
-PAUSE = 2  # a frame equal to its predecessor is compared again at twice the number of the last one compared
+AGREES = 0.9  # correlation of brightness: 0.999 if a frame was converted, usually about 0 if not
+FLAT = 2.0  # standard deviation of brightness at or below which frames cannot be correlated
+BLACK = 40  # highest stored brightness of a black frame, noise included
+PAUSE = 2  # after frame n was compared, repeated frames are not compared again before frame 2n
 
 
 class ConversionCheck:
     """Compares suspicious frames of a file with their unconverted versions.
 
     Attributes:
-        doubts: black frames that may be unwritten memory; reset to 0 once a frame is known to be correct.
+        doubts: number of black frames that may be unwritten memory; 0 after a frame known to be correct.
     """
 
     def __init__(self, open_raw: Callable[[], cv2.VideoCapture]) -> None:
-        """Store how to open the file a second time, without conversion."""
+        """Store the function that opens the file a second time, without conversion."""
         self.doubts = 0
         self._open_raw = open_raw
         self._raw: cv2.VideoCapture | None = None
@@ -37,7 +37,7 @@ class ConversionCheck:
         self._before: NDArray[np.uint8] | None = None
 
     def is_converted(self, rgb: NDArray[np.uint8]) -> bool:
-        """Return whether the next frame, (H, W, 3), matches the frame in the file."""
+        """Return whether the next frame, (H, W, 3), matches the unconverted one; True if unknown."""
         self._frames += 1
         repeated = self._before is None or np.array_equal(self._before, rgb[::8, ::8])
         self._before = rgb[::8, ::8].copy()
@@ -46,21 +46,21 @@ class ConversionCheck:
             return True
         luma = self._luma()
         if luma is None or luma.shape != rgb.shape[:2]:
-            return True  # a pixel format that cannot be compared, or no frame
+            return True  # no frame, or a pixel format that cannot be compared
         shown = cv2.cvtColor(np.ascontiguousarray(rgb[::4, ::4]), cv2.COLOR_RGB2GRAY).astype(np.float64)
         stored = luma[::4, ::4].astype(np.float64)
         flat, stored_flat = shown.std() <= FLAT, stored.std() <= FLAT
         if flat and stored_flat and not np.median(shown) and not np.median(stored):
-            self.doubts += 1  # most videos store black as 16; unwritten memory is 0, almost everywhere
+            self.doubts += 1  # most videos store black as 16, whereas unwritten memory is mostly 0
             return True
         self.doubts, self._due = 0, PAUSE * self._frames
-        self.__exit__(None, None, None)  # a file reopened for the next check has no frame in its memory
+        self.__exit__(None, None, None)  # the next check reopens the file, so no old frame is in memory
         if flat or stored_flat:
             return (flat and stored_flat) or bool(stored.max() <= BLACK and not stored_flat)
         return bool(np.corrcoef(shown.ravel(), stored.ravel())[0, 1] > AGREES)
 
     def _luma(self) -> NDArray[np.uint8] | None:
-        """Read the current frame unconverted; for planar formats, the first plane (brightness)."""
+        """Return the current frame's brightness (H, W), unconverted; None if the format is not planar."""
         if self._raw is None:
             self._raw, self._raw_frames = self._open_raw(), 0
         while self._raw_frames < self._frames:

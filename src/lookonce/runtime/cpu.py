@@ -1,4 +1,4 @@
-"""The CPU that networks run on: its name, its instructions for matrix products, its cores."""
+"""The CPU that networks run on: its name, its instructions for matrix products, and its cores."""
 
 import hashlib
 import os
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from lookonce._counted import counted
 
-# Instruction sets that decide which precision is fast, as Linux names them, on x86 and on ARM.
+# Instruction sets that determine which precision is fast, by their Linux names, on x86 and on ARM.
 INSTRUCTIONS = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
-BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of these computes in bfloat16
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # each of these computes in bfloat16
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A kind of CPU, and the number of its cores that this process may use.
+    """A CPU model, and the number of its cores that this process may use.
 
     Attributes:
-        name: name that the system reports.
-        instructions: those of `INSTRUCTIONS` that it has; None if the system does not report them.
-        cores: cores that this process may run on.
+        name: name reported by the system.
+        instructions: supported sets out of `INSTRUCTIONS`; None if the system does not report them.
+        cores: number of cores that this process may run on.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Cpu:
 
     @property
     def key(self) -> str:
-        """Return a short name for files: a hash of the description."""
+        """Return a short name for use in paths: a hash of the description."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:16]
 
     @property
     def computes_bfloat16(self) -> bool:
-        """Return whether it has instructions for bfloat16, or may have."""
+        """Return whether the CPU has instructions for bfloat16; True if the system does not report them."""
         return self.instructions is None or not BFLOAT16.isdisjoint(self.instructions)
 
 

@@ -1,4 +1,4 @@
-"""Change the description in a model file without touching the weights."""
+"""Change the description in a model file, and leave the weights as they are."""
 
 import json
 import shutil
@@ -18,18 +18,18 @@ Change = Callable[[ModelInfo], ModelInfo]
 
 
 def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
-    """Write a model file with another description; the weights stay identical, byte for byte.
+    """Write a model file with a changed description and the same weights, byte for byte.
 
     Args:
-        model: `.safetensors`, `.onnx`, OpenVINO `.xml` or ncnn `.param` that lookonce wrote.
-        out: file to write, with the same suffix; it may be the model itself.
-        change: returns the new description.
+        model: `.safetensors`, `.onnx`, OpenVINO `.xml` or ncnn `.param` file that lookonce wrote.
+        out: file to write, with the same suffix; may be the model itself.
+        change: function from the old description to the new one.
 
     Returns:
         The new description, read back from the file.
 
     Raises:
-        ModelFileError: the file is of another kind, damaged, or has no description.
+        ModelFileError: the file is of another kind, is damaged, or has no description.
     """
     check_rewritable(model)
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino, ".param": _ncnn}
@@ -37,7 +37,7 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
 
 
 def check_rewritable(model: Path) -> None:
-    """Check by its suffix that a file has a description which can be changed.
+    """Check by its suffix that a file has a description that can be changed.
 
     Raises:
         ModelFileError: the file has no description, like a `.cfg`, or belongs to the package, like `coco`.
@@ -47,7 +47,7 @@ def check_rewritable(model: Path) -> None:
 
 
 def _described(text: str, change: Change, model: Path) -> tuple[str, ModelInfo]:
-    """Return the changed description, as text and as read back; check both."""
+    """Return the changed description, as text and as read back, which checks it."""
     changed = change(ModelInfo.from_json(text, str(model))).to_json()
     return changed, ModelInfo.from_json(changed, str(model))
 
@@ -93,7 +93,7 @@ def _onnx(model: Path, out: Path, change: Change) -> ModelInfo:
 
 
 def _openvino(model: Path, out: Path, change: Change) -> ModelInfo:
-    """Replace one attribute of the graph; the weights are in another file."""
+    """Replace one attribute in the XML; the weights are in another file."""
     from xml.etree import ElementTree as ET
 
     from defusedxml import ElementTree as SafeET

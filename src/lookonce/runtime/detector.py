@@ -8,7 +8,7 @@ with Detector.open("model.onnx", conf=0.4) as detector:
         print(name, score, box)
 ```
 
-The path of an image, from top to bottom of this file:
+An image takes these steps, in the order of this file:
 
 ```
 image -> pixels -> views (the whole image, and its tiles) -> letterbox -> backend -> postprocess -> Detections
@@ -51,22 +51,22 @@ class Detector:
 
     Attributes:
         info: description from the model file.
-        options: detection options; `classes` holds numbers, and `conf` the thresholds in use.
-        size: (height, width) of the network's input; with `rect`, the largest.
-        fit: how an image is fitted to that size.
+        options: detection options, with class numbers in `classes` and the thresholds in use in `conf`.
+        size: (height, width) of the network's input; with `rect`, the largest possible.
+        fit: how images are fitted to the input size, `letterbox` or `stretch`.
     """
 
     def __init__(self, backend: Backend, options: DetectOptions = DEFAULTS, model: str = "") -> None:
         """Wrap a backend that is already open; most callers want `Detector.open`.
 
         Args:
-            backend: the engine with the network.
+            backend: open backend.
             options: detection options.
             model: name of the model, for `repr`.
 
         Raises:
-            ConfigError: options that this model does not support.
-            TypeError: a path instead of a backend.
+            ConfigError: the model does not support an option.
+            TypeError: `backend` is a path.
         """
         if isinstance(backend, str | PathLike):
             raise TypeError(f"expected an open backend, found a path; try Detector.open({str(backend)!r})")
@@ -103,42 +103,42 @@ class Detector:
         device: str = AUTO,
         weights: str | Path | None = None,
     ) -> Self:
-        """Open a model file; its suffix decides which engine runs it.
+        """Open a model file with the engine for its suffix.
 
         Args:
             model: any model file that lookonce reads, or `coco`, the network in the package.
-            conf: score threshold; a detection's score lies above it. By class name if they differ, and
-                classes that are not named keep the model's; None: the thresholds in the model file, else
-                0.25.
-            iou: IoU threshold; of two boxes that overlap by more, the better one stays.
+            conf: score threshold, or thresholds by class name; a class that is not named keeps the model's
+                threshold. None for the thresholds in the model file, or 0.25 if it has none.
+            iou: IoU threshold of NMS; a box that overlaps a better one by more is dropped.
             classes: name or number of the class to find, or several of them; None for all.
-            agnostic: suppress across classes, so that overlapping boxes of different classes count as one
+            agnostic: apply NMS across classes, so that overlapping boxes of different classes count as one
                 object.
             soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
-            multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a
+            multi_label: keep every class of a box whose score is above `conf`, as Darknet does; by default a
                 box has only its most probable class.
-            size: side of a square network input, or (height, width); None: the model's own.
-            fit: how an image is fitted to the input size, `letterbox` or `stretch`; None: the model's own.
-            rect: reduce the letterbox's padding to multiples of the stride: less work on wide or tall images.
-            reduce_jpeg: decode a large JPEG, a file or its content, at a half, a quarter or an eighth of its
-                size, as far as that is not below the network's input: less exact, in half of the time.
-            tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels
-                of the image, or (rows, columns); None: only on the whole image.
+            size: side of a square network input, or (height, width); None for the model's own size.
+            fit: how an image is fitted to the input size, `letterbox` or `stretch`; None for the model's own.
+            rect: reduce the letterbox padding to multiples of the stride, which saves time on wide or tall
+                images.
+            reduce_jpeg: decode a large JPEG at a half, a quarter or an eighth of its size, but not below the
+                network's input size; less exact, in half the time.
+            tiles: detect on parts of each image as well, for small objects: side of a square tile in image
+                pixels, or (rows, columns); None for the whole image only.
             overlap: share of a tile's side that overlaps the next tile.
-            backend: engine, `onnxruntime`, `openvino`, `torch`, `tensorrt` or `ncnn`; None: the first that
+            backend: engine, `onnxruntime`, `openvino`, `torch`, `tensorrt` or `ncnn`; None for the first that
                 reads the file.
-            precision: `float32`; `bfloat16`, less exact, on CPUs that support it; `int8`, for an int8 file or
-                a model that `lookonce tune` made one for; `auto`: the choice of `lookonce tune` for this
-                machine, else float32.
-            threads: threads of the engine per call; None: the engine decides.
-            device: `auto`, `cpu`, `cuda`, `mps`, OpenVINO's `gpu` or `npu`, with a number if there are
+            precision: `float32`; `bfloat16` on CPUs that support it, less exact; `int8` for an int8 file, or
+                for a model that `lookonce tune` quantized; `auto` for the choice of `lookonce tune` on this
+                machine, or float32 if there is none.
+            threads: engine threads per call; None lets the engine decide.
+            device: `auto`, `cpu`, `cuda`, `mps`, or OpenVINO's `gpu` or `npu`, with a number if there are
                 several: `cuda:1`.
-            weights: weight file of a Darknet `.cfg`; None: the one beside it.
+            weights: weight file of a Darknet `.cfg`; None for the file beside it.
 
         Raises:
-            ModelFileError: no such file, damaged, or not a model.
+            ModelFileError: there is no such file, or it is damaged or not a model.
             MissingExtraError: the engine for this kind of file is not installed.
-            ConfigError: an option out of range, or one that this model does not support.
+            ConfigError: an option is out of range, or not supported by this model.
         """
         options = DetectOptions(
             conf=conf,
@@ -163,7 +163,7 @@ class Detector:
 
     @classmethod
     def with_options(cls, model: str | PathLike[str], options: DetectOptions) -> Self:
-        """Open a model file with options in one record; raises what `open` raises."""
+        """Open a model file with the given options; raises the same errors as `open`."""
         path = model_path(model)
         backend = open_backend(
             path,
@@ -186,7 +186,7 @@ class Detector:
 
     @property
     def engine(self) -> str:
-        """Return engine, device if it is not the CPU, and precision: `onnxruntime, float32`; or `closed`."""
+        """Return the engine, the device unless it is the CPU, and the precision; `closed` after `close`."""
         return "closed" if self._backend is None else self._backend.engine
 
     @property
@@ -222,21 +222,22 @@ class Detector:
         iou: float | None = None,
         classes: Classes | None = None,
     ) -> Detections | list[Detections]:
-        """Detect on one image, or on each of a list: RGB pixels, a path, or other input.
+        """Detect objects in one image, or in each image of a list: RGB pixels, a path, or other input.
 
-        Tiles are run one by one: on a CPU that is as fast as a batch, with the memory of one tile. On a GPU,
-        use `detect_many`.
+        The tiles of one image run one by one, which on a CPU is as fast as a batch and needs less memory. On
+        a GPU, use `detect_many`.
 
         Args:
-            image: the image, or a list of images.
-            conf: score threshold of this call, or thresholds by class name; None, and for other classes: the
-                detector's.
-            iou: IoU threshold of this call; None: the detector's.
-            classes: classes to find in this call; None: the detector's.
+            image: image, or list of images.
+            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+                the detector's own.
+            iou: IoU threshold of this call; None for the detector's own.
+            classes: classes to find in this call; None for the detector's own.
 
         Raises:
-            ImageError: not an image, or unreadable.
-            ConfigError: a value out of range, or no such class.
+            ImageError: the input is not an image, or cannot be read.
+            ConfigError: a value is out of range, or there is no such class.
+            ModelFileError: the engine fails, or its output is not finite.
             ValueError: the detector was closed.
         """
         if isinstance(image, list | tuple):
@@ -252,21 +253,22 @@ class Detector:
         iou: float | None = None,
         classes: Classes | None = None,
     ) -> Iterator[Detections]:
-        """Detect on images of any sizes in batches, lazily: one result per image, in order.
+        """Yield the detections of each image, in order, running the network on batches.
 
         Args:
-            images: any number of images; only one batch is held at a time.
+            images: any number of images of any sizes; only one batch is in memory at a time.
             batch: batch size of the network, counting every tile. With `rect`, only inputs of the same shape
                 share a batch.
-            conf: score threshold of this call, or thresholds by class name; None, and for other classes: the
-                detector's.
-            iou: IoU threshold of this call; None: the detector's.
-            classes: classes to find in this call; None: the detector's.
+            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+                the detector's own.
+            iou: IoU threshold of this call; None for the detector's own.
+            classes: classes to find in this call; None for the detector's own.
 
         Raises:
-            ImageError: as for a single image, raised with its batch.
-            ConfigError: a value out of range, or no such class.
-            ValueError: the detector was closed, or a batch size below 1.
+            ImageError: an input is not an image, or cannot be read; its whole batch is lost.
+            ConfigError: a value is out of range, or there is no such class.
+            ModelFileError: the engine fails, or its output is not finite.
+            ValueError: the detector was closed, or `batch` is below 1.
         """
         if batch < 1:
             raise ValueError(f"batch: expected 1 or more, found {batch}")
@@ -277,17 +279,19 @@ class Detector:
     def with_features(
         self, image: Image, *, conf: Conf | None = None
     ) -> tuple[Detections, NDArray[np.float32]]:
-        """Detect on one image, without tiles, and return its features (F,) as well.
+        """Detect objects in one image, without tiles, and return the image's features (F,) as well.
 
-        Images that look alike to the network have similar features; see `runtime.backends.Backend`.
+        Similar images have similar features; see `runtime.backends.Backend`.
 
         Args:
-            image: the image.
-            conf: score threshold of this call; None: the detector's.
+            image: image.
+            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+                the detector's own.
 
         Raises:
-            ImageError: not an image, or unreadable.
-            ModelFileError: a network without convolutions.
+            ImageError: the input is not an image, or cannot be read.
+            ConfigError: a value is out of range, or there is no such class.
+            ModelFileError: the network has no convolutions, the engine fails, or its output is not finite.
             ValueError: the detector was closed.
         """
         if self._backend is None:
@@ -298,13 +302,13 @@ class Detector:
         return replace(found, source=_source(image)), features[0]
 
     def warm_up(self) -> None:
-        """Run once on a gray image, so that lazy initialization does not delay the first real one."""
+        """Run once on a gray image, so that lazy initialization does not delay the first real image."""
         self(np.full((*self.size, 3), GRAY, np.uint8))
 
     def close(self) -> None:
         """Free the engine's memory; detecting afterwards is an error, closing again is not.
 
-        A running detection in another thread returns its result or raises that error.
+        A detection still running in another thread returns its result or raises an error.
         """
         backend, self._backend = self._backend, None
         if backend is not None:
@@ -319,7 +323,7 @@ class Detector:
         self.close()
 
     def _options(self, conf: Conf | None, iou: float | None, classes: Classes | None) -> DetectOptions:
-        """Return the detector's options with those given for one call."""
+        """Return the detector's options, replaced by those given for one call."""
         own = self.options
         if conf is None and iou is None and classes is None:
             return own
@@ -335,18 +339,18 @@ class Detector:
         return options.for_model(self.info)
 
     def _detect(self, images: Sequence[Image], batch: int, options: DetectOptions) -> list[Detections]:
-        """Detect on a few images: their views go through the network `batch` by `batch`."""
+        """Detect objects in a few images; their views go through the network in batches."""
         views_of = [self._views(image, self._tiling) for image in images]
         views = list(chain.from_iterable(views_of))
-        # Each tile is suppressed before boxes cut off are dropped, or a worse box of a cut object would take
-        # the place of the best one; scores that soft-NMS lowers are lowered once, over all tiles.
+        # NMS runs on each tile before boxes that are cut off are dropped; otherwise a worse box of a cut
+        # object would replace the best one. Soft-NMS lowers scores, so it runs only once, over all tiles.
         step = locate if self._tiling is not None and options.soft_nms else postprocess
         found: dict[int, Detections] = {}
         for places in _batches([view.letterbox.target for view in views], self._fixed_batch or batch):
             if (backend := self._backend) is None:
                 raise ValueError("this Detector was closed")
             candidates = backend(self._inputs([views[place] for place in places]))
-            for place, each in zip(places, candidates, strict=False):  # a fixed batch may be filled up
+            for place, each in zip(places, candidates, strict=False):  # a fixed batch may be longer
                 found[place] = step(each, views[place].letterbox, options, self.names)
         results = [found[place] for place in range(len(views))]
         if self._tiling is not None:
@@ -356,7 +360,7 @@ class Detector:
         return [replace(each, source=_source(image)) for each, image in zip(results, images, strict=True)]
 
     def least_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (height, width) of the part of the network's input that an image of some size fills."""
+        """Return (height, width) of the part of the network input that an image of a given size fills."""
         return self._letterbox(size).resized
 
     def _letterbox(self, shape: tuple[int, int]) -> Letterbox:
@@ -365,10 +369,10 @@ class Detector:
         return Letterbox.for_policy(self.fit, shape, self.size)
 
     def _views(self, image: Image, tiling: Tiling | None) -> list["_View"]:
-        """Read an image and cut it into views, each with its letterbox: the whole image first.
+        """Read an image and return its views, each with its letterbox: the whole image, then the tiles.
 
-        With tiles, a file that is too large for memory is read by windows. A large JPEG is decoded at a part
-        of its size if the options say so.
+        With tiles, a TIFF that is too large for memory is read in windows. With `reduce_jpeg`, a large JPEG
+        is decoded at a fraction of its size.
         """
         pixels: NDArray[np.uint8] | LargeImage | ReducedImage | None = None  # (H, W, 3) RGB
         if tiling is not None and isinstance(image, LargeImage):
@@ -388,9 +392,9 @@ class Detector:
         return views
 
     def _inputs(self, views: Sequence["_View"]) -> NDArray[np.uint8]:
-        """Return the network input (B, H, W, 3) of views of one input shape.
+        """Return the network input (B, H, W, 3) of views that share an input shape.
 
-        Its memory is reused by later calls of the same thread, because allocating new pages takes time.
+        Later calls in the same thread reuse its memory, because allocating new pages takes time.
         """
         shape = self._fixed_batch or len(views), *views[0].letterbox.target, 3
         needed = int(np.prod(shape))
@@ -399,7 +403,7 @@ class Detector:
             buffer = self._buffers.pixels = np.empty(needed, np.uint8)
         inputs = buffer[:needed].reshape(shape)
         for view, out in zip(views, inputs[: len(views)], strict=True):
-            pixels = view.window.of(view.image)  # of a large image perhaps reduced
+            pixels = view.window.of(view.image)  # may be reduced
             replace(view.letterbox, source=pixels.shape[:2]).image(pixels, out)
         return inputs
 
@@ -407,27 +411,27 @@ class Detector:
 class _View(NamedTuple):
     """An image, or a part of it, on its way through the network."""
 
-    image: NDArray[np.uint8] | LargeImage | ReducedImage  # (H, W, 3), the whole
+    image: NDArray[np.uint8] | LargeImage | ReducedImage  # (H, W, 3), the whole image
     window: Window
     letterbox: Letterbox
 
 
 def _source(image: Image) -> str | PathLike[str] | ref[Any] | None:
-    """Return a path or weak reference, so that a notebook can show the image later; it keeps no pixels."""
+    """Return the path or a weak reference, so that a notebook can show the image later without holding it."""
     if isinstance(image, str | PathLike):
         return image
-    if hasattr(image, "read"):  # a file that is at its end now
+    if hasattr(image, "read"):  # a file that was read to its end
         return None
     try:
         return ref(image)
-    except TypeError:  # bytes and their kind
+    except TypeError:  # bytes and similar types have no weak references
         return None
 
 
 def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int]]:
-    """Group indices of equal shapes, at most `batch` at a time, in order of first occurrence.
+    """Yield groups of at most `batch` indices of equal shapes, in order of first occurrence.
 
-    Padding one shape to another would undo the saving of `rect`.
+    Padding one shape to another would undo the time that `rect` saves.
     """
     alike: dict[tuple[int, int], list[int]] = {}
     for place, shape in enumerate(shapes):

@@ -1,12 +1,12 @@
-"""Name devices, and choose one of those that an engine finds on a machine.
+"""Names of devices, and the choice among those that an engine finds on a machine.
 
-| name | |
+| name | device |
 |---|---|
-| `auto` | the engine's usual device: a GPU with CUDA if there is one, else the CPU |
-| `cpu` | |
-| `cuda`, `cuda:1` | an NVIDIA GPU: ONNX Runtime, TensorRT, torch |
-| `mps` | the GPU of an Apple chip: torch |
-| `gpu`, `gpu:1`, `npu` | OpenVINO's: Intel GPUs and neural processors |
+| `auto` | the engine's default: a GPU with CUDA if there is one, else the CPU |
+| `cpu` | the CPU |
+| `cuda`, `cuda:1` | an NVIDIA GPU, for ONNX Runtime, TensorRT and torch |
+| `mps` | the GPU of an Apple chip, for torch |
+| `gpu`, `gpu:1`, `npu` | an Intel GPU or neural processor, for OpenVINO |
 
 The choice depends only on a list of names, so it can be tested for machines that we do not have.
 """
@@ -18,14 +18,14 @@ from lookonce.errors import ConfigError
 
 AUTO = "auto"
 KINDS = ("cpu", "cuda", "mps", "gpu", "npu")
-ALONE = ("cpu", "mps")  # of which a machine has one
+ALONE = ("cpu", "mps")  # kinds of which a machine has only one
 
 
 def check_device(name: str) -> None:
-    """Check a device name, and refuse one that no engine knows.
+    """Check that a device has one of the names above.
 
     Raises:
-        ConfigError: the name is none of these.
+        ConfigError: there is no such name.
     """
     kind, colon, number = name.partition(":")
     numbered = re.fullmatch("0" if kind in ALONE else "[0-9]{1,3}", number)
@@ -36,16 +36,16 @@ def check_device(name: str) -> None:
 
 
 def kind_of(device: str) -> str:
-    """Return the name without its number: `cuda` of `cuda:1`."""
+    """Return the name without its number: `cuda` for `cuda:1`."""
     return device.partition(":")[0]
 
 
 def choose_device(wanted: str, found: Sequence[str], engine: str) -> str:
-    """Return the device to use.
+    """Return the name of the device to use.
 
     Args:
-        wanted: a name, or `auto` for the first found.
-        found: devices of this machine as named above, the engine's usual one first.
+        wanted: a name, or `auto` for the first device found.
+        found: names of the devices of this machine, the engine's default first.
         engine: name of the engine, for the message.
 
     Raises:

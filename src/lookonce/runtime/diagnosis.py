@@ -1,4 +1,4 @@
-"""Find out, in words, why a URL does not open."""
+"""Find out why a URL cannot be opened, for error messages."""
 
 import socket
 from ssl import SSLError
@@ -13,7 +13,7 @@ STATUS = {401: "the server refuses user and password", 403: "the server forbids 
 
 
 def reason(error: Exception) -> str:
-    """Return in a few words why a server cannot be reached."""
+    """Describe in a few words why a server cannot be reached."""
     if isinstance(error, HTTPError):
         return f"HTTP status {error.code}: {STATUS.get(error.code, error.reason)}"
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
@@ -33,7 +33,7 @@ def reason(error: Exception) -> str:
 
 
 def diagnose(url: str) -> str:
-    """Find out why a stream does not open, which FFmpeg does not report."""
+    """Describe why a stream cannot be opened, which FFmpeg does not report."""
     plain, user, _ = split_credentials(url)
     try:
         parts = urlsplit(plain)

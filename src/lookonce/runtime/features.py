@@ -9,16 +9,17 @@ from lookonce.errors import ModelFileError
 def head_convolutions(
     output: str, inputs_of: Callable[[str], Sequence[str]], is_convolution: Callable[[str], bool], path: Path
 ) -> list[str]:
-    """Return the heads of a graph: the first convolution on each way from the output back to the image.
+    """Return the heads of a graph: the first convolution on each path from the output back to the image.
 
     Args:
         output: name of the output.
-        inputs_of: names from which a named value is computed; none for weights and the image.
-        is_convolution: whether a name is the output of a convolution.
+        inputs_of: function from the name of a value to the names that it is computed from; empty for weights
+            and for the image.
+        is_convolution: function that tells whether a name is the output of a convolution.
         path: file of the graph, for the error.
 
     Raises:
-        ModelFileError: no convolution.
+        ModelFileError: the graph has no convolution.
     """
     found: list[str] = []
     waiting, visited = [output], set[str]()
@@ -37,12 +38,12 @@ def head_convolutions(
 
 
 def onnx_with_features(path: Path) -> bytes:
-    """Return an ONNX file with an additional output (B, F, 1, 1) per feature map: its average.
+    """Return an ONNX file with an additional output (B, F, 1, 1) for the average of each feature map.
 
     Raises:
-        ModelFileError: no convolution.
+        ModelFileError: the graph has no convolution.
     """
-    import onnx  # takes 0.2 s, and detecting does not need it
+    import onnx  # takes 0.2 s, and is not needed for detection
 
     model = onnx.load(path)
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Detections on maps: a GeoJSON file per GeoTIFF, in the coordinates of the image."""
+"""Write detections for maps: a GeoJSON file per GeoTIFF, in the image's coordinate reference system."""
 
 import json
 from math import floor, log10
@@ -14,20 +14,20 @@ from lookonce.runtime.sources import Frame
 from lookonce.runtime.writers import Writer
 
 WGS84 = 4326
-# RFC 7946 knows longitude and latitude only; every other system is named as in GeoJSON 2008, section 3, which
-# GDAL and QGIS read
+# RFC 7946 only allows longitude and latitude; other systems are named as in GeoJSON 2008, section 3, which
+# GDAL and QGIS read.
 CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"  # EPSG:4326 with longitude first, as in every GeoJSON
-DIGITS = 3  # of a pixel
+DIGITS = 3  # decimal places of coordinates, as a fraction of a pixel
 
 
 class GeoJsonWriter(Writer):
-    """A polygon per detection; a file per image, since each may have a reference system of its own."""
+    """A file per image, since images may have different reference systems, with a polygon per detection."""
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Write the file of a GeoTIFF: `NAME.tif.geojson`.
+        """Write the file for a GeoTIFF: `NAME.tif.geojson`.
 
         Raises:
-            ImageError: the image has no georeference.
+            ImageError: the image is not a file, or has no georeference.
         """
         if frame.path is None or frame.moment is not None:
             raise ImageError(f"{frame.name}: expected a GeoTIFF for geojson, found another source")
@@ -37,7 +37,7 @@ class GeoJsonWriter(Writer):
         features = []
         for each, (_, _, box) in zip(detections.to_dict()["detections"], detections, strict=True):
             corners = place.corners(box).round(digits).tolist()
-            ring = [*corners, corners[0]]  # closed
+            ring = [*corners, corners[0]]  # a ring ends where it starts
             geometry = {"type": "Polygon", "coordinates": [ring]}
             features.append({"type": "Feature", "properties": each, "geometry": geometry})
         name = CRS84 if place.epsg == WGS84 else f"urn:ogc:def:crs:EPSG::{place.epsg}"

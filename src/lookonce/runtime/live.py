@@ -1,7 +1,7 @@
-"""Read cameras and streams: always the newest frame, with reconnection after a break.
+"""Read cameras and streams: always the newest frame, with reconnection when the stream breaks.
 
-A thread keeps reading, so that frames are as recent as possible. A frame that is not taken before the next
-one arrives is dropped and counted. A stream that breaks off is reconnected, after growing pauses.
+A thread reads continuously, so that frames are as recent as possible. A frame that is not taken before the
+next one arrives is dropped and counted. A broken stream is reconnected after increasing pauses.
 """
 
 import logging
@@ -26,10 +26,10 @@ from lookonce.runtime.video_checks import Moment, check_whole, name_of
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# Seconds before each new attempt; the next frame received restarts the list.
+# Seconds before each attempt to reconnect; a received frame restarts the list.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-STILL = 50  # frames without a change in one bit, of which no camera is capable
-PARTING = 1.0  # seconds to wait for a reader that is stuck in a read
+STILL = 50  # identical frames after which to warn; a camera's frames always differ by noise
+PARTING = 1.0  # seconds to wait at the end for a thread that is blocked in a read
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class LiveCounts:
     """Counters of cameras and streams.
 
     Attributes:
-        dropped: frames that were read, but replaced by newer ones before they were processed.
+        dropped: number of frames that newer ones replaced before they were processed.
         reconnects: number of successful reconnections.
     """
 
@@ -55,7 +55,7 @@ class Handover(Generic[T]):
         self._ended = False
 
     def offer(self, item: T) -> bool:
-        """Put the item, replacing one that was not taken; return whether there was one."""
+        """Put an item into the slot, replacing one that was not taken; return whether there was one."""
         with self._changed:
             replaced = bool(self._item)
             self._item[:] = [item]
@@ -63,7 +63,7 @@ class Handover(Generic[T]):
         return replaced
 
     def put(self, item: T) -> None:
-        """Put the item as soon as the slot is free; after the end it is discarded."""
+        """Put an item into the slot as soon as it is free; do not wait after the end."""
         with self._changed:
             self._changed.wait_for(lambda: not self._item or self._ended)
             self._item[:] = [item]
@@ -77,7 +77,7 @@ class Handover(Generic[T]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Yield items until the end, then raise its error if there is one."""
+        """Yield items until the end, then raise the error passed to `end`, if any."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._item or self._ended)
@@ -94,16 +94,17 @@ class Handover(Generic[T]):
 class LiveFrames:
     """Frames of a camera or stream, as (H, W, 3) uint8 RGB with their position.
 
-    `Moment.number` counts dropped frames too, and `Moment.seconds` is the time since the first frame.
+    `Moment.number` includes dropped frames, and `Moment.seconds` is the time since the first frame.
 
-    A stream that declares a length is a remote file: no frame is dropped, and it is not reopened at its end.
+    A stream that declares its length is a remote file: no frame is dropped, and it is not reconnected at its
+    end.
     """
 
     def __init__(self, origin: str | int, counts: LiveCounts) -> None:
         """Prepare the source; it is opened on iteration.
 
         Args:
-            origin: a stream's URL, or a camera's number.
+            origin: URL of a stream, or number of a camera.
             counts: counters to update.
         """
         self._origin = origin
@@ -114,10 +115,10 @@ class LiveFrames:
         self._started = 0.0
 
     def __iter__(self) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
-        """Yield the newest frame, repeatedly.
+        """Yield the newest frame, again and again.
 
         Raises:
-            ImageError: the source does not open, has no frames, or broke off and could not be reconnected.
+            ImageError: the source cannot be opened, has no frames, or broke and could not be reconnected.
         """
         with reading(self._read, self._frames, self.close):
             yield from self._frames
@@ -128,7 +129,7 @@ class LiveFrames:
         self._frames.end()
 
     def _read(self) -> None:
-        """Read until the end, or until reconnecting fails."""
+        """Read until the source ends or cannot be reconnected."""
         endless = self._read_connection()
         failures = 0
         while endless and failures < len(PAUSES):
@@ -137,7 +138,7 @@ class LiveFrames:
             before = self._received
             try:
                 endless = self._read_connection()
-            except ImageError:  # not there yet
+            except ImageError:  # not back yet
                 endless = True
             failures = 0 if self._received > before else failures + 1
         if endless:
@@ -147,10 +148,10 @@ class LiveFrames:
             )
 
     def _read_connection(self) -> bool:
-        """Read until the connection ends; return whether to reconnect: no length was declared."""
+        """Read until the connection ends; return whether to reconnect, as for streams of unknown length."""
         before = self._received
         with connected(self._origin) as (frames, rate, declared):
-            alike = 0  # frames like the first one, all from the first on
+            alike = 0  # number of the last frame, if all frames so far equal the first
             for number, (image, seconds) in enumerate(frames):
                 if self._closed.is_set():
                     return False
@@ -168,7 +169,7 @@ class LiveFrames:
                 now, count = monotonic(), self._received
                 self._started = self._started if count else now
                 self._received += 1
-                if declared:  # a video of known length keeps all its frames, and their times
+                if declared:  # a remote file keeps all its frames and their times
                     self._frames.put((image, Moment(count, seconds, rate)))
                 elif self._frames.offer((image, Moment(count, now - self._started, rate))):
                     self._counts.dropped += 1
@@ -180,9 +181,9 @@ class LiveFrames:
 
 @contextmanager
 def reading(read: Callable[[], None], handover: Handover[Any], close: Callable[[], None]) -> Iterator[None]:
-    """Run `read` in a separate thread; its end or error is passed to the handover.
+    """Run `read` in a separate thread, and pass its end or error to the handover.
 
-    The thread may be stuck in an uninterruptible read, so `close` does not wait long for it.
+    The thread may be blocked in an uninterruptible read, so at the end it is given `PARTING` seconds at most.
     """
 
     def run() -> None:

@@ -32,7 +32,7 @@ ORT_FATAL = 4  # log level: errors are raised, so nothing is printed
 
 
 class OnnxBackend:
-    """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
+    """Network and decoding as one ONNX graph; see `runtime.backends.Backend`. Any thread may call it."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class OnnxBackend:
         """Open the file.
 
         Args:
-            path: the `.onnx` file.
-            threads: threads per image or batch; None leaves the choice to ONNX Runtime (one per core).
+            path: `.onnx` file.
+            threads: threads per image or batch; None lets ONNX Runtime decide (one per core).
             arithmetic: precision of the layers that are not int8; bfloat16 only with TensorRT.
             device: `auto`, `cpu`, `cuda` or `cuda:1`.
-            tensorrt: use TensorRT for the layers that it can run.
+            tensorrt: whether to use TensorRT for the layers that it can run.
 
         Raises:
             ModelFileError: the file is not ONNX, is damaged, was not written by lookonce, or has weights that
@@ -86,16 +86,11 @@ class OnnxBackend:
             ) from error
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
-
-        Raises:
-            ConfigError: the file was exported for a different fixed size.
-            ValueError: the backend was closed.
-        """
+        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend` for the errors."""
         return self._run(images)[0]
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        """(B, H, W, 3) uint8 RGB -> candidates, and features (B, F); see `runtime.backends.Backend`."""
         with self._preparing:
             if not self._has_features and self._session is not None:
                 self._session = _open_session(self._path, onnx_with_features(self._path), *self._settings)
@@ -104,7 +99,7 @@ class OnnxBackend:
         return decoded, np.concatenate([each.reshape(len(images), -1) for each in features], axis=1)
 
     def _run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        session = self._session  # keeps it alive until this call is done, even if another thread closes it
+        session = self._session  # a reference, so that `close` in another thread does not free it yet
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
@@ -129,15 +124,15 @@ def providers(
 ) -> list[Any]:
     """Return ONNX Runtime's execution providers in order of preference, with their settings.
 
-    A GPU comes first, unless the CPU is chosen; the CPU is always last and runs what the others do not. In
-    float32, CUDA does not round to TF32. TensorRT, which takes minutes to build an engine on first use, runs
-    only on request.
+    A GPU comes first, unless the CPU is chosen; the CPU is always last and runs what the others cannot. CUDA
+    does not round float32 to TF32. TensorRT is used only on request, because building its engine on first use
+    takes minutes.
 
     Args:
         available: `onnxruntime.get_available_providers()`.
-        arithmetic: precision of the float layers; only TensorRT can do bfloat16.
+        arithmetic: precision of the float layers; only TensorRT supports bfloat16.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
-        tensorrt: whether it is requested.
+        tensorrt: whether TensorRT is requested.
 
     Raises:
         ConfigError: TensorRT or CUDA is requested but not available.
@@ -165,15 +160,15 @@ def providers(
 def check_used(used: Sequence[str], device: str, *, tensorrt: bool = False) -> str:
     """Return the device of an open session: `cpu`, `cuda` or `cuda:1`.
 
-    ONNX Runtime silently takes the next provider if a library or the GPU is missing.
+    ONNX Runtime silently falls back to the next provider if a library or the GPU is missing.
 
     Args:
         used: `InferenceSession.get_providers()`.
         device: requested device.
-        tensorrt: whether TensorRT was asked for.
+        tensorrt: whether TensorRT was requested.
 
     Raises:
-        ConfigError: a GPU or TensorRT was asked for, and cannot be used.
+        ConfigError: a GPU or TensorRT was requested, but is not used.
     """
     if tensorrt and TENSORRT not in used:
         raise ConfigError(

@@ -1,8 +1,7 @@
-"""Check the numbers in an `.onnx` file before an engine gets them: all finite, and all in this file.
+"""Check the weights in an `.onnx` file before an engine reads them: all must be finite, and in this file.
 
 Importing `onnx` takes half as long as opening a small model, so usual files are checked without it, by
-walking over their protobuf fields. Unusual files are left to the library, whose error messages are then
-used.
+walking through their protobuf fields. Unusual files are checked with `onnx`, for its error messages.
 """
 
 import os
@@ -18,27 +17,27 @@ from lookonce._files import open_input
 from lookonce.errors import ModelFileError
 from lookonce.runtime.backends import describe_content
 
-# field numbers of onnx.proto: model.graph, graph.node, graph.initializer, node.attribute, attribute.t
+# Field numbers in onnx.proto: model.graph, graph.node, graph.initializer, node.attribute, attribute.t
 GRAPH, NODE, INITIALIZER, ATTRIBUTE, TENSOR = 7, 1, 5, 5, 5
 DATA_TYPE, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
 # TensorProto.DataType
 FLOATS: dict[int, type[np.floating[Any]]] = {1: np.float32, 10: np.float16, 11: np.float64}
 WHOLE_NUMBERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # and bool
 
-LONGEST_HEAD = 20  # bytes of two numbers, the key and the length of a field
-PIECE = 1 << 17  # bytes that stay in a core's cache
+LONGEST_HEAD = 20  # bytes of a field's key and length
+PIECE = 1 << 17  # bytes that fit into a core's cache
 
 
 def check_weights(path: Path) -> None:
-    """Check every number in the file, which no engine does.
+    """Check that every weight in a file is finite, which no engine does.
 
     Raises:
-        ModelFileError: the file is damaged, its weights are in another file, or a number is infinite or NaN.
+        ModelFileError: the file is damaged, its weights are in another file, or a weight is infinite or NaN.
     """
     with open_input(path, ModelFileError) as stream:
         try:
             usual = _all_finite(Message(stream, 0, os.fstat(stream.fileno()).st_size))
-        except (ValueError, IndexError, OSError):  # empty, damaged or not such a file
+        except (ValueError, IndexError, OSError):  # empty, damaged or not ONNX
             usual = False
     if usual:
         return
@@ -64,10 +63,10 @@ def check_weights(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A protobuf message in an open file: the positions of its first byte and of the byte after its last.
+    """A protobuf message in an open file, from byte `start` to before byte `end`.
 
-    It is read in small pieces, not mapped: if the file is cut short in the meantime, reading ends early,
-    whereas a mapped file would end the process (SIGBUS).
+    It is read in small pieces, not memory-mapped: if the file is truncated meanwhile, a read returns less,
+    whereas access to a mapped file would kill the process (SIGBUS).
     """
 
     file: BufferedReader
@@ -75,7 +74,11 @@ class Message:
     end: int
 
     def fields(self) -> Iterator[tuple[int, "int | Message"]]:
-        """Yield (number, value) of each field: integers as their value, anything else as its position."""
+        """Yield (number, value) of each field: a varint as an integer, a length-delimited field as a message.
+
+        Raises:
+            ValueError, IndexError: the message is damaged.
+        """
         at = self.start
         while at < self.end:
             self.file.seek(at)
@@ -99,7 +102,7 @@ class Message:
                     raise ValueError(f"wire type {other}")
 
     def messages(self, field: int) -> Iterator["Message"]:
-        """Yield the messages in a field."""
+        """Yield the messages in the fields with a given number."""
         for number, value in self.fields():
             if number == field and isinstance(value, Message):
                 yield value
@@ -108,13 +111,13 @@ class Message:
 def are_finite(
     file: BufferedReader, length: int, buffer: memoryview, kind: type[np.floating[Any]] = np.float32
 ) -> bool:
-    """Return whether the next numbers of a file are all finite.
+    """Return whether the next numbers in a file are all finite.
 
     Args:
-        file: the open file.
-        length: size of the numbers in bytes.
-        buffer: receives the numbers part by part.
-        kind: their type.
+        file: open file, at the first number.
+        length: size of all numbers, in bytes.
+        buffer: memory to read into, part by part.
+        kind: type of the numbers.
 
     Raises:
         ValueError: the file ends too early.
@@ -130,8 +133,13 @@ def are_finite(
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number at a position, and the position after it."""
-    if data[at] < 0x80:  # most of them
+    """Return the varint at a position, and the position after it.
+
+    Raises:
+        ValueError: the number has more than ten bytes.
+        IndexError: the data ends within the number.
+    """
+    if data[at] < 0x80:  # one byte, as in most cases
         return data[at], at + 1
     number = shift = 0
     while True:
@@ -146,7 +154,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _all_finite(model: Message) -> bool:
     """Return whether all tensors have the usual form and finite numbers."""
-    buffer = memoryview(bytearray(PIECE))  # filling new memory takes longer than looking at the numbers
+    buffer = memoryview(bytearray(PIECE))  # reused, because filling new memory takes longer than the check
     for graph in model.messages(GRAPH):
         constants = (
             tensor

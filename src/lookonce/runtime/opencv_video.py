@@ -1,4 +1,4 @@
-"""Read a video file, camera or stream by OpenCV."""
+"""Read video files, cameras and streams with OpenCV."""
 
 import os
 from collections.abc import Iterator
@@ -28,24 +28,24 @@ from lookonce.runtime.video_checks import (
     turned,
 )
 
-PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs whose videos are hardly ever interlaced
+PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs of videos that are hardly ever interlaced
 
-# An error is raised with the file's name, so FFmpeg prints nothing.
+# Errors are raised with the file's name, so FFmpeg's own messages are turned off.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def read_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
-    """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
+    """Yield the frames of a video file, (H, W, 3) uint8 RGB, one at a time.
 
     Raises:
-        ImageError: the file does not open, or has a frame that cannot be converted.
+        ImageError: the file cannot be opened, or has a frame that cannot be converted.
     """
     with opened(path) as capture:
         rate = rate_of(capture)
         quarters = -round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90)  # stored clockwise
         with ConversionCheck(lambda: _capture(path, convert=False)) as check:
             interlaced: int | None = None
-            held: list[Moment] = []  # of frames that are black from the first on: all are alike
+            held: list[Moment] = []  # positions of the black frames at the start, which are identical
             for number, (image, seconds) in enumerate(frames_of(capture)):
                 if not check.is_converted(image):
                     interlaced = number
@@ -75,7 +75,7 @@ def connected_by_opencv(origin: str | int) -> Iterator[Connection]:
     """Connect to a camera or stream.
 
     Raises:
-        ImageError: it does not open.
+        ImageError: it cannot be opened.
     """
     with opened(origin) as capture:
         declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -87,7 +87,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
     """Open a video file, stream or camera.
 
     Raises:
-        ImageError: it does not open, or its frames are too large.
+        ImageError: it cannot be opened, or its frames are too large.
     """
     if isinstance(origin, Path):
         open_input(origin, ImageError).close()  # a FIFO or a device would block forever
@@ -105,14 +105,15 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
 
 
 def rate_of(capture: cv2.VideoCapture) -> float:
-    """Return the declared frames per second if plausible, else a default."""
+    """Return the declared frame rate if plausible, else a default, in frames per second."""
     return plausible_rate(capture.get(cv2.CAP_PROP_FPS))
 
 
 def frames_of(capture: cv2.VideoCapture) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """Yield (H, W, 3) uint8 RGB and seconds from the start, until there are no more.
+    """Yield each frame, (H, W, 3) uint8 RGB, and the seconds since the start.
 
-    Time always advances: the last frames of a file may have no time of their own.
+    The seconds always increase: frames without a valid time, such as the last ones of some files, follow at
+    the frame rate.
     """
     rate = rate_of(capture)
     timed = capture.get(cv2.CAP_PROP_FPS) == rate
@@ -133,10 +134,10 @@ def count_frames(path: Path) -> int:
 
 
 def exact_frames(origin: Path | str) -> int:
-    """Return the number of frames that a file's index lists; 0 for containers without one.
+    """Return the number of frames that a file's index lists; 0 for containers without an index.
 
-    Matroska, FLV and transport streams only declare a duration, which may be that of a longer sound track or,
-    with a variable frame rate, cover any number of frames.
+    Matroska, FLV and transport streams only declare a duration. It may be that of a longer audio track, and
+    with a variable frame rate it says nothing about the number of frames.
     """
     if isinstance(origin, str):
         return 0
@@ -167,15 +168,15 @@ def _capture(origin: Origin, *, convert: bool = True) -> cv2.VideoCapture:
                 capture = cv2.VideoCapture(
                     name_for_opencv(origin), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, int(convert)]
                 )
-                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # turned here, after the check of conversion
+                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # `read_by_opencv` rotates, after its check
                 return capture
 
 
 def name_for_opencv(path: Path) -> str:
-    """Return the absolute path of a video, so that a colon in the name is not parsed as a protocol.
+    """Return the absolute path of a video, so that a colon in its name does not look like a protocol.
 
     Raises:
-        ImageError: it is not UTF-8, on which OpenCV's video functions crash, or not a possible name.
+        ImageError: the path is not UTF-8, which crashes OpenCV's video functions, or not a valid path.
     """
     try:
         name = str(path.resolve())

@@ -1,9 +1,10 @@
 """The OpenVINO backend: runs what `lookonce export --to openvino` writes, and lookonce's `.onnx` files.
 
-OpenVINO is faster if it knows the shape in advance: on a yolov3-tiny at 416, open height and width cost 1.3
-to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes;
-all later sizes share a network that accepts any. A neural processor (NPU) only has fixed shapes; there, the
-oldest network is dropped. On a CPU, compiled networks are kept for the next process (`runtime.compiled`).
+OpenVINO is faster with a fixed shape: a yolov3-tiny at 416 takes 1.3 to 1.5 times as long with an open height
+and width, and 1.05 times as long with an open batch. So a network is compiled for each of the first
+`MOST_SHAPES` sizes; later sizes share one that accepts any size. A neural processor (NPU) only supports fixed
+shapes, so there the oldest network is replaced. On a CPU, compiled networks are cached for later processes
+(`runtime.compiled`).
 """
 
 import os
@@ -39,37 +40,37 @@ from lookonce.runtime.devices import AUTO, choose_device, kind_of
 from lookonce.runtime.features import head_convolutions
 
 ov = require("openvino", "openvino")
-# Its Python binding builds a table of numpy types on first use, and two threads that trigger this at the same
-# time deadlock. So it is triggered here, during import, which only one thread executes.
+# OpenVINO's Python binding builds a table of numpy types on first use, and two threads that trigger this at
+# the same time deadlock. So it is triggered here, during import, which only one thread executes.
 ov.Type.u8.to_dtype()
 
 DESCRIPTION = ["framework", METADATA_KEY]  # where OpenVINO's ONNX reader stores an entry of ONNX metadata
-MOST_SHAPES = 4  # sizes with a network, and so a copy of the weights, of their own
+MOST_SHAPES = 4  # networks compiled for one size each; every network has a copy of the weights
 ANY_SHAPE = None, None, None
 MOST_STREAMS = 8  # concurrent calls, each on its own threads
 
 
 @cache
 def openvino_core() -> Any:
-    """Return OpenVINO's core, one per process, which is never closed.
+    """Return the OpenVINO core of this process, which is never closed.
 
-    A core that uses the CPU moves the stack on which its thread handles signals, and moves it back when it is
-    closed. If two are closed in the order in which they were opened, the thread is left with freed memory,
-    and the next Ctrl-C ends the process with a segmentation fault (OpenVINO 2026.4).
+    A core that uses the CPU replaces the stack on which its thread handles signals, and restores it when
+    closed. If two cores are closed in the order in which they were opened, the stack is freed memory, and the
+    next Ctrl-C ends in a segmentation fault (OpenVINO 2026.4).
     """
     return ov.Core()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Compiled:
-    """The network for one shape, with its idle requests."""
+    """A network compiled for one shape, and its idle inference requests."""
 
     network: Any
     idle: deque[Any] = field(default_factory=deque)
 
 
 class OpenVinoBackend:
-    """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
+    """Network and decoding as one OpenVINO graph; see `runtime.backends.Backend`. Any thread may call it."""
 
     def __init__(
         self,
@@ -82,15 +83,16 @@ class OpenVinoBackend:
         """Open the file.
 
         Args:
-            path: an `.xml` file with its `.bin` beside it, or an `.onnx` file.
-            threads: threads per image or batch. Calls from several threads then run concurrently, as far as
-                there are cores. None: all cores for one call, and one call at a time.
-            arithmetic: precision of the layers that are not int8; decoding is float32 in either. An NPU
-                computes in float16.
-            device: `cpu`, which is `auto`, or `gpu`, `gpu:1`, `npu`.
+            path: `.xml` file with its `.bin` beside it, or `.onnx` file.
+            threads: threads per image or batch; calls from several threads then run concurrently if there are
+                enough cores. None for all cores for each call, and one call at a time.
+            arithmetic: precision of the layers that are not int8; decoding is always float32. An NPU computes
+                in float16.
+            device: `auto` or `cpu` for the CPU; `gpu`, `gpu:1` or `npu`.
 
         Raises:
-            ModelFileError: the file is of another kind, damaged, or was not written by lookonce.
+            ModelFileError: the file is of another kind, is damaged, was not written by lookonce, or has
+                weights that are not finite.
             ConfigError: this machine has no such device, or bfloat16 was requested on a device other than the
                 CPU.
         """
@@ -130,16 +132,11 @@ class OpenVinoBackend:
         self._compiling, self._has_features = Lock(), False
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
-
-        Raises:
-            ConfigError: the file was exported for a different fixed size.
-            ValueError: the backend was closed.
-        """
+        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend` for the errors."""
         return self._infer(images)[0]
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        """(B, H, W, 3) uint8 RGB -> candidates, and features (B, F); see `runtime.backends.Backend`."""
         with self._compiling:
             if not self._has_features and self._model is not None:
                 model = self._model.clone()
@@ -174,7 +171,7 @@ class OpenVinoBackend:
             self._compiled.clear()
 
     def _compiled_for(self, shape: InputShape) -> _Compiled:
-        """Return the network for (B, H, W), compiled if necessary; None is an open dimension."""
+        """Return the network for (B, H, W), with None for an open dimension, and compile it if necessary."""
         with self._compiling:
             if self._model is None:
                 raise ValueError(f"{self._path}: this backend was closed")
@@ -188,27 +185,27 @@ class OpenVinoBackend:
             return self._compiled[shape]
 
     def _compile(self, shape: InputShape) -> Any:
-        """Return the network for (B, H, W), from the cache or compiled now."""
+        """Return the network for (B, H, W), from the cache or newly compiled."""
         core, name = openvino_core(), self._device.upper().replace(":", ".")
         kept = None
         if self._content is not None and self._content == model_content(self._path):  # unchanged since read
             settings = sorted(self._settings.items())
             kept = compiled_file(self._content, ov.get_version(), settings, shape, self._has_features)
         if kept is not None and (blob := read_compiled(kept)) is not None:
-            with suppress(RuntimeError):  # OpenVINO does not accept it, so it is made again
+            with suppress(RuntimeError):  # a network that OpenVINO rejects is compiled again
                 return core.import_model(blob, name, self._settings)
         model = self._model.clone()
         batch, *sides = (-1 if side is None else side for side in shape)
         model.reshape([batch, 3, *sides] if self._planes else [batch, *sides, 3])
         network = core.compile_model(model, name, self._settings)
         if kept is not None:
-            with suppress(RuntimeError):  # the network works, and is compiled again next time
+            with suppress(RuntimeError):  # a network that cannot be exported is compiled again next time
                 write_compiled(kept, network.export_model().getvalue())
         return network
 
 
 def _head_inputs(model: Any, path: Path) -> list[Any]:
-    """Return the outputs of a model that its heads read, each once."""
+    """Return the inputs of a model's heads as node outputs, without repetition."""
     nodes = {node.get_friendly_name(): node for node in model.get_ops()}
     heads = head_convolutions(
         model.outputs[0].get_node().get_friendly_name(),
@@ -221,10 +218,10 @@ def _head_inputs(model: Any, path: Path) -> list[Any]:
 
 
 def _settings(threads: int | None, arithmetic: Arithmetic, device: str) -> dict[str, Any]:
-    """Return the settings of a network for a kind of device."""
+    """Return OpenVINO's settings for a network on a kind of device."""
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device != "npu":  # which has float16 alone
-        # left to itself, OpenVINO computes in bfloat16 on a CPU that can, and in float16 on a GPU
+    if device != "npu":  # an NPU only has float16
+        # by default, OpenVINO uses float16 on a GPU, and bfloat16 on a CPU that supports it
         settings["INFERENCE_PRECISION_HINT"] = "f32" if arithmetic == "float32" else "bf16"
     if threads is not None and device == "cpu":
         streams = max(1, min((os.cpu_count() or 1) // threads, MOST_STREAMS))
@@ -235,7 +232,7 @@ def _settings(threads: int | None, arithmetic: Arithmetic, device: str) -> dict[
 def _read(core: Any, path: Path) -> Any:
     try:
         if path.suffix.lower() == ".xml":
-            # other files are refused early: OpenVINO tries all its readers on them, which print
+            # other files are rejected here, because OpenVINO would try all its readers, which print messages
             with open_input(path, ModelFileError) as stream:
                 if not re.match(rb"\s*(<\?xml[^>]*>\s*)?<net\b", stream.read(512)):
                     raise ValueError("it does not begin as OpenVINO's files do")

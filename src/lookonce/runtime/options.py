@@ -1,4 +1,4 @@
-"""Options of a `Detector`: a frozen record that checks itself and is resolved against a model file."""
+"""Options of a `Detector`: a frozen record, validated on creation and resolved against a model."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,13 +17,13 @@ from lookonce.runtime.backends import ENGINES, Backend, Precision, check_precisi
 from lookonce.runtime.devices import AUTO, check_device
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 
-CONF = 0.25  # darknet's detector: -thresh 0.25
+CONF = 0.25  # as in darknet's detector: -thresh 0.25
 EVALUATION_CONF = 0.001  # low, because AP counts every detection
-MOST_THREADS = 1024  # engines start them all, or count them in 32 bits
-IOU = 0.45  # darknet's detector and the reference's evaluation script
+MOST_THREADS = 1024  # engines start as many as given, or overflow at 32 bits
+IOU = 0.45  # as in darknet's detector and the reference's evaluation script
 
 
-Conf = float | Mapping[str, float]  # of all classes, or by class name
+Conf = float | Mapping[str, float]  # for all classes, or by class name
 Classes = str | int | Collection[str | int]  # one class by name or number, or several
 
 
@@ -32,30 +32,31 @@ class DetectOptions:
     """Options of detection.
 
     Attributes:
-        conf: score threshold; a detection's score lies above it. By class name if they differ, and classes
-            that are not named keep the model's; None: the thresholds in the model file, else 0.25.
-        iou: IoU threshold; of two boxes that overlap by more, the better one stays.
+        conf: score threshold, or thresholds by class name; a class that is not named keeps the model's
+            threshold. None for the thresholds in the model file, or 0.25 if it has none.
+        iou: IoU threshold of NMS; a box that overlaps a better one by more is dropped.
         classes: name or number of the class to find, or several of them; None for all.
-        agnostic: suppress across classes, so that overlapping boxes of different classes count as one object.
+        agnostic: apply NMS across classes, so that overlapping boxes of different classes count as one
+            object.
         soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
-        multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a box
+        multi_label: keep every class of a box whose score is above `conf`, as Darknet does; by default a box
             has only its most probable class.
-        size: side of a square network input, or (height, width); None: the model's own.
-        fit: how an image is fitted to the input size, `letterbox` or `stretch`; None: the model's own.
-        rect: reduce the letterbox's padding to multiples of the stride: less work on wide or tall images.
-        reduce_jpeg: decode a large JPEG at a half, a quarter or an eighth of its size, but not below the size
-            of the network's input: less exact, in half the time.
-        tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels of
-            the image, or (rows, columns); None: only on the whole image.
+        size: side of a square network input, or (height, width); None for the model's own size.
+        fit: how an image is fitted to the input size, `letterbox` or `stretch`; None for the model's own.
+        rect: reduce the letterbox padding to multiples of the stride, which saves time on wide or tall
+            images.
+        reduce_jpeg: decode a large JPEG at a half, a quarter or an eighth of its size, but not below the
+            network's input size; less exact, in half the time.
+        tiles: detect on parts of each image as well, for small objects: side of a square tile in image
+            pixels, or (rows, columns); None for the whole image only.
         overlap: share of a tile's side that overlaps the next tile.
-        backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
-        precision: `float32`; `bfloat16`, less exact, on CPUs that support it; `int8`, for an int8 file or a
-            model that `lookonce tune` made one for; `auto`: the choice of `lookonce tune` for this machine,
-            else float32.
-        threads: threads of the engine per call; None: the engine decides.
-        device: name of a device (`runtime.devices`); `auto`: a GPU with CUDA that the engine finds, else the
-            CPU.
-        weights: weight file of a Darknet `.cfg`; None: the one beside it.
+        backend: engine, a name in `backends.ENGINES`; None for the first that reads the file.
+        precision: `float32`; `bfloat16` on CPUs that support it, less exact; `int8` for an int8 file, or for
+            a model that `lookonce tune` quantized; `auto` for the choice of `lookonce tune` on this machine,
+            or float32 if there is none.
+        threads: engine threads per call; None lets the engine decide.
+        device: a name in `runtime.devices`; `auto` for a GPU with CUDA if the engine finds one, else the CPU.
+        weights: weight file of a Darknet `.cfg`; None for the file beside it.
 
     Raises:
         ConfigError: a value is out of range; the message names the field.
@@ -113,10 +114,10 @@ class DetectOptions:
             )
 
     def for_model(self, info: ModelInfo) -> Self:
-        """Return the options with the numbers of the classes, and with a threshold for each class or for all.
+        """Return the options with class numbers, and with a threshold for each class or for all.
 
         Raises:
-            ConfigError: no such class.
+            ConfigError: the model has no such class.
         """
         own = dict(zip(info.names, info.thresholds, strict=False))
         conf = self.conf
@@ -129,23 +130,23 @@ class DetectOptions:
         return replace(self, conf=conf, classes=self.class_numbers(info.names))
 
     def thresholds(self, names: Sequence[str]) -> NDArray[np.float32]:
-        """Return the score threshold of each class, (C,), or one for all, (1,)."""
+        """Return the score threshold of each class, (C,), or one threshold for all, (1,)."""
         if isinstance(self.conf, Mapping):
             return np.array(self.thresholds_of(names), np.float32)
         return np.array([CONF if self.conf is None else self.conf], np.float32)
 
     def thresholds_of(self, names: Sequence[str]) -> tuple[float, ...]:
-        """Return the score threshold of each class as given, not rounded to float32."""
+        """Return the score threshold of each class, not rounded to float32."""
         conf = CONF if self.conf is None else self.conf
         return tuple(conf.get(name, CONF) if isinstance(conf, Mapping) else conf for name in names)
 
     @property
     def tiling(self) -> Tiling | None:
-        """Return how images are cut into tiles; None for no tiles."""
+        """Return the tiling; None without tiles."""
         return None if self.tiles is None else Tiling(self.tiles, self.overlap)
 
     def as_record(self) -> dict[str, Any]:
-        """Return everything that determines the results, in JSON types; `threads` only affects time."""
+        """Return the options that affect the results, as JSON types; `threads` only affects the time."""
         record = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -155,17 +156,18 @@ class DetectOptions:
         return record
 
     def input_size(self, backend: Backend) -> tuple[int, int]:
-        """Return (height, width) of the network input: as chosen, else the file's own.
+        """Return (height, width) of the network input: the chosen size, else the file's own.
 
         Raises:
-            ConfigError: not multiples of the model's strides, or not the fixed size of the file.
+            ConfigError: a side is not a multiple of the model's largest stride, or the size is not the fixed
+                size of the file.
         """
         _, *fixed = backend.input_shape
         expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or expected
         multiple = backend.info.side_multiple
         fits = all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width))
-        # a Darknet network may be made for a size that is not a multiple of 32
+        # the size in a Darknet .cfg need not be a multiple of 32
         if not fits and (height, width) != backend.info.input_size:
             raise ConfigError(
                 f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
@@ -179,10 +181,10 @@ class DetectOptions:
         return height, width
 
     def fit_policy(self, backend: Backend) -> Fit:
-        """Return the chosen way to fit images into the input, else the model's own.
+        """Return how images are fitted to the input size: the chosen way, else the model's own.
 
         Raises:
-            ConfigError: `rect` is set, but images are not padded or the file's input is fixed.
+            ConfigError: `rect` is set, but images are stretched, or the file's input size is fixed.
         """
         fit = self.fit or backend.info.fit
         if self.rect and fit == "stretch":
@@ -201,14 +203,14 @@ class DetectOptions:
     def class_numbers(self, names: tuple[str, ...]) -> tuple[int, ...] | None:
         """Return the numbers of the classes to find; None for all.
 
-        A string of digits is a number unless it is a name.
+        A string of digits is a class number, unless it is a class name.
 
         Raises:
-            ConfigError: no such class.
+            ConfigError: the model has no such class.
         """
         if self.classes is None:
             return None
-        assert not isinstance(self.classes, str | int)  # one class became a tuple of one
+        assert not isinstance(self.classes, str | int)  # __post_init__ made it a tuple
         numbers = {str(number): number for number in range(len(names))}
         numbers |= {name: number for number, name in enumerate(names)}
         found = []
@@ -221,7 +223,7 @@ class DetectOptions:
 
 
 def unknown_class(field: str, wanted: str | int, names: Sequence[str]) -> ConfigError:
-    """Return the error for a class that the model does not have, with the class that may have been meant."""
+    """Return the error for a class that the model does not have, with a similar name if there is one."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(wanted), names, n=1)

@@ -1,9 +1,9 @@
-"""Find the files, cameras and streams that sources stand for.
+"""Find the files, cameras and streams that sources refer to.
 
-A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
-URL, `-` for images on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
-for such a list on standard input. A folder stands for the images and videos directly in it; hidden files
-are left out.
+A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, the number of a camera, the
+URL of an image or stream, `-` for images on standard input, `@list.txt` for a text file with one source per
+line, or `@-` for such a list on standard input. A folder stands for the images and videos directly in it,
+without hidden files.
 """
 
 import re
@@ -23,14 +23,14 @@ from lookonce.runtime.video_checks import Origin
 from lookonce.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 
 PIPED = "-"  # images on standard input
-LIST = "@"  # before the name of a list
+LIST = "@"  # prefix of a list's name
 
 
 def find_origins(sources: Sequence[str | Path]) -> list[Origin]:
-    """Return the files, cameras and streams of several sources, in order, each once.
+    """Return the files, cameras and streams of several sources, in order and without repetition.
 
     Raises:
-        SourceError: one of the sources does not exist, or has no images and videos.
+        SourceError: a source does not exist, or has no images or videos.
     """
     distinct: dict[Origin, Origin] = {}
     for origin in chain.from_iterable(map(resolve, sources)):
@@ -39,10 +39,10 @@ def find_origins(sources: Sequence[str | Path]) -> list[Origin]:
 
 
 def resolve(source: str | Path) -> list[Origin]:
-    """Return the origins of one source.
+    """Return the files, cameras and streams of one source.
 
     Raises:
-        SourceError: it does not exist, or has no images and videos.
+        SourceError: the source does not exist, or has no images or videos.
     """
     text, path = str(source), Path(source)
     if text in (PIPED, LIST + PIPED) and sys.stdin is None:
@@ -72,7 +72,7 @@ def resolve(source: str | Path) -> list[Origin]:
 
 
 def matches(pattern: str) -> Iterator[Path]:
-    """Yield the files that a glob matches; `**` stands for any number of folders, each visited once."""
+    """Yield the files that a glob matches; `**` matches any number of folders, each visited once."""
     parts = Path(pattern).parts
     if "**" not in parts:
         yield from map(Path, islice(iglob(pattern), WALK_LIMIT))  # noqa: PTH207  (Path.glob takes no absolute)
@@ -90,7 +90,7 @@ def matches(pattern: str) -> Iterator[Path]:
 
 
 def absolute(path: Path) -> Path:
-    """Make absolute and remove `..`; links keep the names that the user gave."""
+    """Return the absolute path without `..`; links are not resolved, so the user's names remain."""
     return Path(abspath(path))  # noqa: PTH100  (resolve would follow links)
 
 
@@ -103,7 +103,7 @@ def _matches_parts(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _listed(name: str) -> Iterator[Origin]:
-    """Yield the files, folders and streams of a list; a missing file is reported when it is reached."""
+    """Yield the files and streams of a list; a missing file is reported when it is to be read."""
     if name == PIPED:
         try:
             text = sys.stdin.read(TEXT_LIMIT).replace("\r\n", "\n")
@@ -121,7 +121,7 @@ def _listed(name: str) -> Iterator[Origin]:
 
 
 def _readable(entries: Iterable[Path], expected: str) -> list[Origin]:
-    """Select the images, unreadable kinds included, and videos; raise an error if there are none."""
+    """Return the videos and images, including kinds that cannot be read; raise an error if there are none."""
     entries = list(entries)
     found: list[Origin] = sorted(
         entry

@@ -6,9 +6,9 @@
             └─► worker: take the next item, work on it ─┘
 ```
 
-A worker does everything for its image: decode, letterbox, network, post-processing. No worker waits for
-another stage, and a network that runs on one thread per image does not wait for its own threads
-(`benchmarks/folder.md` has the figures).
+A worker does everything for its image: decoding, letterbox, network, post-processing. So no worker waits for
+another stage, and a network with one thread per image does not wait for threads of its own
+(measured in `benchmarks/folder.md`).
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -32,11 +32,11 @@ from lookonce.samples import Problem
 T = TypeVar("T")
 R = TypeVar("R")
 
-# results in the order of the items, each with its weight; None is the end
+# Results in the order of the items, each with its weight; None marks the end.
 Slots = SimpleQueue[tuple[Future[R], int] | None]
 
-AHEAD = 4  # results that may wait for a slow predecessor, or for the consumer
-MEMORY = MAX_MEMORY  # bytes of all images being processed: one of the largest, or many of usual size
+AHEAD = 4  # results that may wait for a slow predecessor or for the consumer
+MEMORY = MAX_MEMORY  # bytes of all images in progress: one of the largest size, or many of the usual size
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Parallel:
     """Distribution of the work over the cores.
 
     Attributes:
-        workers: images processed in parallel.
-        threads: threads of the engine per image.
-        ahead: results that may wait.
+        workers: number of images processed in parallel.
+        threads: engine threads per image.
+        ahead: number of finished results that may wait.
     """
 
     workers: int
@@ -57,12 +57,12 @@ class Parallel:
     def of(cls, frames: int | None, threads: int | None = None) -> Self:
         """Choose the distribution for a number of frames.
 
-        Many frames: one core each, for the highest rate. Live frames: all cores for the newest one, for the
-        shortest delay, with at most one result waiting to be written.
+        Many frames get one core each, for the highest rate. Live frames get all cores for the newest frame,
+        for the shortest delay, and at most one result waits.
 
         Args:
-            frames: number of frames; None if it is unknown, as with a camera.
-            threads: threads of the engine that the user chose; None: decide here.
+            frames: number of frames; None if it is unknown, as for a camera.
+            threads: engine threads per image; None to choose them here.
         """
         cores = usable_cores()
         if frames is None:
@@ -85,18 +85,20 @@ def each_image(
 
     Args:
         paths: image files.
-        work: called in several threads with RGB pixels (H, W, 3); with `least` perhaps with a `ReducedImage`.
-        skipped: receives a problem per image that cannot be read.
+        work: function called in several threads with RGB pixels (H, W, 3), or with a `ReducedImage` if
+            `least` is given and allows one.
+        skipped: list to which a problem is added for each image that cannot be read.
         parallel: number of workers.
-        values: range of images of more than 8 bits, as in `read_image`.
-        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
-        strict: raise the error of the first image that cannot be read.
+        values: range of pixel values in images of more than 8 bits, as in `read_image`.
+        least: function from an image's size to the smallest size at which a JPEG may be decoded; None to
+            decode at full size.
+        strict: whether to raise the error of the first image that cannot be read.
 
     Yields:
-        The number of the path and the result, in order.
+        Index of the path, and the result, in order.
 
     Raises:
-        ImageError: an image cannot be read, with `strict`.
+        ImageError: with `strict`, an image cannot be read.
     """
 
     def attempt(item: tuple[int, Path]) -> tuple[int, Path, R | ImageError]:
@@ -122,7 +124,7 @@ def each_image(
 
 
 def memory_of(path: Path) -> int:
-    """Return the bytes that reading an image takes at its peak; 0 if it will not be decoded."""
+    """Return the peak memory for reading an image, in bytes; 0 if its header cannot be read."""
     try:
         header = read_image_header(path)
     except ImageError:
@@ -131,7 +133,7 @@ def memory_of(path: Path) -> int:
 
 
 class Room:
-    """Limits the items in progress, by number and by weight."""
+    """A limit on the number and the total weight of the items in progress."""
 
     def __init__(self, items: int, weight: int) -> None:
         self._most, self._heaviest = items, weight
@@ -140,14 +142,17 @@ class Room:
         self.closed = False
 
     def enter(self) -> bool:
-        """Wait for a free place; return False if the room was closed."""
+        """Wait for a free place and take it; return False if the room was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._items < self._most)
             self._items += 1
             return not self.closed
 
     def load(self, weight: int) -> bool:
-        """Wait until there is room for this weight; a weight above the limit is admitted alone."""
+        """Wait until there is room for a weight and add it; return False if the room was closed.
+
+        A weight above the limit is admitted when no other is present.
+        """
         with self._changed:
             self._changed.wait_for(
                 lambda: self.closed or not self._weight or self._weight + weight <= self._heaviest
@@ -156,7 +161,7 @@ class Room:
             return not self.closed
 
     def leave(self, weight: int) -> None:
-        """Free a place."""
+        """Free a place and its weight."""
         with self._changed:
             self._items, self._weight = self._items - 1, self._weight - weight
             self._changed.notify_all()
@@ -177,20 +182,21 @@ def in_parallel(
     weight: Callable[[T], int] = lambda item: 0,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
-    """Map in threads; results come in the order of the items, each as soon as it and all before it are done.
+    """Apply a function to items in several threads; yield the results in the order of the items.
 
-    An error of `items` or `work` is raised here in order, after the results before it. The threads
-    end with the items, or when this iterator is closed (`contextlib.closing`), which also closes `items`.
-    Meanwhile OpenCV uses no threads of its own if there are several workers.
+    An error of `items` or `work` is raised here in order, after the results before it. The threads end with
+    the items, or when this iterator is closed (`contextlib.closing`), which also closes `items` if it is a
+    generator. Until then, OpenCV uses no threads of its own if there are several workers.
 
     Args:
-        items: used by one thread at a time, from the first `next` on.
-        work: called in any of the threads.
+        items: items, read by one thread at a time from the first `next` on.
+        work: function called in the threads.
         workers: number of threads.
-        ahead: items that may be taken early, besides one per worker. At most `workers + ahead` items are in
-            progress, which bounds the memory.
-        weight: an item's share of `MEMORY`, the limit for all items in progress.
-        stop: called at the end, before joining the threads: `items` may be blocked, for example on a camera.
+        ahead: number of items that may be taken early, besides one per worker. At most `workers + ahead`
+            items are in progress, which bounds the memory.
+        weight: function that returns an item's share of `MEMORY`, the limit for all items in progress.
+        stop: function called at the end, before the threads are joined, because `items` may be blocked, for
+            example on a camera.
     """
     slots: Slots[R] = SimpleQueue()
     room = Room(workers + ahead, MEMORY)
@@ -198,7 +204,7 @@ def in_parallel(
     threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     opencv_threads = cv2.getNumThreads()
     try:
-        if workers > 1:  # OpenCV's own threads would compete: 10% of a small network's time
+        if workers > 1:  # OpenCV's own threads would slow a small network by 10%
             cv2.setNumThreads(1)
         for thread in threads:
             thread.start()
@@ -226,10 +232,10 @@ def serve(
     room: Room,
     slots: Slots[R],
 ) -> None:
-    """Process item after item in a thread of `in_parallel`, until nothing is left."""
+    """Process item after item in a thread of `in_parallel`, until none is left."""
     while True:
         slot: Future[R] = Future()
-        with taking:  # taking an item and its slot is one atomic step, which keeps the order
+        with taking:  # one thread at a time takes an item and its slot, which keeps the order
             if not room.enter():
                 return
             try:
@@ -249,4 +255,4 @@ def serve(
             slot.set_result(work(item))
         except BaseException as error:
             slot.set_exception(error)
-        del item, slot  # they hold an image
+        del item, slot  # free the image before waiting for the next

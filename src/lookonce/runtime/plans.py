@@ -1,12 +1,12 @@
-"""Speed plans: the fastest way to run a model on this kind of machine, as measured by `lookonce tune`.
+"""Plans: the fastest way to run a model on this CPU, as measured by `lookonce tune`.
 
 ```
    <cache>/plans/<size and hash of the model>/<hash of the CPU>/
-       plan.json                           every way, measured and gated
-       float32.onnx, int8.onnx, int8.xml, float32.param   files that ways need besides the model
+       plan.json                           every way, with its times and AP
+       float32.onnx, int8.onnx, int8.xml, float32.param   files that some ways run instead of the model
 ```
 
-A plan is valid on the same kind of CPU with the same versions; otherwise it is ignored with a warning.
+A plan is used only on the same CPU with the same package versions; otherwise it is ignored with a warning.
 """
 
 import hashlib
@@ -38,13 +38,14 @@ class Way:
     Attributes:
         backend: a name in `backends.ENGINES`.
         precision: `float32`, `bfloat16`, `int8` or `REST_IN_BFLOAT16`.
-        threads: threads of the engine per image.
-        calls: images at a time, each on its own threads.
+        threads: engine threads per image.
+        calls: number of images processed at the same time, each on its own threads.
         file: name of a file beside the plan; empty for the model itself.
-        milliseconds: per image, from pixels to detections: the smallest median of several rounds.
+        milliseconds: time per image from pixels to detections, the smallest median of several rounds; None
+            if it was not measured.
         ap: AP on the data; None if it was not measured.
-        agreement: share of the detections that float32 and this way have in common; None if not measured.
-        rejected: why this way must not be used; empty if it may be.
+        agreement: share of detections in common with float32; None if it was not measured.
+        rejected: reason why this way must not be used; empty if it may be used.
     """
 
     backend: str
@@ -62,7 +63,7 @@ class Way:
 
     @property
     def recipe(self) -> tuple[str, str, str]:
-        """Return engine, precision and file, which determine the detections."""
+        """Return the engine, precision and file, which determine the detections."""
         return self.backend, self.precision, self.file
 
     @property
@@ -73,15 +74,15 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class SpeedPlan:
-    """All ways to run one model on one kind of machine.
+    """All ways to run one model on one CPU.
 
     Attributes:
-        cpu: CPU that was measured.
-        versions: versions of the packages that compute.
-        data: the data that AP was measured on.
-        max_drop: largest loss of AP accepted.
-        ways: measured ways, rejected ones included.
-        folder: the plan's folder.
+        cpu: CPU on which the ways were measured.
+        versions: versions of `ENGINE_PACKAGES`, by name.
+        data: data on which AP was measured.
+        max_drop: largest accepted loss of AP.
+        ways: measured ways, including rejected ones.
+        folder: folder of the plan.
     """
 
     cpu: Cpu
@@ -93,12 +94,12 @@ class SpeedPlan:
 
     @property
     def timed(self) -> list[Way]:
-        """Return the accepted ways."""
+        """Return the ways that were timed and not rejected."""
         return [way for way in self.ways if not way.rejected and way.milliseconds is not None]
 
     @staticmethod
     def milliseconds(way: Way) -> float:
-        """Return the milliseconds of a way that was timed."""
+        """Return the time of a way that was timed, in milliseconds per image."""
         assert way.milliseconds is not None
         return way.milliseconds
 
@@ -106,9 +107,10 @@ class SpeedPlan:
         """Return the fastest accepted way; None if there is none.
 
         Args:
-            threads: None or all cores: the shortest time for one image. Fewer: the highest rate of images
-                that are processed at the same time on so many threads each, else of one image at a time.
-            precision: `auto` or `int8`.
+            threads: threads per image. None, or as many as cores, for the shortest time of a single image;
+                fewer for the highest rate with several images at the same time, or if that was not measured,
+                with one image at a time.
+            precision: `int8` for int8 ways only, `auto` for all.
         """
         one = threads is None or threads >= self.cpu.cores
         ways = [way for way in self.timed if precision == "auto" or way.precision.startswith(precision)]
@@ -120,7 +122,7 @@ class SpeedPlan:
         return min(wanted or ways, key=self.milliseconds, default=None)
 
     def write(self) -> None:
-        """Write `PLAN` into the folder."""
+        """Write the plan as `PLAN` into its folder."""
         tree: dict[str, Any] = {"format": FORMAT, **asdict(self)}
         del tree["folder"]
         tree["latency"], tree["throughput"] = (
@@ -130,10 +132,10 @@ class SpeedPlan:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `PLAN` of a folder.
+        """Read `PLAN` from a folder.
 
         Raises:
-            ConfigError: the plan is damaged, or has another format.
+            ConfigError: the plan is missing or damaged, or has another format.
         """
         path = folder / PLAN
         try:
@@ -155,10 +157,10 @@ class SpeedPlan:
 
 @dataclass(frozen=True, slots=True)
 class ModelKey:
-    """The name that plans of a model are filed under: the size of its files, and a hash of their content.
+    """The name under which a model's plans are stored: the size of its files, and a hash of their content.
 
     Attributes:
-        files: the model; the weights of OpenVINO and ncnn lie beside `.xml` and `.param`.
+        files: model file, and the weights beside an `.xml` or `.param`.
         size: total size of the files, in bytes.
     """
 
@@ -175,7 +177,7 @@ class ModelKey:
         return cls(files, sum(path.stat().st_size for path in files))
 
     def name(self) -> str:
-        """Return the name, after reading all of the files."""
+        """Return the name, which requires reading all files."""
         content = hashlib.sha256()
         for path in self.files:
             with open_input(path, ModelFileError) as stream:
@@ -184,14 +186,15 @@ class ModelKey:
 
 
 def plan_folder(model: Path, root: Path | None = None) -> Path:
-    """Return the folder of a model's plan for this CPU; `root`: None for the cache."""
+    """Return the folder of a model's plan for this CPU, below `root` or, if that is None, in the cache."""
     return (root or cache_folder()) / "plans" / ModelKey.of(model).name() / this_cpu().key
 
 
 def find_plan(model: Path, name: str) -> SpeedPlan | None:
-    """Return the plan for a model on this machine; None without a valid one. `name` is for messages.
+    """Return the plan for a model on this machine, or None if there is no valid one.
 
-    A plan for another CPU or other versions, or a damaged one, is ignored with a warning.
+    A plan that is damaged or was made on another CPU or with other versions is ignored with a warning, which
+    calls the model `name`.
     """
     try:
         key, plans = ModelKey.of(model), cache_folder() / "plans"
@@ -199,7 +202,7 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
     except LookonceError:  # no home folder, so nothing was tuned
         return None
     if not alike or (name_of_content := key.name()) not in alike:
-        return None  # reading all of a large model takes time, so only then
+        return None  # the name requires reading the whole model, so the size is compared first
     folder = plans / name_of_content
     own = folder / this_cpu().key
     if not (own / PLAN).exists():
@@ -224,7 +227,7 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
 
 
 def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tuple[Path, Way] | None:
-    """Return the file to open instead of a model, and how to run it; None if no plan has such a way."""
+    """Return the file to open for a model, and the way to run it; None if no plan has such a way."""
     plan = find_plan(model, name)
     way = None if plan is None else plan.best(threads, precision)
     if plan is None or way is None:
@@ -241,8 +244,8 @@ def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tu
 
 @cache
 def engine_versions() -> dict[str, str]:
-    """Return the versions of the installed packages that compute."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import; needed if there is a plan
+    """Return the versions of those of `ENGINE_PACKAGES` that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed only for a plan
 
     found = {}
     for name in ENGINE_PACKAGES:
@@ -255,7 +258,7 @@ def engine_versions() -> dict[str, str]:
 
 @cache
 def _warn(name: str, text: str) -> None:
-    """Print a message about a model, once per process."""
+    """Log a message about a model, once per process."""
     from logging import getLogger
 
     getLogger(__name__).warning("%s: %s", name, text)

@@ -24,16 +24,16 @@ def postprocess(
     options: DetectOptions = DEFAULTS,
     names: tuple[str, ...] = (),
 ) -> Detections:
-    """Filter by score, map the boxes to the image, and apply NMS.
+    """Filter candidates by score, map their boxes to the original image, and apply NMS.
 
-    Boxes are clipped at the image's border before NMS, as in the reference: two boxes that differ
-    only outside the image are one object.
+    Boxes are clipped at the image border before NMS, as in the reference: two boxes that differ only outside
+    the image are one object.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
         letterbox: how the image was fitted into the input.
-        options: thresholds, classes and the kind of NMS.
-        names: class names of the result; `options.classes` refers to them.
+        options: thresholds, classes and kind of NMS.
+        names: class names, to which `options.classes` refers.
 
     Returns:
         Detections by descending score; equal scores keep the order of the candidates.
@@ -44,13 +44,13 @@ def postprocess(
 def locate(
     candidates: NDArray[np.float32], letterbox: Letterbox, options: DetectOptions, names: tuple[str, ...]
 ) -> Detections:
-    """Return everything above the score threshold, in the order of the candidates, in pixels of the image.
+    """Return the candidates above the score threshold, in order, with boxes in pixels of the original image.
 
-    A candidate has one class, the most probable (the first on ties), unless `options.multi_label` counts
-    every class.
+    A candidate (K, 5+C) counts only for its most probable class (the first on ties), unless
+    `options.multi_label` is set.
     """
     thresholds = np.broadcast_to(options.thresholds(names), candidates.shape[1] - 5)  # (C,)
-    # A score is at most the objectness, so only few rows need their C columns read.
+    # A score is at most the objectness, so the classes of most rows need not be read.
     rows = candidates.take(np.flatnonzero(candidates[:, 4] > thresholds.min(initial=1)), axis=0)  # (M, 5+C)
     if options.multi_label:
         found, labels = np.nonzero(rows[:, 4:5] * rows[:, 5:] > thresholds)
@@ -66,7 +66,7 @@ def locate(
 
 
 def suppress(found: Detections, options: DetectOptions) -> Detections:
-    """Keep the best of the boxes on one object, by descending score; see `geometry.nms`."""
+    """Apply NMS or soft-NMS (`geometry.nms`); return the rest by descending score."""
     labels = None if options.agnostic else found.labels
     if not options.soft_nms:
         return found[nms(found.boxes, found.scores, labels, options.iou)]

@@ -13,18 +13,18 @@ from lookonce.runtime.writers import TextWriter, Writer
 from lookonce.samples import Problem, Sample, SampleSet
 
 FORMS = ("yolo", "voc", "cvat", "labelme", "labelstudio")
-SPLIT = "train"  # corrected annotations are there to learn from
+SPLIT = "train"  # corrected annotations are for training
 
 
 class AnnotationWriter(Writer):
-    """A folder in the form of a labeling tool, with links to the images.
+    """Writes a folder in the format of a labeling tool, with links to the images.
 
-    The boxes of all images are kept until `close`, because the formats have files about the whole set; a
-    stopped run writes none, so it can be resumed. A folder is never replaced, because people may have
-    corrected the boxes of an earlier run. A resumed run keeps it and names the images that it lacks.
+    All boxes are kept in memory until `close`, because some formats have files about the whole set. A stopped
+    run writes nothing, so it can be resumed. An existing folder is never replaced, because someone may have
+    corrected its boxes; a resumed run keeps it and reports how many new images it lacks.
 
     Attributes:
-        problems: images that the form cannot hold, after `close`.
+        problems: images that the format cannot hold, and after `close` other problems of writing.
     """
 
     def __init__(
@@ -35,14 +35,15 @@ class AnnotationWriter(Writer):
         Args:
             folder: a new or empty folder.
             form: a name in `FORMS`.
-            names: the model's classes.
-            sure: score from which a box is written.
-            kept: number of results of an earlier run, to be added first; None if it is not resumed.
+            names: class names of the model.
+            sure: lowest score of a box to write.
+            kept: number of results of an earlier run, to be added first; None if the run is not resumed.
 
         Raises:
-            AnnotationError: the folder is not empty and the run not resumed, or the form cannot hold a class.
+            AnnotationError: the folder is not empty and the run is not resumed, or the format cannot hold a
+                class name.
         """
-        from lookonce.annotations.write import check_classes, check_target  # every format: if used
+        from lookonce.annotations.write import check_classes, check_target  # slow: it imports every format
 
         super().__init__(folder)
         self._occupied = kept is not None and not is_vacant(folder)
@@ -56,7 +57,7 @@ class AnnotationWriter(Writer):
         self._samples: list[Sample] = []
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Keep the boxes of an image file; a page of a TIFF is a problem, since the forms name files."""
+        """Keep the boxes of an image file; record a problem for a page of a TIFF, as formats name files."""
         assert frame.path is not None, "annotations are for image files"
         self._new += self._earlier <= 0
         self._earlier -= 1
@@ -71,10 +72,10 @@ class AnnotationWriter(Writer):
         )
 
     def close(self, *, complete: bool) -> None:
-        """Write the folder, if the run is complete.
+        """Write the folder if the run is complete.
 
         Raises:
-            AnnotationError: it cannot be written.
+            AnnotationError: the folder cannot be written.
         """
         from lookonce.annotations.write import write_samples
 
@@ -92,10 +93,10 @@ class AnnotationWriter(Writer):
 
 
 class DoubtWriter(TextWriter):
-    """A list of the images that have an object with a score too low for its box to be written.
+    """Writes a list of the images with at least one detection below the lowest score of a written box.
 
     Attributes:
-        count: images listed so far.
+        count: number of images listed so far.
     """
 
     def __init__(self, path: Path, sure: float) -> None:
@@ -104,7 +105,7 @@ class DoubtWriter(TextWriter):
         self._sure = np.float32(sure)
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append the image's path if one of its objects has such a score."""
+        """Append the image's path if a detection's score is below the limit."""
         if (detections.scores < self._sure).any():
             self.count += 1
             self._stream.write(f"{frame.name}\n")

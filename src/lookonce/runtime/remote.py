@@ -17,13 +17,13 @@ from lookonce.runtime.stdin import LARGEST
 from lookonce.runtime.video import VIDEO_SUFFIXES
 
 CODINGS = "gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"
-LONGEST = 600.0  # seconds for an image
+LONGEST = 600.0  # seconds for the download of an image
 
 
 def open_remote_image(url: str) -> Callable[[], bytes] | None:
-    """Request a URL once; return a function that downloads its image, or None if it is not an image.
+    """Request a URL and return a function that downloads its image; None if it is not an image.
 
-    Content type and first bytes decide, not the URL.
+    An image is recognized by its content type and first bytes, unless the URL has a video's suffix.
 
     Raises:
         ImageError: the server cannot be reached, or refuses the request.
@@ -31,7 +31,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     plain, user, password = split_credentials(url)
     try:
         parts = urlsplit(plain)
-    except ValueError as error:  # for example half of the brackets of an IPv6 address
+    except ValueError as error:  # for example, unbalanced brackets of an IPv6 address
         raise ImageError(f"{redacted(url)}: expected a URL, found a damaged one: {error}") from error
     if parts.scheme not in ("http", "https"):
         return None
@@ -43,7 +43,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     try:
         response = open_url(request, PATIENCE)  # an http URL, as checked
         coding = response.headers.get("Content-Encoding", "")
-        if any(word.strip().lower() in CODINGS for word in coding.split(",")):  # `utf-8` is a mere mistake
+        if any(word.strip().lower() in CODINGS for word in coding.split(",")):  # some servers send `utf-8`
             response.close()
             raise ImageError(
                 f"{redacted(url)}: expected an image or a video as it is, found it encoded: {coding!r}"

@@ -1,7 +1,7 @@
-"""Read the results of an unfinished run back from its `detections.json`.
+"""Read the results of an unfinished run from its `detections.json`.
 
-A killed run leaves that file under its temporary name, with a line per finished image; the last line may be
-incomplete. A stopped run leaves it under its own name.
+A killed run leaves this file under its temporary name, with one line per finished image; the last line may be
+incomplete. A stopped run leaves it under its final name.
 """
 
 import json
@@ -25,17 +25,17 @@ Done = tuple[Frame, Detections]
 
 
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
-    """Return the finished frames, without pixels; empty if there are none.
+    """Return the finished frames, without pixels, and their detections.
 
-    Frames of a video and pages of a TIFF are left out if the file was not read to its end; so are the frames
-    of a video that is the last file, because it may be incomplete.
+    Frames of a video and pages of a TIFF are left out if the file was not read to its end, and so is a video
+    that is the last file, because it may be incomplete.
 
     Args:
-        path: the results that `JsonWriter` wrote, or began to write.
-        run: model and options; see `JsonWriter`.
+        path: file that `JsonWriter` wrote or began to write.
+        run: model and options, as passed to `JsonWriter`.
 
     Raises:
-        ConfigError: there are results, but of a different model or with different options.
+        ConfigError: the results are from a different model or different options, or are damaged.
     """
     found = [(file, lines) for file in (path, *leftovers(path)) if (lines := _read(file))]
     if not found:
@@ -61,7 +61,7 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
 
 
 def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether all frames or pages that a file declares are among its records."""
+    """Return whether the records of a file cover all frames or pages that it declares."""
     name = frames[0]["file"]
     if (file := file_of(name)) != name:
         return len(tiff_pages(Path(file))) == len(frames)
@@ -76,7 +76,7 @@ def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Return the head, then the record of each frame, up to the first incomplete line."""
+    """Return the file's first record, then that of each frame, up to the first incomplete line."""
     if not path.exists():
         return []
     text = read_bytes(path, ConfigError, limit=ANNOTATIONS_LIMIT).decode(errors="replace")

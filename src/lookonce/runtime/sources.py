@@ -1,7 +1,7 @@
-"""Read frames of images, videos, cameras and streams; see `origins` for the kinds of source.
+"""Read frames from images, videos, cameras and streams; see `origins` for the kinds of source.
 
-The path of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_image` -> the
-caller's work.
+An image file takes this path: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_or_reduce`
+-> the caller's function.
 """
 
 import math
@@ -31,7 +31,7 @@ from lookonce.samples import Problem
 from lookonce.suffixes import SERIES_SUFFIXES, TIFF_SUFFIXES
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
 
-MOST_DAMAGED = 20  # pages of a TIFF whose structure cannot be read; no more are read after these
+MOST_DAMAGED = 20  # damaged pages of a TIFF after which the rest is not read
 
 T = TypeVar("T")
 Stream = TypeVar("Stream", LiveFrames, PipedImages)
@@ -39,12 +39,13 @@ Stream = TypeVar("Stream", LiveFrames, PipedImages)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the images of a pass over the sources are read.
+    """Options for reading the images of a pass over the sources.
 
     Attributes:
-        values: range of images of more than 8 bits, as in `read_image`.
-        by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
-        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
+        values: range of pixel values in images of more than 8 bits, as in `read_image`.
+        by_windows: whether a TIFF too large for memory is read in windows, for a Detector with tiles.
+        least: function from an image's size to the smallest size at which a JPEG may be decoded; None to
+            decode at full size.
     """
 
     values: Values | None = None
@@ -60,16 +61,16 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB. A TIFF that is too large for memory is read by windows; a JPEG may be
-            decoded at a part of its size (`Reading.least`).
-        name: the file as it was given, the camera, the stream's URL without user and password, or `-`; with
-            `#2` for the second page of a TIFF that has several.
-        relative: path to store results under: below the common folder of all sources, so that equal names in
+        image: (H, W, 3) uint8 RGB; a `LargeImage` is read in windows, a `ReducedImage` is a JPEG decoded at a
+            fraction of its size.
+        name: path of the file as given, the camera, the URL without user and password, or `-`; with `#2` at
+            the end for the second page of a TIFF that has several.
+        relative: path for the results, relative to the common folder of all sources, so that equal names in
             different folders do not collide.
-        path: the file; None for a camera, a stream or standard input.
-        moment: position in the video; None for an image.
+        path: file; None for a camera, a URL or standard input.
+        moment: position in the video or the sequence of images; None for a single image.
         is_series: whether the file has more frames, which are not read.
-        page: offset of the page in a TIFF, see `tiff_pages`.
+        page: offset of the page in a TIFF (see `tiff_pages`).
     """
 
     image: NDArray[np.uint8] | LargeImage | ReducedImage
@@ -95,7 +96,7 @@ class _Bad:
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """A frame that is still to be decoded, by a worker."""
+    """A frame that a worker is still to decode."""
 
     name: str
     decode: Callable[[], Frame]
@@ -103,13 +104,13 @@ class _Unread:
 
     @classmethod
     def ready(cls, frame: Frame) -> Self:
-        """Wrap a video's frame, which cannot be decoded out of order."""
+        """Wrap a frame of a video, already decoded because frames cannot be decoded out of order."""
         return cls(frame.name, lambda: frame, math.prod(frame.image.shape))
 
     def attempt(self, work: Callable[[Frame], T]) -> tuple[Frame, T] | _Bad:
-        """Decode and process; an unreadable image is returned as a result as well.
+        """Decode and process the frame; return the error if it cannot be read.
 
-        A `LargeImage` is read while it is processed, so its damage shows only then.
+        A `LargeImage` is read during processing, so `work` may raise that error too.
         """
         try:
             frame = self.decode()
@@ -119,34 +120,34 @@ class _Unread:
 
 
 class Sources:
-    """Frames of several sources, in the order given; a file that is given twice is read once.
+    """Frames of several sources, in the given order; a file that is given twice is read once.
 
     `read` yields one frame at a time; `map` processes several in parallel. Unreadable files are skipped.
 
     Attributes:
         origins: files, cameras and streams.
-        problems: one per file, page or piped image skipped, while and after reading.
-        series: files of which only the first frame was read, while and after reading.
-        strict: a file that cannot be read ends the pass with its error.
-        live: numbers of frames that cameras and streams dropped, and of reconnections.
+        problems: problems of the last pass, one per file, page or piped image skipped so far.
+        series: names of files in the last pass of which only the first frame was read.
+        strict: whether a file that cannot be read ends the pass with its error.
+        live: numbers of dropped frames and of reconnections, for cameras and streams.
     """
 
     def __init__(self, sources: Sequence[str | Path], *, strict: bool = False) -> None:
-        """Find the files; none is decoded yet.
+        """Find the files, without decoding any.
 
         Args:
-            sources: see `origins`.
-            strict: a file that cannot be read ends the pass with its error.
+            sources: files, folders, cameras, URLs and other sources; see `origins`.
+            strict: whether a file that cannot be read ends the pass with its error.
 
         Raises:
-            SourceError: one of the sources does not exist, or has no images and videos.
+            SourceError: a source does not exist, or has no images or videos.
         """
         self.origins = find_origins(sources)
         self.problems: list[Problem] = []
         self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
-        self._whole = True  # no file was removed yet; only then is an unreadable set an error
+        self._whole = True  # until `leave_out`; without any readable file, a whole set is an error
         files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath([file.parent for file in files]) if files else ""
         self._taken = {file.relative_to(self._root) for file in files}
@@ -154,7 +155,7 @@ class Sources:
         self._stopped = False
 
     def count(self) -> int | None:
-        """Return the number of frames that the files declare; None if it is unknown."""
+        """Return the number of frames that the files declare; None if there are cameras, URLs or `-`."""
         total = 0
         for origin in self.origins:
             if not isinstance(origin, Path):
@@ -168,7 +169,7 @@ class Sources:
         return total
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Leave out the files with these names, for example because they were read before."""
+        """Leave out the files with the given names, for example because an earlier run read them."""
         self.origins = [origin for origin in self.origins if name_of(origin) not in names]
         self._whole = False
 
@@ -176,11 +177,11 @@ class Sources:
         return self.read()
 
     def read(self, reading: Reading = WHOLE) -> Iterator[Frame]:
-        """Read frame after frame.
+        """Yield frame after frame.
 
         Raises:
-            ImageError: a file cannot be read, and it is the only one, or the sources are strict.
-            SourceError: not one of several files can be read.
+            ImageError: a file cannot be read, and it is the only one or `strict` is set.
+            SourceError: none of several files can be read.
         """
         items = self._items(reading)
         for _, frame in self._readable(item.attempt(lambda frame: frame) for item in items):
@@ -189,18 +190,17 @@ class Sources:
     def map(
         self, work: Callable[[Frame], T], parallel: Parallel, reading: Reading = WHOLE
     ) -> Generator[tuple[Frame, T], None, None]:
-        """Read and process several frames in parallel; the results are in order.
+        """Process several frames in parallel; yield each frame and its result, in order.
 
-        Close it (`contextlib.closing`) if you do not take all results; this ends its threads.
+        To stop early, close this generator (`contextlib.closing`), which ends its threads.
 
         Args:
-            work: called in several threads.
+            work: function called in several threads.
             parallel: number of workers.
-            reading: how images are read.
+            reading: options for reading images.
 
         Raises:
-            ImageError: as `read`.
-            SourceError: as `read`.
+            ImageError, SourceError: as in `read`.
         """
         self._stopped = False
         outcomes = in_parallel(
@@ -215,7 +215,7 @@ class Sources:
             yield from self._readable(outcomes)
 
     def _items(self, reading: Reading) -> Iterator[_Unread | _Bad]:
-        """Yield all frames; images are decoded later, by workers."""
+        """Yield all frames; workers decode images later."""
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -244,7 +244,7 @@ class Sources:
                 yield _Bad(name, error)
 
     def _pages(self, path: Path, name: str, relative: Path, reading: Reading) -> Iterator[_Unread | _Bad]:
-        """Yield the image of a file, or each page of a TIFF."""
+        """Yield the image in a file, or each page of a TIFF."""
         places = tiff_pages(path)
         pages, damaged = [at for at in places if at >= 0] or [0], 0
         for number, at in enumerate(pages, 1):
@@ -253,7 +253,7 @@ class Sources:
             if len(pages) > 1:
                 shown, place = f"{name}#{number}", relative.with_name(f"{path.stem}#{number}{path.suffix}")
                 further = 2
-                while place in self._taken:  # by a file of this name
+                while place in self._taken:  # another source has this name
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
                 damaged += not memory
@@ -269,7 +269,7 @@ class Sources:
             )
 
     def _readable(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
-        """Record problems, pass on the rest."""
+        """Yield the frames and results, and record the problems."""
         self.problems.clear()
         self.series.clear()
         any_read = False
@@ -294,28 +294,28 @@ class Sources:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
     def _opened(self, running: Stream) -> Stream:
-        """Record the stream that `_stop` has to close."""
+        """Record a stream, so that `_stop` can close it."""
         self._running = running
-        if self._stopped:  # just before it could be closed
+        if self._stopped:  # before `_running` was set
             running.close()
         return running
 
     def _stop(self) -> None:
-        """Stop waiting for frames of a stream, and open no further one."""
+        """Close the open stream, and each one that is opened later."""
         self._stopped = True
         if self._running is not None:
             self._running.close()
 
 
 def _remote(url: str) -> Callable[[], bytes] | None:
-    """Return the function that downloads an image, or None for a stream; HTTP is imported for these alone."""
+    """Return the function that downloads an image, or None for a stream."""
     from lookonce.runtime.remote import open_remote_image
 
     return open_remote_image(url)
 
 
 def file_of(name: str) -> str:
-    """Return the file of a frame's name, without the number of a page."""
+    """Return the file in a frame's name, without the page number of a TIFF."""
     file, mark, page = name.rpartition("#")
     return file if mark and page.isdecimal() and not Path(name).exists() else name
 

@@ -1,4 +1,4 @@
-"""Read images from standard input: one of any kind, or a sequence of JPEGs, as from `ffmpeg -f mjpeg -`."""
+"""Read images from standard input: one of any format, or a sequence of JPEGs, as from `ffmpeg -f mjpeg -`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from lookonce.errors import ImageError
 from lookonce.runtime.live import Handover, reading
 
 PIECE = 1 << 16
-LARGEST = 1 << 28  # bytes of one image, so that endless input does not fill the memory
+LARGEST = 1 << 28  # bytes of one image; a limit, so that endless input does not fill the memory
 
 JPEG_START, JPEG_END = b"\xff\xd8", 0xD9
 JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -17,20 +17,21 @@ IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # an escaped 0xFF byte; restart
 
 
 class PipedImages:
-    """Encoded images in a stream of bytes, each with a flag that tells whether it is the only one.
+    """Encoded images in a stream of bytes, each with whether it is the only one.
 
-    No image is dropped; the sender has to wait. A separate thread reads, since reading cannot be interrupted.
+    No image is dropped; the sender has to wait. A separate thread reads, because a read cannot be
+    interrupted.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._descriptor = stream.fileno()  # `sys.stdin`'s lock would be held at exit
+        self._descriptor = stream.fileno()  # not `stream`, whose lock a blocked read would hold at exit
         self._images: Handover[tuple[bytes, bool]] = Handover()
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
         """Yield image after image.
 
         Raises:
-            ImageError: no input, or an endless image.
+            ImageError: there is no input, or an image is too large.
         """
         with reading(self._read, self._images, self.close):
             yield from self._images
@@ -54,13 +55,13 @@ class PipedImages:
 def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
     """Split a stream of bytes into images.
 
-    JPEGs are separated by their markers; bytes between them are skipped. Anything else is one image.
+    JPEGs are separated by their markers, and bytes between them are skipped. Anything else is one image.
 
     Args:
-        read: returns the next bytes; empty at the end.
+        read: function that returns the next bytes, or none at the end.
 
     Raises:
-        ImageError: an image does not end.
+        ImageError: an image is too large.
     """
     buffer = _Buffer(read)
     if not (buffer.has(len(JPEG_START)) and buffer.data.startswith(JPEG_START)):
@@ -74,7 +75,7 @@ def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 class _Buffer:
-    """Buffer of bytes that were read and not yet taken."""
+    """A buffer of bytes that were read but not yet taken."""
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         self.data = bytearray()
@@ -82,7 +83,7 @@ class _Buffer:
         self._ended = False
 
     def has(self, count: int) -> bool:
-        """Read until the buffer has a number of bytes; return whether it has."""
+        """Read until the buffer has at least `count` bytes; return False if the input ends before."""
         while len(self.data) < count and not self._ended:
             piece = self._read()
             self._ended = not piece
@@ -107,7 +108,7 @@ class _Buffer:
         return taken
 
     def jpeg_length(self) -> int:
-        """Return the length of the JPEG at the start (ITU T.81 annex B); all of the buffer if cut short."""
+        """Return the length of the JPEG at the start (ITU T.81, annex B), or of a truncated one's rest."""
         at = len(JPEG_START)
         while self.has(at + 2):
             marker = self.data[at + 1]
@@ -124,7 +125,7 @@ class _Buffer:
         return len(self.data)
 
     def skip_scan(self, at: int) -> int:
-        """Return the position of the first marker after a coded image that begins at a position."""
+        """Return the position of the first marker after the coded data at `at`."""
         while self.has(at + 2):
             at = self.data.find(b"\xff", at)
             if at < 0:

@@ -1,9 +1,9 @@
-"""Cut a large image into tiles, so small objects are not lost when it is shrunk.
+"""Cut large images into tiles, so that small objects are not lost by shrinking.
 
 ```
    ┌────────┬───┬────────┐
-   │        │░░░│        │     Tiles overlap (░). An object on a border is cut off in one tile, and that
-   │   1    │░▣░│   2    │     box is dropped: another tile has the object whole.
+   │        │░░░│        │     Tiles overlap (░). An object on a border is cut off in one tile, where its
+   │   1    │░▣░│   2    │     box is dropped, and whole in another.
    │        │░░░│        │     An object larger than the overlap is found in the whole image,
    ├░░░░░░░░┼░░░┼░░░░░░░░┤     which is always processed too.
    │   3    │░░░│   4    │
@@ -31,18 +31,18 @@ from lookonce.tiff import LargeImage
 
 Tiles = int | tuple[int, int]  # side in pixels of the image, or (rows, columns)
 
-OVERLAP = 0.2  # share of a tile's side: more than most small objects
+OVERLAP = 0.2  # share of a tile's side, larger than most small objects
 SMALLEST_SIDE = 32  # pixels; a smaller number is a mistake
-MOST = 100  # rows or columns; a larger number is meant as the side of a tile
-BORDER = 1.0  # pixels; a box that ends this near to a tile's inner border continues beyond it
-# Networks end the box of a cut object up to 15 pixels before the border of a tile of 1,024
-# (benchmarks/large.md). Such a box is the object's own only if no other tile has it whole.
+MOST = 100  # rows or columns; a larger number is probably the side of a tile
+BORDER = 1.0  # pixels; a box that ends this close to a tile's inner border is cut off
+# A network may end the box of a cut object up to 15 pixels before the border of a tile of 1,024
+# (benchmarks/large.md). So a box that ends near the border is dropped if another tile has the object whole.
 NEAR = 0.03  # share of the tile's side
-COVERED = 0.5  # share of the box in a box of another tile
+COVERED = 0.5  # share of the box covered by a box from another tile
 
 
 class Window(NamedTuple):
-    """A part of an image, in whole pixels."""
+    """A rectangle in an image, in whole pixels."""
 
     left: int
     top: int
@@ -50,9 +50,10 @@ class Window(NamedTuple):
     bottom: int
 
     def of(self, image: NDArray[np.uint8] | LargeImage | ReducedImage) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (bottom - top, right - left, 3), a view; of a large image see `LargeImage.read`.
+        """(H, W, 3) -> (bottom - top, right - left, 3): a view of an array.
 
-        A reduced image has one window, the whole, which is smaller than that.
+        A large image is read now, perhaps at reduced size (`LargeImage.read`). A reduced image has a single
+        window, the whole image, and its pixels are returned at their reduced size.
         """
         if isinstance(image, ReducedImage):
             return image.pixels
@@ -63,12 +64,12 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How images are cut into tiles.
+    """The size or number of tiles and their overlap.
 
     Attributes:
-        tiles: side of square tiles in pixels of the image, as many as needed; or (rows, columns), of any
-            size.
-        overlap: least share of a tile's side that overlaps the next tile.
+        tiles: side of square tiles in image pixels, for as many as needed; or (rows, columns), for tiles of
+            any size.
+        overlap: minimum share of a tile's side that overlaps the next tile.
 
     Raises:
         ConfigError: a side below 32 pixels, rows or columns outside 1 to 100, or an overlap outside 0 to
@@ -100,7 +101,7 @@ class Tiling:
             raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap!r}")
 
     def __str__(self) -> str:
-        """Return the text for messages: `2x3 tiles overlapping by 0.2`."""
+        """Return a description for messages, such as `2x3 tiles overlapping by 0.2`."""
         tiles = (
             f"tiles of {self.tiles}"
             if isinstance(self.tiles, int)
@@ -109,7 +110,7 @@ class Tiling:
         return f"{tiles} overlapping by {self.overlap:g}"
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
-        """Return the whole image, then its tiles row by row; or only the image if one tile would cover it."""
+        """Return the whole image, then its tiles row by row unless a single tile would cover the image."""
         height, width = size
         if isinstance(self.tiles, int):
             step = self.tiles * (1 - self.overlap)
@@ -144,18 +145,18 @@ def parse_tiles(text: str) -> Tiles:
 
 
 def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
-    """Return the detections of all windows as boxes of the image, without those cut off.
+    """Merge the detections of all windows, with boxes in image pixels, and drop boxes that are cut off.
 
-    A box that ends at an inner border of its tile is cut off. A box that ends near the border counts as cut
-    off if a box of the same class in another window, whole there, covers half of it. An object that is whole
-    in several windows appears several times; NMS follows.
+    A box that ends at an inner border of its tile is cut off. A box that ends near such a border counts as
+    cut off if a whole box of the same class in another window covers half of it. An object that is whole in
+    several windows appears several times, so NMS must follow.
 
     Args:
-        parts: detections of each window, with boxes in pixels of the window.
-        windows: windows in the same order; the first is the whole image.
+        parts: detections in each window, with boxes in pixels of the window.
+        windows: windows, in the same order; the first is the whole image.
     """
     boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
-    ends = []  # (N,) per window: pixels from each box to the nearest border that is inside the image
+    ends = []  # for each window (N,): pixels from each box to the nearest border inside the image
     for each, window in zip(boxes, windows, strict=True):
         inner = np.array(window) != np.array(windows[0])
         rooms = np.where(inner, np.abs(each - np.array(window)), np.inf)
@@ -183,7 +184,7 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
 
 
 def _spans(side: int, tile: int, count: int) -> list[tuple[int, int]]:
-    """Return evenly spaced (start, end) of tiles on a side of the image, without repetitions."""
+    """Return (start, end) of evenly spaced tiles along a side of the image, without repetition."""
     tile = min(tile, side)
     starts = [round(number * (side - tile) / max(1, count - 1)) for number in range(count)]
     return [(start, start + tile) for start in dict.fromkeys(starts)]

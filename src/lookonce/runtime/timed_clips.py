@@ -1,7 +1,7 @@
-"""Write annotated videos with the sound and frame times of their source, by PyAV (`lookonce[video]`).
+"""Write annotated videos with the sound and frame times of their source, with PyAV (`lookonce[video]`).
 
-The sound is read from the source separately and encoded as Opus, in step with the frames, so that players
-find the frame and the sound of the same time close together in the file.
+The sound is read from the source separately and encoded as Opus, interleaved with the frames, so that players
+find both for the same moment close together in the file.
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from lookonce.errors import ImageError
 from lookonce.runtime.video_checks import FASTEST_RATE, LONGEST_GAP, USUAL_RATE, Moment
 
 CODERS = "libvpx", "libopus"  # VP8 and Opus, which all browsers play
-CLOCK = Fraction(1, 1000)  # WebM counts milliseconds
-BITS_PER_PIXEL = 1.0  # at most; `QUALITY` decides
+CLOCK = Fraction(1, 1000)  # seconds; WebM stores times in milliseconds
+BITS_PER_PIXEL = 1.0  # upper limit; normally `QUALITY` determines the bit rate
 QUALITY = {"deadline": "realtime", "cpu-used": "8", "crf": "8"}
 SOUND_RATE = 48_000  # samples per second, Opus's own
 
 
 def keeps_sound() -> bool:
-    """Return whether PyAV is installed with the codecs that WebM needs."""
+    """Return whether PyAV is installed with the codecs for WebM."""
     try:
         import av
     except ImportError:
@@ -36,16 +36,16 @@ def keeps_sound() -> bool:
 
 
 class TimedClipWriter:
-    """Writes RGB frames to a `.webm` file, which gets its name when it is closed; see `clips.ClipWriter`."""
+    """Writes RGB frames and their source's sound to a `.webm` file, which gets its final name at the end."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float, source: Path | None = None) -> None:
         """Begin the file.
 
         Args:
             path: a `.webm` file.
-            size: (height, width) of the frames; an odd side is written with its last pixel repeated.
-            rate: frames per second, as a hint for the encoder; times come with the frames.
-            source: the video whose sound is kept; None for none.
+            size: (height, width) of the frames; an odd side is padded by repeating its last pixel.
+            rate: frames per second, as a hint for the encoder; each frame has its own time.
+            source: video with the sound; None for no sound.
 
         Raises:
             ImageError: the file cannot be written.
@@ -81,7 +81,7 @@ class TimedClipWriter:
                 ) from error
 
     def add(self, frame: NDArray[np.uint8], moment: Moment) -> None:
-        """Append an (H, W, 3) frame; one of another size (a stream may change) is scaled to the first's.
+        """Append an (H, W, 3) frame, scaled to the video's size if it differs, as a stream's may.
 
         Raises:
             ImageError: the file cannot be written.
@@ -91,7 +91,7 @@ class TimedClipWriter:
         padded = cv2.copyMakeBorder(frame, 0, self._padding[0], 0, self._padding[1], cv2.BORDER_REPLICATE)
         if self._ticks < 0:
             self._first = moment.seconds
-        elif not 0 <= moment.seconds - self._first - self._seconds <= LONGEST_GAP:  # a damaged time
+        elif not 0 <= moment.seconds - self._first - self._seconds <= LONGEST_GAP:  # an invalid time
             self._first = moment.seconds - self._seconds - self._frame_seconds
         self._seconds = moment.seconds - self._first
         picture = self._av.VideoFrame.from_ndarray(padded, "rgb24")
@@ -104,10 +104,10 @@ class TimedClipWriter:
             raise ImageError(f"{self.path}: cannot be written: {error}") from error
 
     def close(self, *, complete: bool = True) -> None:
-        """Finish the file and give it its name.
+        """Finish the file and give it its final name.
 
         Args:
-            complete: whether the last frame was the source's last, so that longer sound is kept to its end.
+            complete: whether the source was read to its end, so that the rest of its sound is added.
 
         Raises:
             ImageError: the file cannot be written, for example because the disk is full; it is removed.
@@ -121,7 +121,7 @@ class TimedClipWriter:
                 raise ImageError(f"{self.path}: cannot be written: {error}") from error
 
     def _add_sound(self, until: float | None) -> None:
-        """Write the sound up to a time in seconds; None: all of the rest."""
+        """Write the sound up to a time in seconds; None for all the rest."""
         while self._waiting is not None and (
             until is None or self._waiting.pts * self._waiting.time_base <= until
         ):
@@ -129,7 +129,7 @@ class TimedClipWriter:
             self._waiting = next(self._sound, None)
 
     def _coded_sound(self, source: Path | None) -> Iterator[Any]:
-        """Yield the packets of the source's sound, reading the file of the frames a second time."""
+        """Yield the encoded packets of the source's sound, from a second pass over its file."""
         if source is None:
             return
         stream = self._open.enter_context(open_input(source, ImageError))
@@ -150,6 +150,6 @@ class TimedClipWriter:
                 for each in resampler.resample(samples):
                     each.pts -= round(begin / each.time_base)
                     yield from coded.encode(each)
-        except self._av.FFmpegError:  # the frames tell that the file is damaged
+        except self._av.FFmpegError:  # reading the frames reports the damage
             pass
         yield from coded.encode(None)

@@ -1,7 +1,7 @@
 """Recognize and read video files, cameras and streams, without sound.
 
-OpenCV reads everything here. If PyAV is installed (`lookonce[video]`), it reads files and streams, because
-OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of some containers.
+OpenCV can read all of them. If PyAV is installed (`lookonce[video]`), it reads files and streams instead,
+because OpenCV 4.13 and 4.14 cannot convert interlaced frames, and only guess the length of some containers.
 """
 
 from collections.abc import Generator
@@ -28,18 +28,18 @@ VIDEO_SUFFIXES = (
 
 
 def is_video(path: Path) -> bool:
-    """Return whether a file is a video: by its suffix if it is a usual one, else by its content."""
+    """Return whether a file is a video, by its suffix if that is common, else by its content."""
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES + UNREAD_SUFFIXES:  # FFmpeg would take some of these for videos of one frame
+    if suffix in IMAGE_SUFFIXES + UNREAD_SUFFIXES:  # FFmpeg opens some of these as a video of one frame
         return False
-    if suffix in VIDEO_SUFFIXES and suffix != ".ts":  # .ts is TypeScript, too
+    if suffix in VIDEO_SUFFIXES and suffix != ".ts":  # .ts may be TypeScript
         return True
     start = start_of(path)
     if suffix == ".ts":
         return start[:1] == b"\x47"
     if not start or is_image(start):
         return False
-    if start.startswith(PLAYLISTS):  # for `opened` to refuse
+    if start.startswith(PLAYLISTS):  # `check_no_playlist` rejects it
         return True
     try:
         with opened(path):
@@ -49,11 +49,11 @@ def is_video(path: Path) -> bool:
 
 
 def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
-    """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
+    """Yield the frames of a video file, (H, W, 3) uint8 RGB, one at a time.
 
     Raises:
-        ImageError: the file does not open, has no frames, ends well before its declared end, or has a frame
-            that cannot be converted.
+        ImageError: the file cannot be opened, has no frames, is damaged or cut short, or has a frame that
+            cannot be converted.
     """
     found = 0
     for image, moment in read_by_av(path) if find_spec("av") else read_by_opencv(path):
@@ -64,10 +64,10 @@ def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None,
 
 
 def connected(origin: str | int) -> AbstractContextManager[Connection]:
-    """Connect to a camera or stream, while the block runs.
+    """Connect to a camera or stream for the duration of a `with` block.
 
     Raises:
-        ImageError: it does not open.
+        ImageError: it cannot be opened.
     """
     if isinstance(origin, str) and find_spec("av"):
         return connected_by_av(origin)

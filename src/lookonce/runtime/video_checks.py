@@ -13,20 +13,21 @@ from lookonce._files import open_input
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
 
-# Pixels of a frame: 8K. A decoder and the pipeline hold several frames, about 20 bytes for each pixel.
+# Pixels of a frame, 8K. The decoder and the pipeline hold several frames, in all about 20 bytes per pixel.
 MAX_FRAME = 8192 * 4320
 
-SLOWEST_RATE = 1 / 3600  # frames per second; damaged files declare 1 / 2^32,
-FASTEST_RATE = 1000.0  # and some cameras and streams 0 or 90,000
-USUAL_RATE = 25.0  # used instead
-LONGEST_GAP = 60.0  # seconds until the next frame; a longer time is damaged
-PATIENCE_MS = 10_000  # for a stream to open, and for each frame of it
-# Starts of texts that name other files, which FFmpeg would read: HLS and its own lists. It looks for one
-# behind an ID3 tag too, with which no video starts.
+# Plausible frames per second. Damaged files declare 1 / 2^32, and some cameras and streams 0 or 90,000.
+SLOWEST_RATE = 1 / 3600
+FASTEST_RATE = 1000.0
+USUAL_RATE = 25.0  # frames per second, in place of an implausible rate
+LONGEST_GAP = 60.0  # seconds between frames; a longer gap is due to an invalid time
+PATIENCE_MS = 10_000  # milliseconds to wait for a stream to open, and for each of its frames
+# First bytes of lists of other files, which FFmpeg would read: HLS and its own format. FFmpeg also looks for
+# such a list after an ID3 tag, with which no video starts.
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"ID3")
 WHOLE = 0.95  # share of the declared frames below which a video counts as damaged
 
-Origin = Path | str | int  # a video file, a stream's URL, a camera's number
+Origin = Path | str | int  # a video file, the URL of a stream, the number of a camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Moment:
     """Position of a frame in its video.
 
     Attributes:
-        number: number of frames before it.
+        number: index of the frame, from 0.
         seconds: time since the first frame.
         rate: frames per second of the video.
     """
@@ -48,9 +49,9 @@ class Connection(NamedTuple):
     """An open camera or stream.
 
     Attributes:
-        frames: (H, W, 3) uint8 RGB and seconds, until it ends.
+        frames: frames, (H, W, 3) uint8 RGB, and their times in seconds.
         rate: frames per second.
-        declared: number of frames that it declares; 0 for none, as live ones do.
+        declared: declared number of frames; 0 for a live source, which declares none.
     """
 
     frames: Iterator[tuple[NDArray[np.uint8], float]]
@@ -66,12 +67,12 @@ def name_of(origin: Origin) -> str:
 
 
 def plausible_rate(declared: float) -> float:
-    """Return the declared frames per second if plausible, else a default."""
+    """Return the declared frame rate if plausible, else a default, in frames per second."""
     return declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
 
 
 def turned(image: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
-    """Rotate a frame by quarter turns counterclockwise, as its file says: phones store portraits rotated."""
+    """Rotate a frame counterclockwise by quarter turns; phones store upright videos rotated."""
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 
@@ -79,7 +80,7 @@ def check_frame_size(origin: Origin, height: int, width: int) -> None:
     """Check that a frame is not too large to be decoded.
 
     Raises:
-        ImageError: it is.
+        ImageError: the frame has more than `MAX_FRAME` pixels.
     """
     if height * width > MAX_FRAME:
         raise ImageError(
@@ -89,19 +90,19 @@ def check_frame_size(origin: Origin, height: int, width: int) -> None:
 
 
 def found_instead(origin: Origin) -> str:
-    """Describe a file that does not open as a video."""
+    """Describe a file, camera or stream that cannot be opened as a video."""
     if not isinstance(origin, str):
         return "data that cannot be opened as one"
-    from lookonce.runtime.diagnosis import diagnose  # imports HTTP, which takes longer than this module
+    from lookonce.runtime.diagnosis import diagnose  # imports HTTP, which is slow
 
     return diagnose(origin)
 
 
 def check_whole(origin: Origin, declared: int, found: int) -> None:
-    """Compare the frames found with those declared.
+    """Check the number of frames found against the declared number.
 
     Raises:
-        ImageError: none, or far fewer than declared.
+        ImageError: there are no frames, or far fewer than declared.
     """
     if found < max(1, WHOLE * declared):
         wanted = counted(declared, "frame") if declared > 0 else "some frames"
@@ -111,17 +112,17 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
 
 
 def check_no_playlist(path: Path) -> None:
-    """Refuse a file that makes FFmpeg read files that nobody named.
+    """Reject a playlist, which would make FFmpeg read files that the user did not name.
 
     Raises:
-        ImageError: it is a playlist, whatever its suffix.
+        ImageError: the file is a playlist, whatever its suffix.
     """
     if start_of(path).startswith(PLAYLISTS):
         raise ImageError(f"{path}: expected a video, found a playlist or sound; name the videos themselves")
 
 
 def start_of(path: Path) -> bytes:
-    """Return the first bytes of a file; empty if it cannot be read."""
+    """Return the first 12 bytes of a file; empty if it cannot be read."""
     try:
         with open_input(path, ImageError) as stream:
             return stream.read(12)

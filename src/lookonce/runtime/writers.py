@@ -1,7 +1,7 @@
-"""Write detections: annotated images and videos, JSON, CSV, COCO results.
+"""Write detections as annotated images and videos, JSON, CSV, counts or COCO results.
 
-A writer processes frame after frame and keeps none. Its files get their names when it is closed: they are
-complete or, if the run was stopped, hold everything done so far.
+A writer stores frame after frame and keeps none in memory. Its files get their final names when they are
+finished or, with the results so far, when the run is stopped.
 """
 
 import csv
@@ -26,14 +26,14 @@ from lookonce.runtime.timed_clips import TimedClipWriter
 from lookonce.suffixes import WRITTEN_SUFFIXES
 from lookonce.tiff import LargeImage
 
-FORMULA = ("=", "+", "-", "@")
+FORMULA = ("=", "+", "-", "@")  # first characters of a formula in a spreadsheet
 
 
 class Writer(ABC):
     """Stores the detections of one run. Use it in a `with` block.
 
     Attributes:
-        path: the file or folder that holds the results.
+        path: file or folder for the results.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,11 +41,10 @@ class Writer(ABC):
 
     @abstractmethod
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Store one frame's detections.
+        """Store the detections of one frame.
 
         Raises:
-            LookonceError: the results cannot be stored.
-            OSError: the results cannot be stored, for example because the disk is full.
+            LookonceError, OSError: the results cannot be stored, for example because the disk is full.
         """
 
     @abstractmethod
@@ -56,7 +55,7 @@ class Writer(ABC):
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop unfinished files instead of closing them; files of an earlier run stay."""
+        """Delete unfinished files instead of closing them; files of an earlier run stay."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,14 +67,14 @@ class Writer(ABC):
 
 
 class ImageWriter(Writer):
-    """Annotated images and videos in one folder."""
+    """Writes annotated images and videos into a folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._clip: ClipWriter | TimedClipWriter | None = None
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Write the annotated image, or append it to its video; the frame's own pixels are drawn on.
+        """Write the annotated image, or append it to its video; boxes are drawn on the frame's own pixels.
 
         Raises:
             ConfigError: the result would replace the file that it was made from.
@@ -87,13 +86,13 @@ class ImageWriter(Writer):
                 f"{target}: the annotated image would replace its source: choose another folder"
             )
         pixels = frame.image
-        assert not isinstance(pixels, ReducedImage)  # the whole image is drawn on
-        if isinstance(pixels, LargeImage):  # drawn on a small copy
+        assert not isinstance(pixels, ReducedImage)  # the caller reads at full size to draw
+        if isinstance(pixels, LargeImage):  # boxes are drawn on a smaller copy
             height, width, _ = pixels.shape
             pixels = pixels.read(0, height, 0, width)
             scale = np.tile([pixels.shape[1] / width, pixels.shape[0] / height], 2)
             detections = replace(detections, boxes=(detections.boxes * scale).astype(np.float32))
-        from lookonce.draw.boxes import annotate  # and Pillow, which only this writer needs
+        from lookonce.draw.boxes import annotate  # imports Pillow, which only this writer needs
 
         drawn = annotate(pixels, detections, in_place=True)
         if self._clip is not None and self._clip.path != target:
@@ -117,9 +116,9 @@ class ImageWriter(Writer):
         """Do nothing: before the first frame there is no file."""
 
     def _target(self, frame: Frame) -> Path:
-        """Return the frame's own name below the folder, with a suffix added if its format is not written.
+        """Return the frame's path in the folder, with a suffix added if its format is not written.
 
-        Formats may be read-only, and a lossless WebP takes up to 40 bytes of memory per pixel.
+        Some formats are only read, and a lossless WebP takes up to 40 bytes of memory per pixel.
         """
         known, usual = (WRITTEN_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
@@ -131,13 +130,13 @@ class ImageWriter(Writer):
 
 
 class TextWriter(Writer):
-    """A text file that is written under a temporary name and renamed when closed."""
+    """Writes a text file under a temporary name and renames it when closed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._open = ExitStack()
         temporary = self._open.enter_context(replacing(path))
-        # file names need not be Unicode: `\udcXX` stands for such a byte, and JSON reads it back
+        # a file name need not be valid Unicode: an invalid byte is written as `\udcXX`, which JSON reads back
         self._stream: TextIO = self._open.enter_context(
             temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         )
@@ -150,7 +149,7 @@ class TextWriter(Writer):
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop the file under its temporary name."""
+        """Delete the temporary file."""
         self._open.__exit__(kind, error, trace)
 
     def _tail(self, complete: bool) -> str:
@@ -158,9 +157,9 @@ class TextWriter(Writer):
 
 
 class JsonWriter(TextWriter):
-    """One JSON object: class names, model, options and thresholds, and a line per image or frame, in order.
+    """Writes one JSON object: class names, model, options and thresholds, then a line per image or frame.
 
-    At its end, `complete` is false if the run was stopped before the last image. Each line is on disk once it
+    At the end, `complete` is false if the run was stopped before the last image. Each line is flushed when it
     is added, so a killed run can be resumed (`runtime.resume`).
     """
 
@@ -174,10 +173,10 @@ class JsonWriter(TextWriter):
         """Begin the file.
 
         Args:
-            path: the file.
-            names: the model's classes.
-            run: model and options, recorded with the results.
-            thresholds: score threshold of each class, recorded too.
+            path: file to write.
+            names: class names of the model.
+            run: model and options, to be recorded with the results.
+            thresholds: score threshold of each class, to be recorded with the results.
         """
         head: dict[str, Any] = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
         if thresholds:
@@ -202,10 +201,10 @@ class JsonWriter(TextWriter):
 
 
 class CsvWriter(TextWriter):
-    """One row per detection; an image or frame without any has a row that ends after its number.
+    """Writes one row per detection; an image or frame without detections has one row with empty columns.
 
     A spreadsheet evaluates text that begins with `=`, `+`, `-` or `@` as a formula. Names of files and
-    classes are untrusted, so such text gets a `'` before it; JSON has every name unchanged.
+    classes are untrusted, so a `'` is put before such text. JSON has every name unchanged.
     """
 
     COLUMNS = ("file", "frame", "class", "score", "left", "top", "right", "bottom")
@@ -216,7 +215,7 @@ class CsvWriter(TextWriter):
         self._rows.writerow(self.COLUMNS)
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append rows; `frame` stays empty for an image."""
+        """Append the rows of a frame; the column `frame` is empty for an image."""
         number = "" if frame.moment is None else frame.moment.number
         found = detections.to_dict()["detections"]
         rows = [(_no_formula(each["class"]), each["score"], *each["box"]) for each in found]
@@ -224,19 +223,19 @@ class CsvWriter(TextWriter):
 
 
 class CountsWriter(TextWriter):
-    """Objects of each class, zeros included: a row per image and per second of a video, and a row of totals.
+    """Writes the number of objects per class: a row per image and per second of a video, and a row of totals.
 
-    The row of a second has the largest number in any one of its frames, because a sum over frames would count
-    an object once per frame. For the same reason, a video adds its largest numbers to the totals.
+    The row of a second has the largest number in any of its frames, because a sum would count an object once
+    per frame. For the same reason, a video adds its largest numbers to the totals.
     """
 
     def __init__(self, path: Path, names: Sequence[str], classes: Sequence[int] | None = None) -> None:
         """Begin the file.
 
         Args:
-            path: the file.
-            names: the model's classes.
-            classes: numbers of the classes that are looked for; None for all.
+            path: file to write.
+            names: class names of the model.
+            classes: numbers of the classes to count; None for all.
         """
         super().__init__(path)
         self._classes = range(len(names)) if classes is None else classes
@@ -247,7 +246,7 @@ class CountsWriter(TextWriter):
         self._place: tuple[str, int] | None = None  # file and second of the frames in `_second`
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append the row of an image, or of the second before this frame's."""
+        """Append the row of an image, or at the first frame of a new second that of the second before."""
         counts = np.array([*(int((detections.labels == c).sum()) for c in self._classes), len(detections)])
         if frame.moment is None:
             self._end_video()
@@ -278,10 +277,10 @@ class CountsWriter(TextWriter):
 
 
 class CocoWriter(TextWriter):
-    """COCO results: a list with an entry per detection, for pycocotools' `loadRes`.
+    """Writes COCO results: a list with an entry per detection, for pycocotools' `loadRes`.
 
-    The image's id comes from `image_ids` by file name; without `image_ids` it is the name without suffix, as
-    a number if it is one (as in COCO's own files); frames of a video append their number.
+    The id of an image comes from `image_ids`. Without `image_ids`, it is the file name without suffix, as a
+    number if it is one (as in COCO's own files); for a frame of a video, its number is appended.
     """
 
     def __init__(
@@ -293,9 +292,9 @@ class CocoWriter(TextWriter):
         """Begin the file.
 
         Args:
-            path: the file.
-            category_ids: COCO's number of each class, in the order of the model's names.
-            image_ids: the number of each image, by file name.
+            path: file to write.
+            category_ids: COCO category of each class, in the order of the model's names.
+            image_ids: id of each image, by file name.
         """
         super().__init__(path)
         self._category_ids = category_ids
@@ -304,10 +303,10 @@ class CocoWriter(TextWriter):
         self._between = "[\n"
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append the detections.
+        """Append the detections of a frame.
 
         Raises:
-            ConfigError: the image has no id, or has the id of another file.
+            ConfigError: the image has no id, or the same id as another file.
         """
         stem, image_id = frame.relative.stem, None
         if self._image_ids is not None:
