@@ -107,7 +107,7 @@ def compute(
     raw_maps = [torch.from_numpy(scale.raw).flatten(2).permute(2, 0, 1)[None] for scale in scales]
     anchors, strides = [scale.anchors for scale in scales], [scale.stride for scale in scales]
     filled, sums, positions = list[ScaleTruth](), list[Terms](), dict[Position, PositionTerms]()
-    absent = [0.0]
+    absent = 0.0  # class loss of background in areas where some classes may lack boxes, over all scales
     with torch.no_grad():
         # the objectness of a [Gaussian_yolo] already includes its uncertainty
         decodings = [
@@ -130,8 +130,9 @@ def compute(
                 positions[number, row, column, anchor] = PositionTerms(Terms(*three), classes)
             giou, of_conf, prob = (float(each.double().sum()) for each in (columns[0], conf, columns[2]))
             if terms.absent is not None:
-                absent.append(settings.prob * float(terms.absent.double().sum()))
-            sums.append(Terms(giou, of_conf, prob + absent[-1]))
+                of_absent = settings.prob * float(terms.absent.double().sum())
+                prob, absent = prob + of_absent, absent + of_absent
+            sums.append(Terms(giou, of_conf, prob))
             filled.append(
                 replace(
                     truths[number],
@@ -145,5 +146,5 @@ def compute(
             )
     unassigned = sum(each.conf for each in sums) - sum(each.terms.conf for each in positions.values())
     total = Terms(float(whole.giou[0]), float(whole.conf[0]), float(whole.prob[0]))
-    background = Terms(0, unassigned, sum(absent))
+    background = Terms(0, unassigned, absent)
     return LossParts(ImageLosses(total, tuple(sums), background), tuple(filled), positions)
