@@ -98,6 +98,34 @@ def test_opencv_has_no_threads_of_its_own_meanwhile() -> None:
         cv2.setNumThreads(before)
 
 
+@pytest.mark.parametrize("ends", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_opencv_gets_its_threads_back_in_whatever_order_passes_end(ends: tuple[int, ...]) -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        passes = [in_parallel(range(9), same, workers=2) for _ in ends]
+        for numbers in passes:
+            assert next(numbers) == 0
+        for number in ends:
+            assert cv2.getNumThreads() == 1
+            passes[number].close()
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_a_pass_of_one_worker_leaves_a_later_choice_of_opencv_threads() -> None:
+    before = cv2.getNumThreads()
+    try:
+        numbers = in_parallel(range(4), same, workers=1)
+        assert next(numbers) == 0
+        cv2.setNumThreads(3)
+        assert list(numbers) == [1, 2, 3]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
 def test_a_result_does_not_wait_for_the_next_item() -> None:
     used = threading.Event()
 
