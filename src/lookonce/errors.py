@@ -6,11 +6,13 @@ LookonceError                printed by the command line without a traceback; ex
 │   └── NoAnnotationsError   there are images, and nothing that looks like annotations
 ├── ImageError               an image or video cannot be read, or is refused
 ├── ConfigError              a setting, recipe or command-line value is wrong
+│   └── GateDataError        int8 cannot be compared with float32: the images have no annotations
 ├── ModelFileError           a model or weights file is not what it should be
 ├── SourceError              nothing to detect on: no such file, camera or stream
 ├── DownloadError            a file could not be fetched, or is not the one expected
 ├── TrainingError            a run cannot continue: out of memory, stale checkpoint
 │   └── NonFiniteLossError   a loss became infinite or NaN
+├── ContenderError           an engine cannot run a model; `bench` and `tune` print it in the engine's row
 └── MissingExtraError        an optional dependency is not installed
 ```
 
@@ -38,6 +40,10 @@ class ConfigError(LookonceError):
     """A setting, a recipe or a command-line value is wrong."""
 
 
+class GateDataError(ConfigError):
+    """There are no annotations to compare the AP of int8 and float32 on."""
+
+
 class ModelFileError(LookonceError):
     """A model, weights or `.cfg` file is damaged or describes something else."""
 
@@ -56,6 +62,10 @@ class TrainingError(LookonceError):
 
 class NonFiniteLossError(TrainingError):
     """A loss became infinite or NaN; the message names the images."""
+
+
+class ContenderError(LookonceError):
+    """An engine cannot run a model, or failed while running it."""
 
 
 class MissingExtraError(LookonceError):

@@ -10,8 +10,8 @@ import pytest
 from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.measure import BenchEntry, Result, measure
-from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
-from lookonce.errors import LookonceError
+from lookonce.bench.worker import Turn, Worker, peak_bytes
+from lookonce.errors import ContenderError, LookonceError
 
 CASE = BenchCase((64, 96), batch=2, threads=1)
 

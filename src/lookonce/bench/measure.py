@@ -11,7 +11,8 @@ import numpy as np
 
 from lookonce.bench.contenders import BenchCase, Contender, Run
 from lookonce.bench.files import Files
-from lookonce.bench.worker import ContenderError, Turn, Worker
+from lookonce.bench.worker import Turn, Worker
+from lookonce.errors import ContenderError
 
 ROUNDS = 10
 SHORTEST_TURN = 0.3  # seconds; a turn of a fast contender has more batches

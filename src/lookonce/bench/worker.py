@@ -13,14 +13,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from lookonce.bench.contenders import Run
-from lookonce.errors import LookonceError
+from lookonce.errors import ContenderError
 
 WARM_UP = 2  # batches that are not timed when a contender is opened
 PATIENCE = 10.0  # seconds that a process may take to end
-
-
-class ContenderError(LookonceError):
-    """A contender cannot run this model, or failed while running it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from lookonce._terminal import printable, say, terminal
 from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
 from lookonce.commands.results import Exported
-from lookonce.errors import ConfigError, LookonceError
+from lookonce.errors import ConfigError, GateDataError, LookonceError
 from lookonce.evaluate.coco import ClassMetrics, Metrics
-from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
+from lookonce.export.int8 import REJECTED, Int8, Quantized, export_int8
 from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Original, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison

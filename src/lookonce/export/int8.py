@@ -15,7 +15,7 @@ from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
 from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_problems
-from lookonce.errors import AnnotationError, ConfigError, ImageError, NoAnnotationsError
+from lookonce.errors import AnnotationError, GateDataError, ImageError, NoAnnotationsError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.graph import GraphForm
@@ -30,10 +30,6 @@ ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
 REJECTED = ".rejected"  # in the name of a rejected file
 
 T = TypeVar("T")
-
-
-class GateDataError(ConfigError):
-    """There are no annotations to compare AP on."""
 
 
 @dataclass(frozen=True, slots=True)
