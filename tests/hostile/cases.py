@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from tests.hostile import further, inputs
-from tests.hostile.inputs import BOX, GOOD, Make, fifo, link
+from tests.hostile.inputs import BOX, GOOD, Content, Make, fifo, link
 from tests.hostile.limits import Case, run
 from tests.hostile.options import option_cases
 from tests.hostile.videos import videos
@@ -63,10 +63,11 @@ def without_hostile(top: Path, command: str) -> object:
     return detections(here)
 
 
-def among_good(here: Path, name: str, data: bytes) -> None:
+def among_good(here: Path, name: str, content: Content) -> None:
     """Make a folder with a hostile file, alone and between two good images in `all`, unless it is there."""
     if here.exists():
         return
+    data = content if isinstance(content, bytes) else content()
     (desk(here) / name).write_bytes(data)
     good_images(here / "all", "19")
     (here / "all" / f"5{name}").write_bytes(data)
@@ -78,9 +79,9 @@ def image_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile image alone, in a page, between two good images, and in a data set."""
     among = "detect|model.onnx|all|--out|among"
     expected = without_hostile(top, among)
-    for name, data in chain(inputs.images(), further.images()):
+    for name, content in chain(inputs.images(), further.images()):
         here = top / name
-        case = partial(Case, here, prepare=partial(among_good, here, name, data))
+        case = partial(Case, here, prepare=partial(among_good, here, name, content))
         odd = (0, 1, 2)  # valid, or damaged behind what is needed
         yield case(f"detect|model.onnx|{name}|--out|out", odd)
         yield case(among, (0, 1), partial(detections, here), expected)
@@ -93,9 +94,9 @@ def video_cases(top: Path) -> Iterator[Case]:
     """Yield every hostile video alone, and between two good images."""
     among = "detect|model.onnx|all|--out|among|--save|json"
     expected = without_hostile(top, among)
-    for name, data in videos():
+    for name, content in videos():
         here = top / name
-        case = partial(Case, here, prepare=partial(among_good, here, name, data))
+        case = partial(Case, here, prepare=partial(among_good, here, name, content))
         yield case(f"detect|model.onnx|{name}|--out|out", (0, 1, 2))
         yield case(among, (0, 1), partial(detections, here), expected)
         shutil.rmtree(here, ignore_errors=True)

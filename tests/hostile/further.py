@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.hostile.inputs import (
     GOOD,
     NET,
     YOLO,
+    Content,
     Make,
+    bomb,
     cfg,
     chunk,
     coco,
@@ -53,7 +56,7 @@ HARMLESS_MODELS = {  # they are odd, and run as Darknet or the engine runs them
 }
 
 
-def images() -> Iterator[tuple[str, bytes]]:
+def images() -> Iterator[tuple[str, Content]]:
     """Yield name and content of images."""
     yield from strange_formats()
     yield from strange_pngs()
@@ -63,7 +66,7 @@ def images() -> Iterator[tuple[str, bytes]]:
     yield from strange_rasters()
 
 
-def strange_formats() -> Iterator[tuple[str, bytes]]:
+def strange_formats() -> Iterator[tuple[str, Content]]:
     """Yield files of formats that only a decoder's plugins know, under an image's usual suffix."""
     eps = (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60000 60000\n%%EndComments\n(touched) (w) file\n%%EOF\n"
@@ -87,7 +90,7 @@ def strange_formats() -> Iterator[tuple[str, bytes]]:
     yield "cursor.png", struct.pack("<HHHBBBBHHII", 0, 2, 0xFFFF, 0, 0, 0, 0, 1, 32, 60, 22)
     yield "icns.png", b"icns\0\0\0\x18ic10\0\0\0\x10" + b"\x89PNG\r\n\x1a\n"
     yield "gzipped.png", gzip.compress(saved("PNG"))
-    yield "gzipped.jpg", gzip.compress(bytes(50 << 20))
+    yield "gzipped.jpg", lambda: gzip.compress(bytes(50 << 20))
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("../../a.png"))
@@ -97,7 +100,7 @@ def strange_formats() -> Iterator[tuple[str, bytes]]:
     yield "forever.avif", b"\0\0\0\x10ftypavif\0\0\0\0" + b"\0\0\0\0free" * 200_000
 
 
-def strange_pngs() -> Iterator[tuple[str, bytes]]:
+def strange_pngs() -> Iterator[tuple[str, Content]]:
     """Yield PNGs whose chunks are of an odd size, number or order."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
     bits = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
@@ -127,10 +130,7 @@ def strange_pngs() -> Iterator[tuple[str, bytes]]:
         png(indexed, chunk(b"PLTE", bytes(3)), chunk(b"IDAT", zlib.compress(b"\0" + b"\xff" * 64) * 64)),
     )
     yield "gamma.png", png(header(64, 64), chunk(b"gAMA", bytes(4)), chunk(b"cHRM", bytes(32)), scanline)
-    yield (
-        "compressed_text.png",
-        png(header(64, 64), chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(200 << 20), 1)), scanline),
-    )
+    yield "compressed_text.png", bomb(b"iTXt", b"a\0\1\0\0\0", 200, scanline)
     frame = struct.pack(">IIIIIHHBB", 0, 64, 64, 1 << 31, 1 << 31, 0, 0, 9, 9)
     yield (
         "offsets.png",
@@ -143,22 +143,17 @@ def strange_pngs() -> Iterator[tuple[str, bytes]]:
             chunk(b"fdAT", bytes(4)),
         ),
     )
-    first = struct.pack(">IIIIIHHBB", 0, 64, 64, 0, 0, 1, 1, 0, 0)
-    many = b"".join(
-        chunk(b"fcTL", first) + chunk(b"fdAT", struct.pack(">I", i) + zlib.compress(bytes(193 * 64)))
-        for i in range(20_000)
-    )
-    yield (
-        "film.png",
-        png(
-            header(64, 64),
-            chunk(b"acTL", struct.pack(">II", 20_000, 0)),
-            chunk(b"fcTL", first),
-            scanline,
-            many,
-        ),
-    )
+    yield "film.png", partial(film, 20_000)
     yield "apple.png", png(chunk(b"CgBI", b"\x50\0\x20\x02"), header(64, 64), scanline)
+
+
+def film(frames: int) -> bytes:
+    """Return an animated PNG with this many frames besides its first."""
+    control = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 64, 64, 0, 0, 1, 1, 0, 0))
+    pixels = zlib.compress(bytes(193 * 64))
+    more = (control + chunk(b"fdAT", struct.pack(">I", number) + pixels) for number in range(frames))
+    count = chunk(b"acTL", struct.pack(">II", frames, 0))
+    return png(header(64, 64), count, control, chunk(b"IDAT", pixels), *more)
 
 
 def strange_jpegs() -> Iterator[tuple[str, bytes]]:
@@ -196,27 +191,19 @@ def strange_jpegs() -> Iterator[tuple[str, bytes]]:
     yield "jpeg_ls.jpg", jpeg.replace(b"\xff\xc0", b"\xff\xf7")
 
 
-def strange_tiffs() -> Iterator[tuple[str, bytes]]:
+def packed_tiff(compression: int, data: bytes) -> bytes:
+    """Return a gray TIFF of 64x64 pixels whose one strip is compressed like this."""
+    sides, kind = ((256, 1, 64), (257, 1, 64)), ((258, 1, 8), (259, 1, compression), (262, 1, 1))
+    return tiff(*sides, *kind, (273, 1, 122), (277, 1, 1), (278, 1, 64), (279, 1, len(data))) + data
+
+
+def strange_tiffs() -> Iterator[tuple[str, Content]]:
     """Yield TIFFs whose compression, tables or pages lie."""
     sides = ((256, 1, 64), (257, 1, 64))
     one = ((262, 1, 1), (273, 1, 8), (277, 1, 1), (278, 1, 64))
-    for kind, packed in (
-        ("deflate", zlib.compress(bytes(500 << 20), 1)),
-        ("lzw", b"\x80\x00\x60" * 100_000),
-        ("packbits", b"\x81\x00" * 200_000),
-    ):
-        code = {"deflate": 8, "lzw": 5, "packbits": 32_773}[kind]
-        tags = (
-            *sides,
-            (258, 1, 8),
-            (259, 1, code),
-            (262, 1, 1),
-            (273, 1, 122),
-            (277, 1, 1),
-            (278, 1, 64),
-            (279, 1, len(packed)),
-        )
-        yield f"{kind}_bomb.tif", tiff(*tags) + packed
+    yield "deflate_bomb.tif", lambda: packed_tiff(8, zlib.compress(bytes(500 << 20), 1))
+    yield "lzw_bomb.tif", packed_tiff(5, b"\x80\x00\x60" * 100_000)
+    yield "packbits_bomb.tif", packed_tiff(32_773, b"\x81\x00" * 200_000)
     for name, code in (
         ("fax", 4),
         ("thunder", 32_809),

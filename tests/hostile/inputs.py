@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lookonce.metadata import METADATA_KEY
 from tests.tiny_onnx import INFO, YELLOW, image, write_tiny_model
 
 Make = Callable[[Path], None]  # writes the file, or the folder, of this name
+Content = bytes | Callable[[], bytes]  # of a file; a function if making it takes long
 
 GOOD = Image.fromarray(image((64, 96), ((32, 0, 64, 32), YELLOW)))
 HUGE_NUMBER = "9" * 5000
@@ -35,9 +37,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def header(width: int, height: int) -> bytes:
+def header(width: int, height: int, depth: int = 8) -> bytes:
     """Return the IHDR chunk of an RGB image."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))
 
 
 def png(*chunks: bytes) -> bytes:
@@ -45,12 +47,12 @@ def png(*chunks: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
 
 
-def flat_png(width: int, height: int) -> bytes:
+def flat_png(width: int, height: int, depth: int = 8) -> bytes:
     """Return a valid black image; a thousandth of its pixels in bytes."""
     rows = zlib.compressobj(9)
-    row = bytes(1 + 3 * width)
+    row = bytes(1 + 3 * width * depth // 8)
     data = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
-    return png(header(width, height), chunk(b"IDAT", data))
+    return png(header(width, height, depth), chunk(b"IDAT", data))
 
 
 def tiff(*tags: tuple[int, int, int], then: int = 0) -> bytes:
@@ -78,22 +80,21 @@ def overlapping_directories(tags: int, pages: int) -> bytes:
     return bytes(data)
 
 
-def images() -> Iterator[tuple[str, bytes]]:
+def bomb(kind: bytes, start: bytes, mebibytes: int, *others: bytes) -> Callable[[], bytes]:
+    """Return a maker of a PNG with a chunk of compressed zeros after `start`, before other chunks."""
+    return lambda: png(header(64, 64), chunk(kind, start + zlib.compress(bytes(mebibytes << 20), 1)), *others)
+
+
+def images() -> Iterator[tuple[str, Content]]:
     """Yield name and content of images."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
     yield "huge.png", png(header(60_000, 60_000), scanline)
     yield "two_headers.png", png(header(64, 64), header(60_000, 60_000), scanline)
     yield "header_after_data.png", png(header(64, 64), scanline, header(30_000, 30_000), scanline)
-    yield "large.png", flat_png(7_000, 7_000)
+    yield "large.png", partial(flat_png, 7_000, 7_000)
     yield "thin.png", flat_png(32_000, 1)
-    yield (
-        "color_profile_bomb.png",
-        png(header(64, 64), chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20), 1)), scanline),
-    )
-    yield (
-        "text_bomb.png",
-        png(header(64, 64), chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(300 << 20), 1)), scanline),
-    )
+    yield "color_profile_bomb.png", bomb(b"iCCP", b"x\0\0", 300, scanline)
+    yield "text_bomb.png", bomb(b"zTXt", b"x\0\0", 300, scanline)
     size = ((256, 1, 64), (257, 1, 64))
     strips = ((258, 1, 8), (259, 1, 1), (262, 1, 1), (273, 1, 8), (277, 1, 1), (278, 1, 64), (279, 1, 4096))
     yield "huge.tif", tiff((256, 1, 60_000), (257, 1, 60_000), *strips)
@@ -142,7 +143,7 @@ def images() -> Iterator[tuple[str, bytes]]:
     yield "page.jpg", b"<html>" * 1000
 
 
-def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
+def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, Content]]:
     """Yield images whose parts contradict each other, or are countless; `at` is where the JPEG's size is."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
     size = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
@@ -154,16 +155,11 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
     yield "checksum.png", png(header(64, 64)[:-4] + bytes(4), scanline)
     yield "chunks.png", png(header(64, 64), chunk(b"IDAT", b"") * 1_000_000, scanline)
     yield "texts.png", png(header(64, 64), chunk(b"tEXt", b"a\0b") * 200_000, scanline)
-    yield "bomb.png", png(header(64, 64), chunk(b"IDAT", zlib.compress(bytes(300 << 20), 1)))
+    yield "bomb.png", bomb(b"IDAT", b"", 300)
     frame = struct.pack(">IIIIIHHBB", 0, 64, 64, 0, 0, 1, 1, 0, 0)
     frames = chunk(b"acTL", struct.pack(">II", 0xFFFF_FFFF, 0)) + chunk(b"fcTL", frame)
     yield "frames.png", png(header(64, 64), frames, scanline)
-    deep = zlib.compressobj(9)
-    rows = b"".join(deep.compress(bytes(1 + 6 * 4000)) for _ in range(4000)) + deep.flush()
-    yield (
-        "deep.png",
-        png(chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 4000, 16, 2, 0, 0, 0)), chunk(b"IDAT", rows)),
-    )
+    yield "deep.png", partial(flat_png, 4000, 4000, 16)
     for name, value in (("no_components", 0), ("components", 255)):
         yield f"{name}.jpg", jpeg[: at + 4] + bytes([value]) + jpeg[at + 5 :]
     yield "sampling.jpg", jpeg[: at + 6] + b"\xff" + jpeg[at + 7 :]

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.hostile.inputs import Content
 from tests.videos import write_video
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 20
@@ -25,7 +26,7 @@ MUTATIONS = 15  # of each kind
 HUGE = (0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 
 
-def videos() -> Iterator[tuple[str, bytes]]:
+def videos() -> Iterator[tuple[str, Content]]:
     """Yield name and content."""
     with tempfile.TemporaryDirectory() as made:
         whole = {kind: _whole(Path(made) / f"whole.{kind}", codec) for kind, codec in KINDS.items()}
@@ -113,7 +114,7 @@ def _mp4s(data: bytes) -> Iterator[tuple[str, bytes]]:
     yield "mp4_nested.mp4", start + boxes
 
 
-def _raw() -> Iterator[tuple[str, bytes]]:
+def _raw() -> Iterator[tuple[str, Content]]:
     """Yield videos without a container of their own, which have a size in each frame."""
 
     def jpeg(height: int, width: int) -> bytes:
@@ -121,7 +122,7 @@ def _raw() -> Iterator[tuple[str, bytes]]:
 
     sizes = [(64, 96), (32, 32), (480, 640), (64, 96), (2000, 3000), (8, 8)]
     yield "sizes.mjpeg", b"".join(jpeg(*size) for size in sizes * 4)
-    yield "sizes.mjpg", b"".join(jpeg(*size) for size in [(64, 96)] * 10 + [(4000, 6000)] * 3)
+    yield "sizes.mjpg", lambda: jpeg(64, 96) * 10 + jpeg(4000, 6000) * 3
     whole = jpeg(64, 96)
     at = whole.index(b"\xff\xc0") + 5
     large = whole[:at] + struct.pack(">HH", 60_000, 60_000) + whole[at + 4 :]
