@@ -94,17 +94,6 @@ def test_a_stream_of_frames_that_are_too_large_is_an_error(
         next(frames)
 
 
-@pytest.mark.skipif(find_spec("av") is None, reason="OpenCV scales such frames to the size of the first")
-def test_a_stream_whose_frames_become_too_large_is_an_error(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lookonce.runtime.video_checks.MAX_FRAME", SIZE[0] * SIZE[1])
-    error = pytest.raises(ImageError, match=r"expected frames of at most 3,072 pixels .*found 96x128")
-    frames = iter(LiveFrames(f"http://127.0.0.1:{port}/grows", LiveCounts()))
-    with camera(port), closing(frames), error:
-        list(islice(frames, 50))
-
-
 def test_a_stream_that_was_never_there_is_an_error_at_once(port: int) -> None:
     with pytest.raises(
         ImageError, match=rf"^http://127\.0\.0\.1:{port}/: expected a video, found no server there"

@@ -1,6 +1,5 @@
 """OpenCV's reader: numbers of frames, their times, and frames that it cannot convert."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -9,8 +8,7 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.runtime.conversion import ConversionCheck
-from lookonce.runtime.opencv_video import count_frames, exact_frames, frames_of, rate_of
-from lookonce.runtime.video import read_frames
+from lookonce.runtime.opencv_video import count_frames, exact_frames, frames_of, rate_of, read_by_opencv
 from tests.runtime.test_video import RATE, scene, write_scenes
 from tests.videos import write_video
 
@@ -53,24 +51,19 @@ def test_time_never_stands_still_and_absurd_rates_are_replaced() -> None:
         assert rate_of(Capture(rate, [])) == expected  # type: ignore[arg-type]
 
 
-def test_interlaced_frames_are_right_or_an_error() -> None:
+def test_interlaced_frames_are_an_error() -> None:
     path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # red and blue bars that move, MPEG-2
-    if find_spec("av"):
-        assert [image.mean() for image, _ in read_frames(path)] == pytest.approx([103] * 6, abs=5)
-        return
     # unwritten memory may hold, by chance, an image that resembles the first frame
     with pytest.raises(
         ImageError, match=r"frame [01]: expected .* can convert, found an interlaced one; .*video"
     ):
-        list(read_frames(path))
+        list(read_by_opencv(path))
 
 
 def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As OpenCV gives interlaced frames once a model was in the memory: black from first to last, nearly."""
-    if find_spec("av"):
-        pytest.skip("PyAV reads them")
     left = np.zeros((576, 720, 3), np.uint8)
     left[0, 8] = 113
     path = write_video(tmp_path / "a.mp4", [left] * 3, RATE)
@@ -79,13 +72,13 @@ def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
     monkeypatch.setattr(ConversionCheck, "_luma", lambda self: left[..., 0])
 
     with pytest.raises(ImageError, match=r"frame 0: expected .* can convert, found an interlaced one"):
-        next(read_frames(path))
+        next(read_by_opencv(path))
 
 
 def test_frames_after_a_black_beginning_keep_their_places(tmp_path: Path) -> None:
     black, gray = np.zeros((48, 80, 3), np.uint8), scene(4)
     path = write_video(tmp_path / "a.avi", [black] * 5 + [gray] * 3, RATE, "MJPG")  # stores black as 0
-    frames = list(read_frames(path))
+    frames = list(read_by_opencv(path))
     assert [moment.number for _, moment in frames] == list(range(8))
     assert [image.max() > 100 for image, _ in frames] == [False] * 5 + [True] * 3
 
@@ -95,4 +88,4 @@ def test_black_and_still_videos_are_not_called_interlaced(tmp_path: Path) -> Non
     for number, frames in enumerate(([black] * 60, [gray] * 60, [black] * 55 + [gray] * 5)):
         for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.webm", "VP80")):
             path = write_video(tmp_path / f"{number}{name}", frames, RATE, codec)
-            assert len(list(read_frames(path))) == 60
+            assert len(list(read_by_opencv(path))) == 60
