@@ -1,4 +1,4 @@
-"""The two files of a Darknet model; given one of them, find the other beside it."""
+"""The two files of a Darknet model: given one of them, find the other in the same folder."""
 
 import re
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from lookonce.errors import ModelFileError
 
 SUFFIXES = (".cfg", ".weights")
-_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # endings that Darknet adds to weights during training
 
 
 def find_weights(cfg: Path) -> Path:
-    """Return the weights beside a `.cfg`: NAME.weights, or the only file with a name of Darknet's trainer.
+    """Return the weights beside NAME.cfg: NAME.weights, or else the only NAME_best.weights or similar.
 
     A `.weights` file is returned unchanged.
 
     Raises:
-        ModelFileError: there are none, or several.
+        ModelFileError: there are no weights, or several.
     """
     if cfg.suffix.lower() == ".weights":
         return cfg
@@ -33,9 +33,9 @@ def find_weights(cfg: Path) -> Path:
 
 
 def find_cfg(weights: Path) -> Path:
-    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` or a similar ending.
+    """Return the `.cfg` beside weights, with the same name or with that name without `_best` or similar.
 
-    Any other file, such as a `.cfg`, is returned unchanged.
+    A file that is not `.weights`, such as a `.cfg`, is returned unchanged.
 
     Raises:
         ModelFileError: there is no such file.

@@ -1,4 +1,4 @@
-"""Open a `.cfg`: build its ONNX graph once, and cache it under the hash of its inputs."""
+"""Convert Darknet models to ONNX once, and cache the result under a hash of their files."""
 
 import hashlib
 import logging
@@ -12,21 +12,25 @@ from lookonce.darknet.files import DarknetModel, open_darknet
 from lookonce.errors import ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER
 
-GRAPH_VERSION = 3  # increase it whenever the same files give a different graph
+GRAPH_VERSION = 3  # to be increased whenever the same files give a different graph
 CACHED = re.compile(r".*-[0-9a-f]{24}\.onnx")
 log = logging.getLogger(__name__)
 
 
 def cached_onnx(path: Path, weights: Path | None = None) -> Path:
-    """Return the ONNX file of a Darknet model; `path` and `weights` as in `files.open_darknet`.
+    """Return the ONNX file of a Darknet model, and build it on first use.
 
-    It is built on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`,
-    weights and class names, so a changed file leads to a new one. Files not used for
-    `_cache.KEPT_DAYS` are deleted when a new one is made. Several processes may do this at the same time.
+    The file is in the folder `darknet` of `cache_folder`, and its name has a hash of `.cfg`, weights and
+    class names, so a changed model gets a new file. Files not used for `_cache.KEPT_DAYS` days are deleted
+    when another is built. Several processes may call this at the same time.
+
+    Args:
+        path: `.cfg` or `.weights`, as in `files.open_darknet`.
+        weights: `.weights`; None for the file beside the `.cfg`.
 
     Raises:
-        ModelFileError: one of the files is missing, damaged, or does not match the others; the cache folder
-            cannot be written.
+        ModelFileError: a file is missing or damaged, does not match the others, or cannot be written to the
+            cache.
     """
     model = open_darknet(path, weights)
     cfg = Path(model.network.cfg.file)
@@ -41,7 +45,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
     if made.exists():
         mark_used(made)
         return made
-    import onnx  # slow to import, and needed on first use only
+    import onnx  # slow to import, and only needed on first use
 
     from lookonce.darknet.onnx_graph import build_onnx
 
@@ -59,7 +63,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
 
 
 def say_once(model: DarknetModel) -> None:
-    """Warn about guesses and ignored keys, except for the network in the package."""
+    """Log guesses and ignored keys as warnings, except for the network in the package."""
     cfg = model.network.cfg
     if Path(cfg.file).parent == BUILT_IN_FOLDER:
         return

@@ -1,6 +1,6 @@
 """Read a `.cfg` into typed sections: checked, with defaults filled in, each with its line number.
 
-Defaults are Darknet's own. Two keys that it would fill with a useless default are required here: `filters`
+The defaults are Darknet's own, except for two keys with useless defaults, which are required here: `filters`
 of a convolution and `anchors` of a [yolo].
 """
 
@@ -39,24 +39,24 @@ KINDS = (
 RECURRENT = "crnn", "rnn", "gru", "lstm", "conv_lstm", "history"
 ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "swish", "mish", "tanh", "elu")
 
-# Far above any real model; anything larger is refused before it is built.
+# Limits far above any real model; a larger one is rejected before it is built.
 LARGEST_FILTERS = 65_536
-LARGEST_WINDOW = 1024  # cells: kernel, pooling window, stride, padding
+LARGEST_WINDOW = 1024  # cells of a kernel, a pooling window, a stride or padding
 MOST_LAYERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Cfg:
-    """A whole file.
+    """The content of a `.cfg`.
 
     Attributes:
-        file: named in errors.
-        net: the [net] section.
+        file: name of the file, for error messages.
+        net: [net] section.
         layers: layers in file order; the index is Darknet's layer number.
-        kinds: name of each layer's section in the file, such as `Gaussian_yolo`.
-        ignored: keys that have no effect in lookonce, each once, by kind of section.
-        unknown: keys that neither lookonce nor Darknet knows, with a hint, by kind of section.
-        text: the file without comments and blanks.
+        kinds: kind of each layer's section, such as `Gaussian_yolo`.
+        ignored: known keys that have no effect in lookonce, without repetition, by kind of section.
+        unknown: unknown keys, with a suggestion if one is similar, by kind of section.
+        text: text of the file without comments and blanks.
     """
 
     file: str
@@ -72,7 +72,8 @@ def read_cfg(path: Path) -> Cfg:
     """Read a `.cfg` file.
 
     Raises:
-        ModelFileError: the file is unreadable, or a section or key cannot be used; the message has its line.
+        ModelFileError: the file cannot be read, or a section or key cannot be used; the message names its
+            line.
     """
     sections = read_sections(path)
     for section in sections:
@@ -82,12 +83,12 @@ def read_cfg(path: Path) -> Cfg:
 
 
 def parse_cfg(text: str, file: str) -> Cfg:
-    """Read the text of a `.cfg`; `file` is named in errors. See `read_cfg`."""
+    """Read the text of a `.cfg`, as `read_cfg` does; `file` is its name in error messages."""
     return typed(parse_sections(text, file), file)
 
 
 def typed(sections: list[Section], file: str) -> Cfg:
-    """Check the sections of a file and read their options; see `read_cfg`."""
+    """Check the sections of a `.cfg` and read their options, as `read_cfg` does."""
     if not sections or sections[0].kind != "net":
         raise ModelFileError(f"{file}: expected a .cfg that begins with [net], found none")
     if not 2 <= len(sections) <= MOST_LAYERS:
@@ -109,7 +110,7 @@ def typed(sections: list[Section], file: str) -> Cfg:
 
 
 def _net(sections: list[Section]) -> Net:
-    """Read [net]; a key in another section may determine how images are fitted to the input size."""
+    """Read [net]; keys of other sections may tell how images are fitted to the input size."""
     section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):
@@ -126,7 +127,7 @@ def _net(sections: list[Section]) -> Net:
 
 
 def _layer(section: Section) -> LayerSection:
-    """Read any section but [net]."""
+    """Read a section other than [net]."""
     line = section.line
     match section.kind:
         case "convolutional":
@@ -141,7 +142,7 @@ def _layer(section: Section) -> LayerSection:
         case "maxpool" | "local_avgpool":
             stride = _stride(section, 1)
             size = section.integer("size", stride, 1, LARGEST_WINDOW)
-            # half of it goes left, so more than this would make empty windows
+            # half of the padding is on the left, so more than this would give empty windows
             padding = section.integer("padding", size - 1, 0, 2 * size - 2)
             return (MaxPool if section.kind == "maxpool" else LocalAvgPool)(size, stride, padding, line)
         case "upsample":
@@ -174,7 +175,7 @@ def _layer(section: Section) -> LayerSection:
 def _convolutional(section: Section) -> Convolutional:
     size, shares = section.integer("size", 1, 1, LARGEST_WINDOW), "share_index" in section.options
     padding = section.integer("padding", 0, 0, LARGEST_WINDOW)
-    if section.integer("pad", 0, 0, LARGEST_WINDOW):  # any number but 0 means "same", as in Darknet
+    if section.integer("pad", 0, 0, LARGEST_WINDOW):  # any number except 0 means "same", as in Darknet
         padding = size // 2
     return Convolutional(
         filters=section.integer("filters", None, 1, LARGEST_FILTERS),
@@ -219,7 +220,7 @@ def _yolo(section: Section) -> Yolo:
             f"expected num={total} pairs of numbers in anchors, found {len(anchors)} numbers"
             f"{'; is a comma missing, as in 45 61,45?' if len(anchors) % 2 else ''}"
         )
-    if max(mask) >= total and section.kind != "region":  # read beyond its end by Darknet: it is in the list
+    if max(mask) >= total and section.kind != "region":  # Darknet reads beyond `num`, still in the list
         total = min(max(mask) + 1, len(anchors) // 2)
     anchors = anchors[: 2 * total]  # Darknet ignores the rest
     if not 0 < min(anchors) <= max(anchors) <= LARGEST_ANCHOR:

@@ -1,9 +1,9 @@
-"""Remove channels from a network: groups of channels, their cost, and the smaller network.
+"""Remove channels from a network: which ones belong together, what they cost, and the smaller network.
 
-Channels that are added or multiplied, element by element, can only be removed together. The same holds for
-the input and output channel of a depthwise convolution, and for the same channel of every part if a layer
-splits its input into equal parts. A *bundle* is a smallest set of such channels. Removing one gives exactly
-the maps of the network in which these channels are 0.
+Channels that are added or multiplied element by element can only be removed together. The same is true of
+the input and output channels of a depthwise convolution, and of the corresponding channels of each part if a
+layer splits its input into equal parts. A *bundle* is a smallest set of such channels. Removing it gives the
+same maps as setting its channels to 0.
 
     convolution 4 ─┬─► convolution 5 ─► convolution 6 ─► [shortcut] 7    one bundle: channel c of 4 and of 6
                    └──────────────────────────────────────────▲
@@ -33,8 +33,8 @@ from lookonce.darknet.sections import (
 )
 from lookonce.darknet.weights import BatchNorm, ConvWeights
 
-Channel = tuple[int, int]  # layer of a convolution, channel of its output
-NOT_ZERO = ("logistic",)  # activations of 0 that are not 0: a removed channel must stay 0 on its way
+Channel = tuple[int, int]  # layer of a convolution, and channel of its output
+NOT_ZERO = ("logistic",)  # activations that are not 0 at 0, after which a removed channel would not be 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Bundle:
 
     Attributes:
         channels: output channels of convolutions.
-        made: number of these, by layer.
-        read: number of input channels that they are, by layer of each convolution that reads them.
+        made: (layer, number of its output channels in the bundle) for each convolution with any.
+        read: (layer, number of its input channels in the bundle) for each convolution with any.
     """
 
     channels: tuple[Channel, ...]
@@ -53,11 +53,11 @@ class Bundle:
 
 
 class Channels:
-    """Every channel of a network: its origin, and the channels that are removed with it.
+    """The channels of a network, grouped into bundles.
 
     Attributes:
-        network: the network.
-        bundles: bundles that may be removed; those of the image and of raw maps may not.
+        network: network.
+        bundles: removable bundles, which excludes the channels of the image and of raw maps.
     """
 
     def __init__(self, network: Network) -> None:
@@ -88,11 +88,11 @@ class Channels:
         )
 
     def keep(self, source: int, removed: Collection[int]) -> NDArray[np.bool_]:
-        """Return which channels of a layer's output, or of the image, stay.
+        """Return a mask (C,) of the channels of a layer's output that are kept.
 
         Args:
-            source: the layer.
-            removed: numbers of bundles.
+            source: number of the layer; `IMAGE` for the image.
+            removed: indices of the bundles to remove.
         """
         numbers = (self._number.get(self._sets.root(channel)) for channel in self._outputs[source])
         return np.array([number not in removed for number in numbers], bool)
@@ -102,18 +102,18 @@ class Channels:
             self._sets.join(one, other)
 
     def _unite_parts(self, channels: list[int], parts: int) -> None:
-        """Unite the channels at the same position of equal parts."""
+        """Unite the channels at the same position in each of `parts` equal parts."""
         size = len(channels) // parts
         for start in range(size, len(channels), size):
             self._unite(channels[:size], channels[start : start + size])
 
     def _output(self, layer: Layer) -> list[int]:
-        """Return the channels of a layer's output, and unite those that belong together."""
+        """Return the channels of a layer's output, and unite channels that belong together."""
         inputs = [self._outputs[source] for source in layer.sources]
         first = inputs[0]
         match layer.section:
             case Convolutional(filters, groups=groups, xnor=xnor):
-                self._fixed |= set(first) if xnor else set()  # a channel of 0 would count as -1
+                self._fixed |= set(first) if xnor else set()  # xnor turns 0 into -1
                 made = self._sets.add(filters)
                 if groups == len(first) > 1:
                     per_input = filters // groups
@@ -132,7 +132,7 @@ class Channels:
             case Sam(_, activation) | ScaleChannels(_, activation):
                 if len(first) == len(inputs[1]):
                     self._unite(first, inputs[1])
-                else:  # a factor for each place
+                else:  # a factor for each cell
                     self._fixed |= set(first)
                 self._fixed |= set(inputs[1]) if activation in NOT_ZERO else set()
                 return inputs[1]
@@ -146,7 +146,7 @@ class Channels:
             case Reorg(stride, scrambled):
                 if not scrambled:
                     return first * stride**2
-                self._fixed |= set(first)  # its mistake mixes channels and places
+                self._fixed |= set(first)  # Darknet's mistake mixes channels and cells
                 made = self._sets.add(len(first) * stride**2)
                 self._fixed |= set(made)
                 return made
@@ -156,11 +156,11 @@ class Channels:
 
 
 class Cost:
-    """Multiplications for one image, while channels are removed.
+    """Number of multiplications per image, updated as bundles are removed.
 
     Attributes:
-        made: output channels of each convolution, by layer.
-        read: input channels.
+        made: number of output channels of each convolution, by layer.
+        read: number of input channels of each convolution, by layer.
     """
 
     def __init__(self, network: Network) -> None:
@@ -180,7 +180,7 @@ class Cost:
                     self._per_pair[layer.index] = places * section.size**2 / section.groups
 
     def of(self, layers: Iterable[int], less: Bundle | None = None, times: int = 1) -> float:
-        """Return the multiplications of some convolutions, possibly without some bundles of the same kind."""
+        """Return the multiplications of some convolutions, without `times` bundles such as `less`."""
         made, read = (dict(less.made), dict(less.read)) if less else ({}, {})
         total = 0.0
         for layer in layers:
@@ -190,12 +190,12 @@ class Cost:
         return total
 
     def saved(self, bundle: Bundle, times: int = 1) -> float:
-        """Return the multiplications saved by removing a bundle, or several like it."""
+        """Return the multiplications saved by removing `times` bundles such as `bundle`."""
         layers = {layer for layer, _ in (*bundle.made, *bundle.read)}
         return self.of(layers) - self.of(layers, bundle, times)
 
     def remove(self, bundle: Bundle, times: int = 1) -> None:
-        """Count a bundle, or several like it, as removed."""
+        """Subtract the channels of `times` bundles such as `bundle`."""
         for counts, less in ((self.made, bundle.made), (self.read, bundle.read)):
             for layer, number in less:
                 counts[layer] -= times * number
@@ -209,21 +209,21 @@ class Cost:
 def choose(
     channels: Channels, importance: Sequence[float], share: float, *, least: int = 8, step: int = 8
 ) -> set[int]:
-    """Choose bundles to remove until the convolutions need a share of their multiplications.
+    """Choose bundles to remove until a given share of the multiplications is left.
 
-    Bundles of the same layers are removed in steps, the least important first; the next step is always the
-    one that loses the least importance for the multiplications it saves. Channel counts stay multiples of
-    `step` if possible, since engines compute in vectors of that length on CPUs.
+    Bundles of the same layers are removed in steps, the least important first. Each step is the one that
+    loses the least importance per multiplication saved. If possible, numbers of channels stay multiples of
+    `step`, because engines on CPUs compute in vectors of that length.
 
     Args:
         channels: channels of the network.
         importance: importance of each bundle.
         share: target share of the multiplications.
-        least: minimum channels of each set of layers; an eighth of its channels, if that is more.
-        step: channels to remove at a time.
+        least: minimum number of bundles to keep of the same layers, or an eighth of them if that is more.
+        step: number of bundles to remove per step.
 
     Returns:
-        Numbers of bundles; fewer than wanted if every set of layers is down to its minimum.
+        Indices of bundles; too few for the target if all layers are at their minimum.
     """
     cost, removed = Cost(channels.network), set[int]()
     wanted = share * cost.total
@@ -261,8 +261,8 @@ def without(
 
     Args:
         channels: channels of the network.
-        weights: weights of its convolutions, in file order.
-        removed: numbers of bundles.
+        weights: weights of the network's convolutions, in file order.
+        removed: indices of the bundles to remove.
     """
     network = channels.network
     kept = {source: channels.keep(source, removed) for source in (IMAGE, *range(len(network.layers)))}

@@ -1,6 +1,6 @@
-"""The named networks as `.cfg` text, and a check whether a `.cfg` is one of them.
+"""Write the named networks as `.cfg`, and recognize them in other `.cfg` files.
 
-Legend: **C** classes. Full channel counts, before the width factor, are those of the official files.
+Numbers of channels are those of the official files, before the width factor.
 """
 
 from dataclasses import replace
@@ -15,13 +15,13 @@ from lookonce.errors import ModelFileError
 from lookonce.metadata import BN_EPSILON, DARKNET53_STAGES, ModelInfo, scaled_channels
 from lookonce.networks import NETWORKS
 
-NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
-DEEPEST = 1024  # channels at the end of the backbone in all of them
+NECK = (512, 256, 128)  # channels of the 1x1 convolutions of each scale, from coarse to fine
+DEEPEST = 1024  # channels at the end of the backbone of every named network
 
 EPSILON_REMARK = (
     f"# Batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV and lookonce do."
 )
-# the input, and the training settings of the official files, for use in Darknet
+# The input, and the training settings of the official files, for training with Darknet.
 NET = f"""\
 {EPSILON_REMARK}
 [net]
@@ -47,7 +47,7 @@ scales=.1,.1
 
 
 def classic_cfg(info: ModelInfo) -> str:
-    """Return the `.cfg` of a named network with any width, classes, anchors and input size."""
+    """Return the `.cfg` of a named network with the width, classes, anchors and input size of `info`."""
     text = CfgText(info)
     if info.architecture.startswith("yolov3-tiny"):
         text.tiny(fine=info.architecture == "yolov3-tiny-3l")
@@ -57,12 +57,12 @@ def classic_cfg(info: ModelInfo) -> str:
 
 
 def recognize(network: Network) -> tuple[str, float] | None:
-    """Return the architecture and width of a `.cfg` if it is one of the named networks, else None."""
+    """Return the architecture and width of a named network; None for any other."""
     for architecture, layout in NETWORKS.items():
         if (len(network.convolutions), len(network.scales)) != (layout.convolutions, len(layout.strides)):
             continue
         exact = network.convolutions[layout.backbone - 1].filters / DEEPEST
-        for width in (round(exact, digits) for digits in range(1, 6)):  # the roundest first
+        for width in (round(exact, digits) for digits in range(1, 6)):  # the shortest number first
             info = ModelInfo(
                 architecture,
                 names=("",) * network.classes,
@@ -73,7 +73,7 @@ def recognize(network: Network) -> tuple[str, float] | None:
             )
             try:
                 classic = resolve(parse_cfg(classic_cfg(info), network.cfg.file))
-            except ModelFileError:  # an input size that only the other network accepts
+            except ModelFileError:  # the named network does not accept this input size
                 continue
             if layers_of(network) == layers_of(classic):
                 return architecture, info.width
@@ -81,7 +81,7 @@ def recognize(network: Network) -> tuple[str, float] | None:
 
 
 def layers_of(network: Network) -> list[tuple[LayerSection, tuple[int, ...]]]:
-    """Return what identifies a network: its sections and their inputs, however they are written."""
+    """Return the layers' sections and inputs, in a form that does not depend on how inputs are written."""
     return [
         (
             replace(layer.section, layers=())
@@ -94,10 +94,12 @@ def layers_of(network: Network) -> list[tuple[LayerSection, tuple[int, ...]]]:
 
 
 class CfgText:
-    """A `.cfg` that grows layer by layer.
+    """Builds the text of a `.cfg` layer by layer.
 
     Attributes:
-        lines: lines of the text.
+        info: description of the model.
+        scales: indices of the scales without a head so far; the last one is the coarsest.
+        lines: lines of the text so far.
         layers: number of layers so far.
     """
 
@@ -113,17 +115,17 @@ class CfgText:
         ]
 
     def add(self, kind: str, **keys: object) -> int:
-        """Append a section; return its layer number."""
+        """Append a section and return its layer number."""
         self.lines += [f"[{kind}]", *(f"{key.rstrip('_')}={value}" for key, value in keys.items()), ""]
         self.layers += 1
         return self.layers - 1
 
     def channels(self, full: int) -> int:
-        """Scale a full channel count by the model's width."""
+        """Multiply a number of channels by the model's width factor."""
         return scaled_channels(full, self.info.width)
 
     def convolution(self, filters: int, size: int, stride: int = 1) -> int:
-        """Append a convolution with batch normalization and leaky ReLU."""
+        """Append a convolution with batch normalization and leaky ReLU, and return its layer number."""
         return self.add(
             "convolutional",
             batch_normalize=1,
@@ -135,7 +137,7 @@ class CfgText:
         )
 
     def head(self) -> None:
-        """Append the last convolution of the next finer scale, and its [yolo]."""
+        """Append the last convolution and the [yolo] of the coarsest scale without a head."""
         scale, info = self.scales.pop(), self.info
         first = sum(len(anchors) for anchors in info.anchors[:scale])
         mask = range(first, first + len(info.anchors[scale]))
@@ -155,14 +157,14 @@ class CfgText:
         )
 
     def go_finer(self, filters: int, skip: int, back: int = -4) -> None:
-        """Append the layers from the features before a head to the next finer scale."""
+        """Append the layers that lead from the features before a head to the next finer scale."""
         self.add("route", layers=back)
         self.convolution(filters, 1)
         self.add("upsample", stride=2)
         self.add("route", layers=f"-1,{skip}")
 
     def yolov3(self, *, spp: bool) -> None:
-        """Append Darknet-53 and three scales; `spp` pools over 5, 9 and 13 cells in the coarse one."""
+        """Append Darknet-53 and three scales; `spp` adds pooling over 5, 9 and 13 cells to the coarsest."""
         self.convolution(self.channels(32), 3)
         ends = []
         for repeats, full in DARKNET53_STAGES:
@@ -189,12 +191,12 @@ class CfgText:
                 self.add("route", layers="-1,-3,-5,-6")
                 self.convolution(narrow, 1)
             self.convolution(2 * narrow, 3)
-            self.convolution(narrow, 1)  # up to here the next scale shares
+            self.convolution(narrow, 1)  # the next scale continues from here
             self.convolution(2 * narrow, 3)
             self.head()
 
     def tiny(self, *, fine: bool) -> None:
-        """Append the backbone of YOLOv3-tiny and two scales, or three."""
+        """Append the backbone of YOLOv3-tiny and two scales, or three if `fine`."""
         skips = {}
         for full in (16, 32, 64, 128, 256, 512):
             skips[full] = self.convolution(self.channels(full), 3)

@@ -1,4 +1,4 @@
-"""Convert a network to the description in a model file, and back."""
+"""Convert a network to the description stored in a model file, and back."""
 
 import math
 from functools import lru_cache
@@ -21,7 +21,7 @@ from lookonce.networks import NETWORK_FILES, NETWORKS
 
 
 def fit_of(network: Network) -> tuple[Fit, str]:
-    """Return how images are fitted to the input size, and the reason."""
+    """Return how images are fitted to the input size, and the reason, for messages."""
     net = network.cfg.net
     if net.letter_box is not None:
         return ("letterbox" if net.letter_box else "stretch"), f"letter_box={net.letter_box:d} in [net]"
@@ -31,7 +31,7 @@ def fit_of(network: Network) -> tuple[Fit, str]:
 
 
 def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
-    """Describe a Darknet model in lookonce's terms: scales from fine to coarse."""
+    """Return the description of a Darknet model, with its scales from fine to coarse."""
     architecture, width = recognize(network) or (DARKNET, 1.0)
     return ModelInfo(
         architecture,
@@ -47,11 +47,11 @@ def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
 
 
 def network_of(info: ModelInfo) -> Network:
-    """Return the network of a described model, with every shape at its input size.
+    """Return the network of a described model, with all shapes at its input size.
 
     Raises:
-        ModelFileError: an unknown architecture, or a `.cfg` in the description that cannot be used or
-            contradicts the rest of it.
+        ModelFileError: the architecture is unknown, or the `.cfg` in the description cannot be used or
+            contradicts it.
     """
     if info.architecture in NETWORKS:
         return resolve(parse_cfg(classic_cfg(info), f"{info.architecture}.cfg"))
@@ -67,11 +67,11 @@ def network_of(info: ModelInfo) -> Network:
 
 
 def cfg_of(model: str) -> Cfg:
-    """Read the network of a file: a `.cfg`, weights with their `.cfg` beside them, or a lookonce model.
+    """Read the network of a file: a `.cfg`, weights with their `.cfg` beside them, or a `.safetensors`.
 
     Raises:
-        ModelFileError: a file that cannot be used.
-        MissingExtraError: a `.safetensors`, and its library is not installed.
+        ModelFileError: the file cannot be used.
+        MissingExtraError: the file is a `.safetensors`, whose library is not installed.
     """
     path = Path(model)
     if path.suffix != ".safetensors":
@@ -86,17 +86,18 @@ def cfg_of(model: str) -> Cfg:
 
 
 def holds_detector(weights: Path) -> bool:
-    """Return whether weights come with the description of a whole network; those of a backbone do not."""
+    """Return whether weights come with a description of a whole network, as those of a backbone do not."""
     return weights.suffix in NETWORK_FILES and (weights.suffix != ".weights" or has_cfg(weights))
 
 
 def settings_of(weights: Path) -> dict[str, Any]:
-    """Return the settings that continue with the network of a detector's weights.
+    """Return the training settings for the network of a detector's weights.
 
-    Without a readable model the file itself is the network; else it has a name, a width, anchors and a size.
+    For a named network these are name, width, size and, if they are not the usual ones, anchors; for any
+    other, the file itself is the model.
 
     Raises:
-        ModelFileError: as `cfg_of`.
+        ModelFileError, MissingExtraError: as in `cfg_of`.
     """
     network = resolve(cfg_of(str(weights)))
     if (known := recognize(network)) is None:
@@ -108,10 +109,10 @@ def settings_of(weights: Path) -> dict[str, Any]:
 
 
 def published_size(model: str) -> tuple[int, int] | None:
-    """Return (height, width) of a file's network, as multiples of its strides; None for a network's name.
+    """Return (height, width) of a file's network, rounded to multiples of its strides; None for a name.
 
     Raises:
-        ModelFileError: as `cfg_of`.
+        ModelFileError, MissingExtraError: as in `cfg_of`.
     """
     if model in NETWORKS:
         return None
@@ -122,10 +123,10 @@ def published_size(model: str) -> tuple[int, int] | None:
 
 
 def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
-    """Return anchors and strides, finest scale first, of a network's name or of a file, see `cfg_of`.
+    """Return the anchors and strides, finest scale first, of a named network or of a file.
 
     Raises:
-        ModelFileError: as `cfg_of`.
+        ModelFileError, MissingExtraError: as in `cfg_of`.
     """
     if model in NETWORKS:
         return NETWORKS[model].anchors, NETWORKS[model].strides
@@ -135,7 +136,9 @@ def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
 
 
 def decodings_of(info: ModelInfo) -> tuple[Decoding, ...]:
-    """Return the decoding of each scale, finest first; cheap enough for every training step.
+    """Return the decoding of each scale, finest first.
+
+    Results are cached, so that this can be called in every training step.
 
     Raises:
         ModelFileError: the `.cfg` in the description cannot be used.

@@ -1,10 +1,10 @@
-"""Download a file from the first mirror that has it: resumed, verified, and in place only when complete.
+"""Download a file from the first mirror that has it: resumable, verified, and renamed when complete.
 
 ```
-NAME        the whole file, checked
-NAME.part   the bytes received so far; they survive a kill, and the next call resumes
-NAME.from   their origin: URL, and ETag or date, so that pieces of two files are never joined
-NAME.lock   lock held while a process downloads; the system releases it when the process ends
+NAME        the complete file, verified
+NAME.part   the bytes received so far; a killed download is resumed from them
+NAME.from   the origin of NAME.part: URL, and ETag or date, so that parts of different files are not joined
+NAME.lock   a lock held by the downloading process; the system releases it when the process ends
 ```
 """
 
@@ -31,25 +31,25 @@ from lookonce.errors import DownloadError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; the final check still detects a mix of two processes
+except ImportError:  # not on Windows; if two processes write the same file, the final check notices
     fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 16  # bytes
-TIMEOUT = 30.0  # seconds without a byte, or before a response, after which a connection counts as broken
+TIMEOUT = 30.0  # seconds without a byte or a response after which a connection counts as broken
 LONGEST = 6 * 3600.0  # seconds for one file from one mirror
 NUMBER = r"[0-9]{1,18}"
-ATTEMPTS = 20  # per mirror, as long as each brings more of the file
+ATTEMPTS = 20  # per mirror; an attempt that receives nothing is the last
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """File to fetch.
+    """A file to fetch.
 
     Attributes:
         name: last part of the URL, and local file name.
-        size: bytes.
-        sha256: SHA-256 of its content, in hexadecimal; None if none is published.
+        size: size in bytes.
+        sha256: SHA-256 of the content, in hexadecimal; None if none is published.
     """
 
     name: str
@@ -61,28 +61,28 @@ class Meter(Protocol):
     """Observer of a download."""
 
     def begin(self, url: str, done: int) -> None:
-        """Report that bytes from `done` on now come from `url`."""
+        """Report that the bytes from offset `done` on now come from `url`."""
 
     def advance(self, count: int) -> None:
-        """Report a number of bytes that were stored."""
+        """Report that `count` more bytes were stored."""
 
 
 class _RefusedError(Exception):
-    """This mirror does not have the file; a retry is pointless."""
+    """The mirror cannot provide the file, so a retry is pointless."""
 
 
 class _BrokenError(Exception):
-    """The connection failed; a retry may help."""
+    """The connection failed, so a retry may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file on its way to this machine.
+    """A download in progress.
 
     Attributes:
         file: expected file.
-        part: the bytes received so far.
-        headers: headers to send along.
+        part: file with the bytes received so far.
+        headers: HTTP headers to send.
         meter: observer of the progress.
     """
 
@@ -96,7 +96,7 @@ class Download:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def origin(self) -> dict[str, Any]:
-        """Return where these bytes came from; empty if unknown."""
+        """Return the origin of the received bytes, as in `NAME.from`; empty if unknown."""
         try:
             origin = json.loads(self.part.with_suffix(".from").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -104,13 +104,17 @@ class Download:
         return origin if isinstance(origin, dict) else {}
 
     def from_any(self, target: Path, urls: Sequence[str]) -> None:
-        """Try one mirror after another; with a known SHA-256, each continues where the last one stopped."""
+        """Try one mirror after another; with a known SHA-256, each continues where the last one stopped.
+
+        Raises:
+            DownloadError: no mirror has the file.
+        """
         reasons = []
         for url in urls:
             try:
                 self.from_one(url)
             except _RefusedError as refusal:
-                words = " ".join(str(refusal).split())  # of a stranger
+                words = " ".join(str(refusal).split())  # may be a server's text, which is not trusted
                 printable = "".join(letter if letter.isprintable() else "?" for letter in words)[:200]
                 reasons.append(f"{address_of(url)}: {printable}")
             else:
@@ -124,8 +128,8 @@ class Download:
         )
 
     def from_one(self, url: str) -> None:
-        """Download from one mirror until the file is complete; retry while each attempt brings more."""
-        # with a known SHA-256, a piece of any origin is of use: a mix of two files would be detected
+        """Download from one mirror until the file is complete; retry as long as bytes arrive."""
+        # with a known SHA-256, bytes of any origin are used, because a mix of two files is noticed at the end
         foreign = self.file.sha256 is None and self.origin().get("url") != address_of(url)
         if foreign or self.have() > self.file.size:
             self.part.unlink(missing_ok=True)
@@ -146,10 +150,10 @@ class Download:
             self.part.unlink()
             if not begun_before:
                 raise _RefusedError(wrong)
-            self.from_one(url)  # the error may be in the piece that was there before
+            self.from_one(url)  # the bytes from before may have been wrong
 
     def receive(self, url: str, deadline: float) -> None:
-        """Store the content of one response from a mirror."""
+        """Request the missing bytes from a mirror and store them."""
         have = self.have()
         address, user, password = split_credentials(url)
         sent = dict(self.headers)
@@ -158,7 +162,7 @@ class Download:
             sent["Authorization"] = f"Basic {token}"
         else:
             address = url
-        if have:  # only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)
+        if have:  # request the rest, or the whole file if it has changed (RFC 9110, 13.1.5 and 14.2)
             sent["Range"], origin = f"bytes={have}-", self.origin()
             if origin.get("url") == address_of(url) and origin.get("validator"):
                 sent["If-Range"] = origin["validator"]
@@ -177,7 +181,7 @@ class Download:
             start = self.start_of(answer, have)
             if start == 0:
                 self.part.unlink(missing_ok=True)
-                tag = answer.headers.get("ETag")  # a weak one (W/) does not identify a version
+                tag = answer.headers.get("ETag")  # a weak tag (W/) does not identify the exact bytes
                 version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
                 write_text(
                     self.part.with_suffix(".from"), json.dumps({"url": address_of(url), "validator": version})
@@ -187,10 +191,10 @@ class Download:
                 self.copy(answer, out, start, deadline)
 
     def start_of(self, answer: Any, have: int) -> int:
-        """Return the offset at which the response starts.
+        """Return the offset in the file at which the response starts.
 
         Raises:
-            _RefusedError: a different file.
+            _RefusedError: the response is a different file, or another part of it.
         """
         if answer.headers.get_content_type() == "text/html":
             raise _RefusedError(f"expected {self.file.size:,} bytes, found an HTML page")
@@ -208,13 +212,18 @@ class Download:
         return start
 
     def copy(self, answer: Any, out: IO[bytes], start: int, deadline: float) -> None:
-        """Store the bytes of a response until its end, the size of the file, or the deadline."""
+        """Store the bytes of a response.
+
+        Raises:
+            _RefusedError: the file is too long or a web page, or the mirror is too slow.
+            _BrokenError: the connection ended early.
+        """
         done, pace = start, Pace(TIMEOUT)
         while True:
-            count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a longer file
+            count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a file that is too long
             try:
                 chunk: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
-            except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
+            except (OSError, HTTPException, ValueError) as error:  # ValueError for a malformed chunk
                 raise _BrokenError(_reason(error)) from error
             if not chunk:
                 break
@@ -238,18 +247,18 @@ class Download:
 def download(
     file: RemoteFile, folder: Path, mirrors: Sequence[str], headers: Mapping[str, str], meter: Meter
 ) -> Path:
-    """Return the path of the file in `folder`, after fetching it if necessary.
+    """Return the path of a file, which is downloaded if it is missing or wrong.
 
     Args:
         file: expected file.
-        folder: folder to store it in.
-        mirrors: addresses to which the file's name is added, tried in turn.
-        headers: headers to send along.
+        folder: folder of the file.
+        mirrors: URLs to which the file's name is added, tried in order.
+        headers: HTTP headers to send.
         meter: observer of the progress.
 
     Raises:
-        DownloadError: no mirror has it (each is named with the reason), the folder cannot be written, or
-            another process is fetching it.
+        DownloadError: no mirror has the file (the message has a reason for each), the folder cannot be
+            written, or another process is downloading the file.
     """
     target = folder / file.name
     urls = [f"{base.rstrip('/')}/{file.name}" for base in mirrors]
@@ -267,13 +276,13 @@ def download(
                         raise DownloadError(f"{target}: another process is fetching it") from error
                 part = target.with_name(f"{target.name}.part")
                 Download(file, part, headers, meter).from_any(target, urls)
-    except OSError as error:  # disk errors; network errors have become `_BrokenError`
+    except OSError as error:  # an error of the disk; those of the network became `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
 
 def difference(path: Path, file: RemoteFile) -> str | None:
-    """Describe how a file on disk differs from the expected one; None if it does not."""
+    """Describe how a file on disk differs from the expected file; None if it does not."""
     if not path.exists():
         return "not there yet"
     if (size := path.stat().st_size) != file.size:
@@ -286,7 +295,7 @@ def difference(path: Path, file: RemoteFile) -> str | None:
 
 
 def address_of(url: str) -> str:
-    """Return a URL without user, password and query, for messages and files."""
+    """Return a URL without user, password and query, for messages and for `NAME.from`."""
     return redacted(url).partition("?")[0]
 
 

@@ -1,6 +1,6 @@
-"""Fetch the official weights from their publisher or a mirror, and write `.cfg` and class names beside them.
+"""Download the official weights from their publisher or a mirror.
 
-The networks are known, so only weights are downloaded; `.cfg` and `.names` are written from the description.
+Only weights are downloaded; the networks are known, so their `.cfg` and `.names` are written here.
 """
 
 import os
@@ -15,14 +15,14 @@ from lookonce.errors import ConfigError, DownloadError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import NETWORKS
 
-MIRROR = "LOOKONCE_MIRROR"  # environment variable: where to look instead
+MIRROR = "LOOKONCE_MIRROR"  # environment variable with a URL to use instead of `PUBLISHED`
 PUBLISHED = ("https://pjreddie.com/media/files", "https://data.pjreddie.com/files")
 HEADERS = {
-    "Referer": "https://pjreddie.com",  # without it the first server answers 403
+    "Referer": "https://pjreddie.com",  # without it, the first server responds with status 403
     "User-Agent": "lookonce",
 }
 
-# The 80 classes of COCO as Darknet's coco.names spells them, in its order.
+# The 80 classes of COCO, in the order and spelling of Darknet's coco.names.
 _COCO = """
 person, bicycle, car, motorbike, aeroplane, bus, train, truck, boat, traffic light, fire hydrant,
 stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
@@ -37,14 +37,14 @@ COCO_NAMES = tuple(name.strip() for name in _COCO.split(","))
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Files that can be fetched under one name.
+    """A published network.
 
     Attributes:
-        weights: the weight file.
-        info: the detector it makes; None for a bare backbone.
-        ap50: AP at IoU 0.50 on COCO test-dev at this size, as published: the table of
-            https://pjreddie.com/darknet/yolo/; yolov3's also in the abstract of arXiv:1804.02767,
-            yolov3-spp's in the README of https://github.com/AlexeyAB/darknet.
+        weights: weight file.
+        info: description of the detector; None for a backbone alone.
+        ap50: published AP at IoU 0.50 on COCO test-dev at the detector's input size, from the table at
+            https://pjreddie.com/darknet/yolo/; also in the abstract of arXiv:1804.02767 for yolov3, and in
+            the README of https://github.com/AlexeyAB/darknet for yolov3-spp.
     """
 
     weights: RemoteFile
@@ -54,7 +54,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Paths of the fetched files; `cfg` and `names` are None for a bare backbone."""
+    """Paths of the fetched files; `cfg` and `names` are None for a backbone alone."""
 
     weights: Path
     cfg: Path | None = None
@@ -62,11 +62,11 @@ class Fetched:
 
 
 def fetch(name: str, meter: Meter) -> Fetched:
-    """Fetch what is not yet in the cache into the folder `models` of `cache_folder`.
+    """Return the files of a network in the folder `models` of `cache_folder`, downloaded if necessary.
 
     Raises:
         ConfigError: the name is unknown, or `LOOKONCE_MIRROR` is not a URL.
-        DownloadError: see `download`.
+        DownloadError: the weights cannot be downloaded, or a file cannot be written.
     """
     published = find(name)
     folder = cache_folder() / "models"
@@ -80,7 +80,7 @@ def fetch(name: str, meter: Meter) -> Fetched:
 
 
 def find(name: str) -> Published:
-    """Return the entry published under a name.
+    """Return the published network with a given name.
 
     Raises:
         ConfigError: the name is unknown.
@@ -91,7 +91,7 @@ def find(name: str) -> Published:
 
 
 def mirrors() -> tuple[str, ...]:
-    """Return the addresses to try, in order. `LOOKONCE_MIRROR` replaces all others.
+    """Return the URLs to try, in order: `LOOKONCE_MIRROR` alone if it is set, else `PUBLISHED`.
 
     Raises:
         ConfigError: `LOOKONCE_MIRROR` is not a URL.
@@ -107,7 +107,7 @@ def mirrors() -> tuple[str, ...]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file unless it is there already; a shared cache may be read-only."""
+    """Write a file unless it already has this text, because a shared cache may be read-only."""
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
@@ -143,6 +143,6 @@ REGISTRY = {
         size=35_434_956,
         sha256="dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c",
     ),
-    # the first 52 convolutions, trained on ImageNet; no checksum of it is published
+    # the first 52 convolutions, trained on ImageNet; no checksum is published
     "darknet53": Published(RemoteFile("darknet53.conv.74", 162_482_580), None),
 }

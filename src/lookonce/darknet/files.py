@@ -1,4 +1,4 @@
-"""Find the files of a Darknet model: `.cfg`, `.weights` beside it, and class names if there are any."""
+"""Open a Darknet model: the `.cfg`, the `.weights` beside it, and class names if there are any."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from lookonce.metadata import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class DarknetModel:
-    """A Darknet detector whose weights are not yet read.
+    """A Darknet detector, without its weights in memory.
 
     Attributes:
-        network: the resolved `.cfg`.
-        info: description in lookonce's terms.
-        weights: the `.weights` file.
-        names: the file of class names; None if there is none and classes are named by number.
+        network: resolved `.cfg`.
+        info: description of the model.
+        weights: `.weights` file.
+        names: file with the class names; None if there is none, so that numbers are the names.
     """
 
     network: Network
@@ -31,7 +31,7 @@ class DarknetModel:
     names: Path | None
 
     def read_weights(self) -> list[ConvWeights]:
-        """Return every convolution in file order, with every number checked.
+        """Read and check the weights of all convolutions, in file order.
 
         Raises:
             ModelFileError: the weights belong to a different `.cfg`, or are damaged.
@@ -45,13 +45,13 @@ def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
     """Read a `.cfg` and find the files that belong to it.
 
     Args:
-        model: the `.cfg`; or the `.weights`, if the `.cfg` is beside it.
-        weights: the `.weights`; None: NAME.weights beside NAME.cfg, or the only file named like Darknet's
-            trainer (NAME_best, _last, _final, _1000).
+        model: `.cfg`, or `.weights` with its `.cfg` beside it.
+        weights: `.weights`; None for NAME.weights beside NAME.cfg, or else the only file with an ending that
+            Darknet adds in training (NAME_best, _last, _final, _1000).
 
     Raises:
         ModelFileError: the `.cfg` cannot be used or is not a detector, there are no weights or several, or
-            the names do not match.
+            the number of class names does not match.
     """
     cfg = find_cfg(model)
     network = resolve(read_cfg(cfg))

@@ -1,4 +1,4 @@
-"""Change the heads of a `.cfg`: classes, anchors, input size; `filters` before each [yolo] are recomputed."""
+"""Change the classes, anchors and input size of a `.cfg`, and the `filters` before each [yolo] with them."""
 
 from lookonce.darknet.cfg import Cfg, typed
 from lookonce.darknet.ini import Section, parse_sections, short_number
@@ -9,17 +9,17 @@ from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.decode import Decoding
 from lookonce.geometry.letterbox import Fit
 
-PER_CLASS = ("counters_per_class", "map", "tree")  # keys of a [yolo] that belong to its classes
+PER_CLASS = ("counters_per_class", "map", "tree")  # keys of a [yolo] that refer to its classes
 
 
 def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letterbox") -> Network:
-    """Return a network for different classes and input; every layer except the heads is kept.
+    """Return a network for another number of classes and another input size; only the heads change.
 
     Args:
-        cfg: the network.
-        classes: C, for every head.
+        cfg: `.cfg` of the network.
+        classes: number of classes of every head.
         size: (height, width) of the input.
-        fit: how images are fitted to that size.
+        fit: how images are fitted to that size, `letterbox` or `stretch`.
 
     Raises:
         ModelFileError: a [yolo] follows no convolution, or the layers do not fit together at this size.
@@ -35,7 +35,7 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
 
 
 def with_input(cfg: Cfg, size: tuple[int, int], fit: Fit) -> Cfg:
-    """Return a `.cfg` for inputs of (height, width), to which images are fitted by `fit`."""
+    """Return a `.cfg` for inputs of size (height, width), to which images are fitted by `fit`."""
     sections = sections_of(cfg)
     height, width = size
     for key, value in (("width", width), ("height", height), ("letter_box", int(fit == "letterbox"))):
@@ -44,7 +44,11 @@ def with_input(cfg: Cfg, size: tuple[int, int], fit: Fit) -> Cfg:
 
 
 def with_anchors(network: Network, anchors: Anchors) -> Network:
-    """Return a network with other anchors: per scale, finest first, (width, height) in pixels of the input.
+    """Return a network with other anchors.
+
+    Args:
+        network: network.
+        anchors: (width, height) in input pixels of the anchors of each scale, finest first.
 
     Raises:
         ModelFileError: a [yolo] follows no convolution.
@@ -53,7 +57,7 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
     every = [anchor for scale in anchors for anchor in scale]
     for scale, mine in zip(network.scales, anchors, strict=True):
         head, (x, y) = sections[1 + scale.layer], scale.unit
-        listed = mine if scale.in_cells else every  # a [region] has no mask
+        listed = mine if scale.in_cells else every  # a [region] only lists its own anchors, without a mask
         head.set("anchors", ",".join(f"{short_number(w / x)},{short_number(h / y)}" for w, h in listed))
         head.set("num", len(listed))
         if not scale.in_cells:
@@ -64,7 +68,7 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
 
 
 def sections_of(cfg: Cfg) -> list[Section]:
-    """Read the text again, with the line numbers of the file."""
+    """Parse the text of a `.cfg` again, and give the sections their line numbers in the file."""
     sections = parse_sections(cfg.text, cfg.file)
     for section, layer in zip(sections, (cfg.net, *cfg.layers), strict=True):
         section.line = layer.line
@@ -72,7 +76,11 @@ def sections_of(cfg: Cfg) -> list[Section]:
 
 
 def _set_filters(sections: list[Section], index: int, filters: int) -> None:
-    """Set the filters of the convolution before a [yolo]; dropout between them has no effect."""
+    """Set the filters of the convolution before a [yolo], perhaps with a [dropout] between them.
+
+    Raises:
+        ModelFileError: there is no convolution before it.
+    """
     before = index - 1
     while sections[before].kind == "dropout":
         before -= 1

@@ -1,8 +1,8 @@
-"""The text form of a `.cfg`: sections of `key=value` lines, each with its line number.
+"""The syntax of a `.cfg`: sections of `key=value` lines, each with its line number.
 
-As in Darknet's own files, blanks are ignored, `#` and `;` begin a comment, a section may occur many times,
-and its position in the file is its layer number. As in Darknet, a whole number may be written as a decimal
-one (its fraction is dropped), a list may end with a comma, and a file with an end mark (0x1A).
+As in Darknet, blanks are ignored, `#` and `;` begin a comment, a kind of section may occur many times, and
+the position of a section is its layer number. An integer may be written with a fraction, which is dropped; a
+list may end with a comma, and a file with an end-of-file character (0x1A).
 """
 
 import math
@@ -19,7 +19,7 @@ from lookonce.metadata import LONGEST_CFG
 
 LARGEST_INTEGER = 1_000_000_000
 LFS_POINTER = "version https://git-lfs"
-ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool"}  # Darknet's own
+ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool"}  # as in Darknet
 _HEADER = re.compile(r"\[(\w+)\]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 T = TypeVar("T")
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One `key=value` line."""
+    """The value and line number of a `key=value` line."""
 
     value: str
     line: int
@@ -35,16 +35,16 @@ class Option:
 
 @dataclass(slots=True)
 class Section:
-    """One `[kind]` with its options, and typed access to them.
+    """A `[kind]` with its options, and typed access to them.
 
-    Every option is read or listed by `leftovers`, so nothing in a file goes unnoticed.
+    Reading an option removes it. `leftovers` returns the rest, so nothing in a file goes unnoticed.
 
     Attributes:
-        file: named in errors.
-        kind: the word in brackets.
-        line: line of the bracket.
-        options: values by key; a key may occur several times.
-        asked: keys that were looked up; used for hints.
+        file: name of the file, for error messages.
+        kind: word in brackets.
+        line: line number of the brackets.
+        options: options not read yet, by key; a key may occur several times.
+        asked: keys that were looked up, for suggestions.
     """
 
     file: str
@@ -54,11 +54,11 @@ class Section:
     asked: set[str] = field(default_factory=set)
 
     def error(self, what: str, line: int | None = None) -> ModelFileError:
-        """Return an error at a line of this section."""
+        """Return an error that names this section and one of its lines."""
         return ModelFileError(f"{self.file}:{line or self.line}: [{self.kind}] {what}")
 
     def integer(self, key: str, default: int | None, low: int, high: int) -> int:
-        """Read an integer between `low` and `high`; a default of None means that the key is required."""
+        """Read an integer from `low` to `high`; a key with a default of None is required."""
         option = self._take(key, default is None)
         if option is None:
             assert default is not None
@@ -82,7 +82,7 @@ class Section:
         return self._list(key, self._number, needed)
 
     def word(self, key: str, default: str, known: tuple[str, ...]) -> str:
-        """Read one of the known words."""
+        """Read a word, one of `known`."""
         option = self._take(key)
         if option is None:
             return default
@@ -93,7 +93,7 @@ class Section:
         return option.value
 
     def only(self, key: str, neutral: str) -> None:
-        """Accept a key only if it has no effect."""
+        """Read a key and reject any value but `neutral`, with which it has no effect."""
         option = self._take(key)
         if option is None or option.value == neutral:
             return
@@ -101,9 +101,9 @@ class Section:
             raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
 
     def leftovers(self, harmless: frozenset[str]) -> tuple[list[str], dict[str, str]]:
-        """Return the keys that were not read: those known to be harmless, and unknown ones with a hint.
+        """Return the keys that were not read: the harmless ones, and by key the unknown ones with a hint.
 
-        Darknet ignores unknown keys, so neither changes the numbers.
+        Darknet ignores unknown keys, so they do not change the numbers either.
         """
         unknown = {}
         for key in self.options.keys() - harmless:
@@ -112,7 +112,7 @@ class Section:
         return [key for key in self.options if key in harmless], unknown
 
     def set(self, key: str, value: object) -> None:
-        """Replace an option, or append it."""
+        """Replace or append an option."""
         self.options[key] = [Option(str(value), self.line)]
 
     def _take(self, key: str, needed: bool = False) -> Option | None:
@@ -121,7 +121,7 @@ class Section:
         if needed and not options:
             raise self.error(f"expected the key {key!r}, found none")
         for other in options[1:]:
-            if other.value != options[0].value:  # Darknet would take the first, OpenCV the last
+            if other.value != options[0].value:  # Darknet would use the first, OpenCV the last
                 raise self.error(
                     f"{key}={other.value} contradicts {key}={options[0].value} in line {options[0].line}",
                     other.line,
@@ -151,7 +151,7 @@ def read_sections(path: Path) -> list[Section]:
     """Read a `.cfg` file into its sections.
 
     Raises:
-        ModelFileError: the file is unreadable, too large or not text, or a line is malformed.
+        ModelFileError: the file cannot be read, is too large or not text, or a line is malformed.
     """
     content = read_bytes(path, ModelFileError, limit=LONGEST_CFG)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -163,10 +163,10 @@ def read_sections(path: Path) -> list[Section]:
 
 
 def parse_sections(text: str, file: str) -> list[Section]:
-    """Split the text of a `.cfg` into its sections; `file` is named in errors.
+    """Split the text of a `.cfg` into its sections; `file` is its name in error messages.
 
     Raises:
-        ModelFileError: a line is not a section, option or comment, or an option precedes any section.
+        ModelFileError: a line is not a section, option or comment, or an option precedes all sections.
     """
     if text.lstrip().startswith("<"):
         raise ModelFileError(f"{file}: expected a .cfg, found a web page saved under its name")
@@ -188,7 +188,7 @@ def parse_sections(text: str, file: str) -> list[Section]:
 
 
 def sections_text(sections: list[Section]) -> str:
-    """Return sections as the text of a `.cfg`, without comments and blanks; `parse_sections` reads it."""
+    """Return the text of a `.cfg` with these sections, as `parse_sections` reads it."""
     lines = []
     for section in sections:
         lines.append(f"[{section.kind}]")
@@ -202,5 +202,5 @@ def as_number(text: str) -> float | None:
 
 
 def short_number(number: float) -> str:
-    """Format 12.0 as `12`, anything else in full."""
+    """Format a whole number without a fraction (12.0 as `12`), any other in full."""
     return str(int(number)) if number == int(number) else repr(float(number))

@@ -1,8 +1,8 @@
 """Keys of a `.cfg` that do not change what the network computes from an image.
 
-They are ignored when a model is run and listed once. A key that is neither here nor read by `cfg` is
-ignored too, as Darknet does, with a warning.
-Source: the wiki pages "CFG Parameters" of AlexeyAB's Darknet, and the official files.
+They are ignored, and listed once when a model is converted. Keys that are neither listed here nor read by
+`cfg` are ignored too, as in Darknet, with a warning. Sources: the wiki pages "CFG Parameters" of AlexeyAB's
+Darknet, and the official files.
 """
 
 _NET = """
@@ -33,7 +33,7 @@ HARMLESS = {
     "Gaussian_yolo": frozenset((_ANY_LAYER + _YOLO).split()),
     "net": frozenset(_NET.split()),
     "yolo": frozenset((_ANY_LAYER + _YOLO).split()),
-    # the layers that read binary output make its activation without effect
+    # `bin_output` is for the layers that read the output, which make it binary themselves
     "convolutional": frozenset((_ANY_LAYER + " bin_output").split()),
     "contrastive": frozenset(
         ["classes", "temperature", "yolo_layer", "cls_normalizer", "max_delta", "contrastive_neg_max"]
@@ -44,7 +44,7 @@ HARMLESS = {
 }
 HARMLESS_IN_ANY_LAYER = frozenset(_ANY_LAYER.split())
 
-# Features that would change the arithmetic; their keys are allowed with the value that switches them off.
+# Keys of features that would change the numbers, with the only value allowed, which switches the feature off.
 SWITCHED_OFF = {
     "convolutional": {
         "flipped": "0", "binary": "0", "antialiasing": "0",
@@ -59,8 +59,8 @@ SWITCHED_OFF = {
     "Gaussian_yolo": {"yolo_point": "center"},
 }  # fmt: skip
 
-# Keys and kinds of sections that only AlexeyAB's line of Darknet (and hank-ai's after it) knows. Its programs
-# stretch images to the input unless told otherwise; the original letterboxes.
+# Keys and sections that only exist in AlexeyAB's fork of Darknet and in hank-ai's. By default, these stretch
+# images to the input size, whereas the original Darknet letterboxes them.
 _STRETCHING = """
     mosaic mosaic_bound mixup cutmix blur gaussian_noise ema_alpha loss_scale dynamic_minibatch
     optimized_memory workspace_size_limit_MB label_smooth_eps max_chart_loss sequential_subdivisions

@@ -1,4 +1,4 @@
-"""Find the class names of a Darknet model, which are in a separate file."""
+"""Find the class names of a Darknet model, which are in a file of their own."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,13 +8,13 @@ from lookonce.errors import AnnotationError, ModelFileError
 
 
 def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
-    """Return the names beside a `.cfg`, and the file they came from.
+    """Return the class names beside a `.cfg`, and their file.
 
     The first of these is used: `<model>.names`; the file named in `<model>.data`; the file named in
-    `obj.data` or another `.names` in the folder, if the number of names matches; numbers, without a file.
+    `obj.data`, or else the only other `.names` file, if the number of names matches; or numbers and no file.
 
     Raises:
-        ModelFileError: the file with the model's own name cannot be used, or has a different number of names.
+        ModelFileError: the file of this model cannot be used, or has a different number of names.
     """
     data, own = cfg.with_suffix(".data"), cfg.with_suffix(".names")
     try:
@@ -30,7 +30,7 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
             )
         return names, own
     of_others: dict[str, list[Path]] = {"obj.data": [], "*.names": sorted(cfg.parent.glob("*.names"))}
-    with suppress(AnnotationError):  # both may belong to another model
+    with suppress(AnnotationError):  # these files may belong to another model
         if cfg.with_name("obj.data").is_file():
             of_others["obj.data"].append(names_file(cfg.with_name("obj.data")))
     for files in of_others.values():
@@ -45,10 +45,12 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
 
 
 def names_file(data: Path) -> Path:
-    """Return the file given by `names = ...` in a `.data` file; Darknet looks in its working folder.
+    """Return the file given by `names = ...` in a `.data` file.
+
+    Darknet looks for it in the working folder; here it may also be relative to the `.data` file or beside it.
 
     Raises:
-        AnnotationError: the file is unreadable or does not exist.
+        AnnotationError: the `.data` file cannot be read, has no such line, or the named file does not exist.
     """
     value = read_settings(data).get("names")
     if value is None:

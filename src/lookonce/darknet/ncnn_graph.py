@@ -1,19 +1,19 @@
-"""Convert a `.cfg` with its `.weights` for ncnn: the lines of a `.param`, the numbers of a `.ncnn.bin`.
+"""Convert a `.cfg` with its `.weights` for ncnn: the layers to a `.param`, the numbers to a `.ncnn.bin`.
 
 ```
-7767517                                             always
+7767517                                             magic number
 LAYERS BLOBS
-Convolution  1  1 1  image 1  0=16 1=3 3=1 ...      kind, name, numbers of inputs and outputs, both by name,
-Split        1s 1 2  1 1_0 1_1                      parameters by number; a blob has one reader, so Split
+Convolution  1  1 1  image 1  0=16 1=3 3=1 ...      kind, name, number of inputs and of outputs, their names,
+Split        1s 1 2  1 1_0 1_1                      numbered parameters; Split gives each reader its own blob
 ...
-# lookonce {...}                                    the description of the model; ncnn reads no further
+# lookonce {...}                                    the description of the model, which ncnn does not read
 ```
 
-Batch normalization is folded. The input is one image (3, H, W) float32 in [0, 1] of any size. Outputs of each
-scale, numbered from fine to coarse, have one row per candidate (S*T*A, columns):
+Batch normalization is folded. The input is one image (3, H, W) float32 in [0, 1] of any size. Each scale,
+numbered from fine to coarse, has these outputs, with one row per candidate (S*T*A, columns):
 
-    maps_0       σ of the raw map, or the raw map itself, see `sigmoid_of`
-    sides_0      the columns of the raw map in which the sides are, for exp; absent in `new_coords`
+    maps_0       σ of the raw map, or the raw map itself (see `sigmoid_of`)
+    sides_0      the columns with the sides in the raw map, to apply exp to; absent with `new_coords`
 
 Legend: **A** anchors of a scale, **C** channels, **S**, **T** rows and columns of cells.
 """
@@ -44,8 +44,8 @@ from lookonce.metadata import LEAKY_SLOPE, PARAM_DESCRIPTION, WEIGHTS_BESIDE, Mo
 
 MAGIC = "7767517"
 INPUT = "image"
-RAW_NUMBERS = bytes(4)  # tag before the weights of a convolution in that file: float32, not compressed
-# activation within a convolution, and as a layer of its own; ncnn has no convolution with the others
+RAW_NUMBERS = bytes(4)  # tag before the weights of a convolution: uncompressed float32
+# Activations as parameters of a convolution, as far as ncnn supports them, and as layers.
 WITHIN = {
     "leaky": f"9=2 -23310=1,{LEAKY_SLOPE}", "relu": "9=1", "relu6": "9=3 -23310=2,0.0,6.0",
     "logistic": "9=4", "mish": "9=5", "linear": "",
@@ -58,7 +58,7 @@ ALONE = {
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One layer of ncnn, with one output, named as the layer."""
+    """A layer of ncnn with one output, which has the layer's name."""
 
     kind: str
     output: str
@@ -67,21 +67,21 @@ class _Line:
 
 
 def sigmoid_of(scale: Scale) -> bool:
-    """Return whether the network computes the sigmoid of a scale's whole raw map."""
+    """Return whether the ncnn graph applies the sigmoid to a scale's whole raw map."""
     return not scale.activated and scale.section.form != "region"
 
 
 def write_ncnn(network: Network, weights: Sequence[ConvWeights], info: ModelInfo, path: Path) -> None:
-    """Write `path`, a `.param` file, and the `.ncnn.bin` beside it.
+    """Write a `.param` file and the `.ncnn.bin` beside it.
 
     Args:
-        network: the network that `darknet.described.network_of` makes of the description.
+        network: network of the description, from `darknet.described.network_of`.
         weights: weights of `network.convolutions`.
-        info: the description; its `bn_epsilon` belongs to the weights.
-        path: the `.param` file.
+        info: description of the model, with the `bn_epsilon` of the weights.
+        path: `.param` file to write.
 
     Raises:
-        ModelFileError: as `param_lines`.
+        ModelFileError: ncnn does not support a layer; the message names it.
     """
     text = "\n".join([*param_lines(network), PARAM_DESCRIPTION + info.to_json(), ""])
     with path.with_suffix(WEIGHTS_BESIDE[".param"]).open("wb") as stream:
@@ -93,7 +93,7 @@ def param_lines(network: Network) -> list[str]:
     """Return the lines of the `.param` file, without the description.
 
     Raises:
-        ModelFileError: ncnn does not have a layer; the message names it.
+        ModelFileError: ncnn does not support a layer; the message names it.
     """
     lines = [_Line("Input", INPUT, ())]
     blobs = {IMAGE: INPUT}
@@ -113,7 +113,7 @@ def param_lines(network: Network) -> list[str]:
 
 
 def bin_counts(network: Network) -> list[int]:
-    """Return how many numbers each convolution has, in the order of the file; a tag precedes each."""
+    """Return the number of weights of each convolution in the `.ncnn.bin`, in file order, without tags."""
     counts = [len(LUMA)] if network.cfg.net.channels == 1 else []
     return counts + [math.prod(spec.kernel_shape) + spec.filters for spec in _convolutions(network)]
 
@@ -122,9 +122,9 @@ def bin_blocks(network: Network, weights: Sequence[ConvWeights], info: ModelInfo
     """Yield the content of the `.ncnn.bin`.
 
     Args:
-        network: the resolved `.cfg`.
+        network: resolved `.cfg`.
         weights: weights of `network.convolutions`.
-        info: its `bn_epsilon` belongs to the weights.
+        info: description of the model, with the `bn_epsilon` of the weights.
     """
     if network.cfg.net.channels == 1:
         yield RAW_NUMBERS + np.array(LUMA, FLOAT).tobytes()
@@ -137,10 +137,10 @@ def bin_blocks(network: Network, weights: Sequence[ConvWeights], info: ModelInfo
 
 
 def head_inputs(network: Network, path: Path) -> list[str]:
-    """Return the outputs that the heads read, each once; see `runtime.features`.
+    """Return the names of the heads' inputs, without repetition; see `runtime.features`.
 
     Raises:
-        ModelFileError: no convolution.
+        ModelFileError: the network has no convolution.
     """
     found, waiting, visited = list[str](), [scale.source for scale in network.scales], {IMAGE}
     while waiting:
@@ -161,7 +161,7 @@ def head_inputs(network: Network, path: Path) -> list[str]:
 
 
 def _convolutions(network: Network) -> list[ConvSpec]:
-    """Return the convolutions that outputs depend on; one that shares weights has a copy of its own."""
+    """Return the convolutions on which outputs depend; shared weights are repeated for each layer."""
     specs = {spec.layer: spec for spec in network.convolutions}
     needed = network.needs([scale.source for scale in network.scales])
     owners = [
@@ -171,7 +171,7 @@ def _convolutions(network: Network) -> list[ConvSpec]:
 
 
 def _layer(network: Network, layer: Layer, inputs: list[str]) -> Iterator[_Line]:
-    """Yield the lines of one layer; the last one's output is the layer's."""
+    """Yield the ncnn layers for one layer; the output of the last one is that of the layer."""
     name, first, section = str(layer.index), inputs[0], layer.section
     activation = "linear"
     match section:
@@ -196,7 +196,7 @@ def _layer(network: Network, layer: Layer, inputs: list[str]) -> Iterator[_Line]
         case Shortcut():
             activation, total = section.activation, first
             for number, (source, other) in enumerate(zip(layer.sources[1:], inputs[1:], strict=True)):
-                missing = layer.shape.channels - network.shape(source).channels  # they count as 0
+                missing = layer.shape.channels - network.shape(source).channels  # missing channels count as 0
                 if missing > 0:
                     yield _Line("Padding", f"{name}_padded_{number}", (other,), f"8={missing}")
                     other = f"{name}_padded_{number}"
@@ -234,7 +234,7 @@ def _layer(network: Network, layer: Layer, inputs: list[str]) -> Iterator[_Line]
         case Upsample(stride):
             yield _Line("Interp", name, (first,), f"0=1 1={float(stride)} 2={float(stride)}")
             return
-        case AvgPool():  # ncnn's global mean is a vector, and what follows expects an image
+        case AvgPool():  # ncnn's global mean is a vector, but the next layer expects an image
             yield _Line("Pooling", f"{name}_mean", (first,), "0=1 4=1")
             yield _Line("Reshape", name, (f"{name}_mean",), "0=1 1=1 2=-1")
             return
@@ -264,20 +264,20 @@ def _refuse(network: Network, layer: Layer, detail: str) -> None:
 
 
 def _scale(number: int, scale: Scale, raw: str) -> Iterator[_Line]:
-    """Yield the lines from a raw map (A*columns, S, T) to its outputs: one row per candidate."""
+    """Yield the ncnn layers from a raw map (A*columns, S, T) to its outputs, one row per candidate."""
     yield _Line("Permute", f"cells_{number}", (raw,), "0=3")  # (S, T, A*columns)
     rows = f"rows_{number}" if sigmoid_of(scale) else f"maps_{number}"
     yield _Line("Reshape", rows, (f"cells_{number}",), f"0={scale.columns} 1=-1")
     if sigmoid_of(scale):
         if scale.section.form != "new_coords":
-            # the columns of the sides; in `gaussian`, every second one
+            # with `gaussian`, each side is followed by its uncertainty
             start, end = (4, 7) if scale.section.form == "gaussian" else (2, 4)
             yield _Line("Crop", f"sides_{number}", (rows,), f"-23309=1,{start} -23310=1,{end} -23311=1,1")
         yield _Line("Sigmoid", f"maps_{number}", (rows,))
 
 
 def _with_splits(lines: Sequence[_Line]) -> list[str]:
-    """Return the text of all lines, and a `Split` after each output that has several readers."""
+    """Return the `.param` as lines of text, with a `Split` after each output that has several readers."""
     readers: dict[str, int] = {}
     for line in lines:
         for each in line.inputs:

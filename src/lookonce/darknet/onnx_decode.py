@@ -1,9 +1,7 @@
-"""The decoding of [yolo], [region] and [Gaussian_yolo] layers as ONNX nodes.
+"""The decoding of [yolo], [region] and [Gaussian_yolo] layers as ONNX nodes; see `geometry.decode`.
 
 Legend: **B** batch, **A** anchors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
 candidates of all scales.
-
-The formula is in `geometry.decode`.
 """
 
 from collections.abc import Sequence
@@ -15,14 +13,14 @@ from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.tree import groups_of
 from lookonce.geometry.decode import LARGEST_LOG_SIDE, cell_corners
 
-LEAST_IN_TREE = 0.5  # Darknet's default of -hier
+LEAST_IN_TREE = 0.5  # Darknet's default for -hier
 
 
 def add_decoding(nodes: Nodes, network: Network, raw_maps: Sequence[str], *, static: bool = False) -> str:
-    """Add the decoding of raw maps (B, A*(5+C), S, T), finest first -> (B, K, 5+C): boxes and scores.
+    """Add the decoding of raw maps (B, A*columns, S, T), finest first -> (B, K, 5+C) boxes and scores.
 
-    K runs over scales, rows, columns, anchors. If static, B is 1, S and T are those of the network, and the
-    graph computes no shapes.
+    Candidates are ordered by scale, row, column and anchor. If static, B is 1, S and T are those of the
+    network, and the graph computes no shapes.
     """
     decoded = []
     for scale, raw in zip(network.scales, raw_maps, strict=True):
@@ -35,8 +33,8 @@ def add_decoding(nodes: Nodes, network: Network, raw_maps: Sequence[str], *, sta
 def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -> str:
     """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C).
 
-    With fixed shapes, cells and anchors share an axis from the start, because OpenCV's importer handles five
-    dimensions badly.
+    With a fixed network, cells and anchors share an axis from the start, because OpenCV's importer handles
+    five dimensions badly.
     """
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
@@ -60,7 +58,7 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
         cell = nodes.floats(scale.stride)
     elif fixed is not None:
         cell = nodes.floats(*scale.cell)
-    else:  # the input's sides are not multiples of it: (width, height) from W, H and T, S
+    else:  # the input size is not a multiple of the stride: (width, height) is (W, H) / (T, S)
         lengths = [("images", (2, 1)), (raw, (3, 2))]
         cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in lengths))
     center = nodes.add("Mul", nodes.add("Add", inside, corner), cell)
@@ -73,10 +71,15 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
 
 
 def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> tuple[str, str, str]:
-    """Add offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
+    """Add the split of raw maps (..., columns) and the functions applied to the parts.
+
+    Returns:
+        Center offsets in the cell (..., 2), factors for the anchor's sides (..., 2), and objectness with the
+        class probabilities (..., 1+C).
+    """
     form, classes = scale.section.form, scale.section.classes
     if form == "gaussian":
-        # each of x, y, w, h is followed by its uncertainty, whose mean lowers the objectness
+        # x, y, w and h are each followed by an uncertainty; the mean of the four lowers the objectness
         split = nodes.add_many("Split", maps, nodes.integers(*[1] * 9, classes), outputs=10, axis=-1)
         center = nodes.add("Concat", split[0], split[2], axis=-1)
         sides = nodes.add("Concat", split[4], split[6], axis=-1)
@@ -108,12 +111,12 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> t
 
 
 def class_in_tree(nodes: Nodes, logits: str, parents: tuple[int, ...], leading: Sequence[int]) -> str:
-    """Add the choice of one class of a tree: logits (..., C) -> (..., C), 1 for that class, 0 for all others.
+    """Add the choice of one class in a tree: logits (..., C) -> (..., C), 1 for that class and 0 for others.
 
-    A softmax over each group gives the probability of a class given its parent. The product up to the root is
-    the probability of the class. The choice is the deepest class above `LEAST_IN_TREE`, whose
-    parents all are above it too; if there is none, the most likely root. `leading` are the axes before the
-    classes, 0 for one that stays.
+    A softmax over each group gives the probability of a class given its parent, and the product up to the
+    root gives the probability of the class. The chosen class is the deepest one above `LEAST_IN_TREE`, or if
+    there is none, the most likely root. `leading` has the lengths of the axes before the classes, 0 for an
+    unchanged one.
     """
     ancestor, by_size = np.array(parents), dict[int, list[range]]()
     for group in groups_of(parents):
@@ -128,7 +131,7 @@ def class_in_tree(nodes: Nodes, logits: str, parents: tuple[int, ...], leading: 
         order = np.append(order, places)
     joined = nodes.add("Concat", *parts, axis=-1)
     product = nodes.add("Gather", joined, nodes.constant(np.argsort(order)), axis=-1)
-    while (ancestor >= 0).any():  # each round doubles the generations that a product covers
+    while (ancestor >= 0).any():  # each round doubles the number of generations in the products
         above = nodes.add("Gather", product, nodes.constant(ancestor.clip(0)), axis=-1)
         above = nodes.add("Where", nodes.constant(ancestor < 0), nodes.floats(1), above)
         product = nodes.add("Mul", product, above)
@@ -141,7 +144,7 @@ def class_in_tree(nodes: Nodes, logits: str, parents: tuple[int, ...], leading: 
 
 
 def corners(nodes: Nodes, raw: str) -> str:
-    """Add (column, row) of each cell of a raw map: (S, T, 1, 2)."""
+    """Add the (column, row) of each cell of a raw map, as (S, T, 1, 2)."""
     shape = nodes.add("Shape", raw)
     size = nodes.add("Concat", *(nodes.add("Gather", shape, nodes.integers(axis)) for axis in (2, 3)),
                      nodes.integers(1, 1), axis=0)  # S, T, 1, 1  # fmt: skip

@@ -1,8 +1,8 @@
-"""A `.cfg` with its `.weights` as an ONNX graph: batch normalization folded, decoding included.
+"""A `.cfg` with its `.weights` as an ONNX graph, with batch normalization folded and decoding included.
 
-The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch, height
-and width are open: the grid of cells is computed from the actual shapes. With planes as its input, for OpenCV
-and other engines, all shapes are fixed instead.
+As in `runtime.backends.Backend`, the inputs are uint8 RGB images and the outputs candidates in input pixels.
+Batch, height and width are open, and the grid of cells is computed from the actual shapes. If the input is in
+planes, for OpenCV and other engines, all shapes are fixed instead.
 
 Legend: **B** batch, **H**, **W** input height and width, **A** anchors of a scale, **K** candidates,
 **C** classes.
@@ -32,7 +32,7 @@ from lookonce.darknet.sections import (
 from lookonce.darknet.weights import ConvWeights, Floats, folded_arrays
 from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
-OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
+OPSET, IR_VERSION = 17, 8  # supported by ONNX Runtime 1.18, the oldest version allowed
 
 
 def build_onnx(
@@ -43,14 +43,15 @@ def build_onnx(
     raw_maps: bool = False,
     planes: bool = False,
 ) -> onnx.ModelProto:
-    """Build the graph.
+    """Build the ONNX graph of a network.
 
     Args:
-        network: the resolved `.cfg`, with at least one [yolo].
-        weights: weights of `network.convolutions`; see `weights.check_weights`.
-        info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
-        raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
-        planes: the input is (1, 3, H, W) float32 in [0, 1], at the size of the network, instead of images
+        network: resolved `.cfg`, with at least one [yolo].
+        weights: weights of `network.convolutions`, checked by `weights.check_weights`.
+        info: description for the metadata, with the `bn_epsilon` of the weights.
+        raw_maps: whether to add each scale's raw map (B, A*columns, H/stride, W/stride) as an output, finest
+            first.
+        planes: whether the input is (1, 3, H, W) float32 in [0, 1] at the network's size, instead of images
             (B, H, W, 3) uint8 of any size.
     """
     model = helper.make_model(
@@ -101,7 +102,7 @@ def build_onnx(
 
 
 def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
-    """Return the folded arrays of a built graph's convolutions, in file order; without other constants."""
+    """Return the folded kernel and bias of each convolution in a graph from `build_onnx`, in file order."""
     arrays = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [node.input[1:] for node in graph.node if node.op_type == "Conv" and len(node.input) == 3]
     return [
@@ -112,7 +113,7 @@ def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
 
 
 def convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:
-    """Add a convolution with its activation."""
+    """Add a convolution with its activation; return its output's name."""
     kernel, bias = folded
     if section.xnor:
         magnitude = np.abs(kernel).mean(axis=(1, 2, 3), keepdims=True)
@@ -135,7 +136,7 @@ def convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floa
 
 
 def activated(nodes: Nodes, name: str, x: str) -> str:
-    """Add an activation by its name in a `.cfg`."""
+    """Add an activation, given by its name in a `.cfg`; return its output's name."""
     match name:
         case "leaky":
             return nodes.add("LeakyRelu", x, alpha=LEAKY_SLOPE)
@@ -157,12 +158,12 @@ def activated(nodes: Nodes, name: str, x: str) -> str:
 
 
 def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str], *, static: bool) -> str:
-    """Add any layer except a convolution; [dropout] and [yolo] pass on their input."""
+    """Add a layer other than a convolution; a [dropout] or [yolo] returns its input."""
     match layer.section:
         case Shortcut(_, activation):
             total, wanted = inputs[0], layer.shape.channels
             for source, other in zip(layer.sources[1:], inputs[1:], strict=True):
-                missing = wanted - network.shape(source).channels  # they count as 0
+                missing = wanted - network.shape(source).channels  # missing channels count as 0
                 if missing > 0:
                     other = nodes.add("Pad", other, nodes.integers(0, 0, 0, 0, 0, missing, 0, 0))
                 elif missing < 0:
@@ -202,10 +203,10 @@ def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[st
 
 
 def reorganized(nodes: Nodes, x: str, stride: int, fixed: Shape | None) -> str:
-    """Add [reorg]: (B, C, H, W) -> (B, C*stride², H/stride, W/stride).
+    """Add a [reorg]: (B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
-    Darknet's mistake is to treat the input as (C/stride², H*stride, W*stride), and the result, of shape
-    (C, H, W), as the correct shape.
+    By mistake, Darknet treats the input as (C/stride², H*stride, W*stride), reorganizes it to (C, H, W), and
+    treats that as the result.
     """
     square = stride * stride
     if fixed is not None:

@@ -1,7 +1,4 @@
-"""Make a network of sections: find the inputs and output shape of every layer, and the scales.
-
-Legend: **C** channels, **H**, **W** height and width of one layer's output.
-"""
+"""Turn the sections of a `.cfg` into a network: find the inputs and output shape of every layer."""
 
 import math
 from collections import Counter
@@ -32,20 +29,20 @@ from lookonce.geometry.decode import Decoding
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import LARGEST_STRIDE
 
-LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one image: 1 GiB, yolov3 at 2880x2880
-MOST_ALIVE = 1 << 29  # numbers in all outputs that a later layer still reads: 2 GiB
-MOST_NUMBERS = 500_000_000  # weights; ONNX cannot hold more than 2 GB in one file
+LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one image: 1 GiB, as in yolov3 at 2880x2880
+MOST_ALIVE = 1 << 29  # numbers in all outputs that later layers still read: 2 GiB
+MOST_NUMBERS = 500_000_000  # weights; an ONNX file cannot have more than 2 GB
 
 
 def resolve(cfg: Cfg, size: tuple[int, int] | None = None) -> Network:
     """Connect the layers and compute every shape, without allocating any output.
 
     Args:
-        cfg: the sections.
-        size: (height, width) of the input; None: the size in [net].
+        cfg: content of the `.cfg`.
+        size: (height, width) of the input; None for the size in [net].
 
     Raises:
-        ModelFileError: layers refer to missing ones, do not fit together, or are far too large.
+        ModelFileError: a layer refers to a missing one, layers do not fit together, or are far too large.
     """
     if size is not None:
         cfg = replace(cfg, net=replace(cfg.net, height=size[0], width=size[1]))
@@ -77,7 +74,11 @@ def resolve(cfg: Cfg, size: tuple[int, int] | None = None) -> Network:
 
 
 def _check_memory(cfg: Cfg, layers: Sequence[Layer]) -> None:
-    """Refuse a network whose outputs, each kept until its last reader, exceed `MOST_ALIVE` at once."""
+    """Reject a network that needs too much memory, with each output kept until it is last read.
+
+    Raises:
+        ModelFileError: the outputs exceed `MOST_ALIVE` numbers at a time.
+    """
     last_reader = {source: layer.index for layer in layers for source in layer.sources}
     alive: dict[int, int] = {}
     for layer in layers:
@@ -93,7 +94,7 @@ def _check_memory(cfg: Cfg, layers: Sequence[Layer]) -> None:
 
 
 def _sources(cfg: Cfg, index: int, section: LayerSection) -> tuple[int, ...]:
-    """Return the layers that a section reads, as absolute numbers."""
+    """Return the numbers of the layers that a section reads."""
     named = section.layers if isinstance(section, Route | Shortcut | ScaleChannels | Sam) else ()
     absolute = [number if number >= 0 else index + number for number in named]
     for written, number in zip(named, absolute, strict=True):
@@ -108,7 +109,7 @@ def _sources(cfg: Cfg, index: int, section: LayerSection) -> tuple[int, ...]:
 
 
 def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
-    """Return the output shape of a section for its inputs."""
+    """Return the shape of a section's output for inputs of the given shapes."""
     first, listed = inputs[0], ", ".join(map(str, inputs))
     match section:
         case Convolutional(filters, size, stride, padding, groups, dilation=dilation):
@@ -157,7 +158,7 @@ def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
 
 
 def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
-    """Return, by layer, the layer whose weights it uses: absolute, or relative if below 0."""
+    """Return the owner of the weights by layer that shares them; a negative `share` is relative."""
     shared: dict[int, int] = {}
     for index, spec in specs.items():
         section = cfg.layers[index]
@@ -180,8 +181,8 @@ def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
 def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
     """Return the scales of the [yolo] layers, finest first.
 
-    With `new_coords`, the convolution before a [yolo] has a logistic activation. It moves
-    from its layer into the decoding here, so every raw map holds logits.
+    With `new_coords`, the convolution before a [yolo] usually has a logistic activation. It is moved into the
+    decoding, so that the raw map has logits, as on other scales.
     """
     readers = Counter(source for layer in layers for source in layer.sources)
     scales: list[Scale] = []
@@ -197,7 +198,7 @@ def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
             )
         cell = cfg.net.width / width, cfg.net.height / height
         stride = round(max(cell))
-        # more than half a pixel per cell means the input size of another network, not square cells
+        # a difference of more than half a pixel means that the input size belongs to another network
         if not all(abs(side - stride) <= 0.5 for side in cell) or stride > LARGEST_STRIDE:
             _fail(
                 cfg,

@@ -1,4 +1,8 @@
-"""The sections of a `.cfg` as records: the options of each kind of layer."""
+"""The sections of a `.cfg` as records with the options of each kind of layer.
+
+In each record, `line` is the line number of the section, and `layers` are the numbers of the layers named in
+it, which are relative if negative.
+"""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -8,10 +12,14 @@ from lookonce.geometry.decode import Form
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (gray).
+    """[net]: the input of the network, with 3 channels (RGB) or 1 (gray).
 
-    `letter_box` is how images are fitted to that size, if the file has the key; `stretching` is a key that
-    only AlexeyAB's fork has, if there is one, since that fork stretches images.
+    Attributes:
+        width: width of the input in pixels.
+        height: height of the input in pixels.
+        channels: number of channels.
+        letter_box: whether images are letterboxed, not stretched; None if the file lacks the key.
+        stretching: a key or section that only exists in forks that stretch images; empty if there is none.
     """
 
     width: int
@@ -24,11 +32,11 @@ class Net:
 
 @dataclass(frozen=True, slots=True)
 class Convolutional:
-    """[convolutional]: `padding` cells on each of the four sides; a bias, or batch normalization.
+    """[convolutional]: a convolution with a bias or batch normalization, then an activation.
 
-    `share` is the layer whose weights it uses, if it has none of its own. With `xnor`, inputs above 0 count
-    as 1 and others as -1, and each weight counts as the mean absolute weight of its filter, with its own
-    sign.
+    `padding` is the number of cells on each of the four sides. `share` is the layer whose weights are used;
+    None for weights of its own. With `xnor`, inputs above 0 count as 1 and others as -1, and each weight
+    counts as the mean absolute weight of its filter, with the weight's own sign.
     """
 
     filters: int
@@ -46,9 +54,9 @@ class Convolutional:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """[shortcut]: the layer before, plus the layers named, then an activation.
+    """[shortcut]: the sum of the layer before and the named layers, then an activation.
 
-    The result has the channels of the layer before; channels that another layer lacks count as 0.
+    The result has as many channels as the layer before; channels that another layer lacks count as 0.
     """
 
     layers: tuple[int, ...]
@@ -58,7 +66,7 @@ class Shortcut:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """[route]: layers concatenated along the channels; only part `group_id` of `groups` of each."""
+    """[route]: part `group_id` of `groups` equal parts of each named layer, concatenated along channels."""
 
     layers: tuple[int, ...]
     groups: int
@@ -68,7 +76,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:
-    """[maxpool]: `padding` is the sum of both sides, half of it (rounded down) left and above."""
+    """[maxpool]: the maximum in a window.
+
+    `padding` is the sum for both sides; half of it, rounded down, is on the left and above.
+    """
 
     size: int
     stride: int
@@ -78,7 +89,7 @@ class MaxPool:
 
 @dataclass(frozen=True, slots=True)
 class Upsample:
-    """[upsample]: nearest neighbor, a whole factor."""
+    """[upsample]: nearest-neighbor enlargement by a whole factor."""
 
     stride: int
     line: int = field(compare=False, default=0)
@@ -93,7 +104,7 @@ class AvgPool:
 
 @dataclass(frozen=True, slots=True)
 class LocalAvgPool:
-    """[local_avgpool]: as [maxpool], but the mean of the cells that lie inside."""
+    """[local_avgpool]: the mean in a window, without padding cells; the options are those of [maxpool]."""
 
     size: int
     stride: int
@@ -103,7 +114,7 @@ class LocalAvgPool:
 
 @dataclass(frozen=True, slots=True)
 class ScaleChannels:
-    """[scale_channels]: the layer named, each channel (or each place) times the layer before."""
+    """[scale_channels]: the named layer, with each channel or each cell multiplied by the layer before."""
 
     layers: tuple[int, ...]
     activation: str
@@ -112,7 +123,7 @@ class ScaleChannels:
 
 @dataclass(frozen=True, slots=True)
 class Sam:
-    """[sam]: the layer before times the layer named, element by element."""
+    """[sam]: the product of the layer before and the named layer, element by element."""
 
     layers: tuple[int, ...]
     activation: str
@@ -121,9 +132,9 @@ class Sam:
 
 @dataclass(frozen=True, slots=True)
 class Reorg:
-    """[reorg3d]: squares of cells as channels. [reorg] (`scrambled`) does the same, with a mistake.
+    """[reorg3d]: squares of cells turned into channels. [reorg] (`scrambled`) does the same, with a mistake.
 
-    YOLOv2 was trained with the mistake: it reads its input as if it had fewer channels and longer sides.
+    It treats its input as if it had fewer channels and longer sides, and YOLOv2 was trained with this.
     """
 
     stride: int
@@ -133,14 +144,14 @@ class Reorg:
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """[dropout]: has no effect in a trained network, but counts as a layer."""
+    """[dropout]: no effect in a trained network, but a layer number of its own."""
 
     line: int = field(compare=False, default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Contrastive:
-    """[contrastive]: a training loss, whose output no layer reads."""
+    """[contrastive]: a training loss, which no layer reads."""
 
     line: int = field(compare=False, default=0)
 
@@ -150,11 +161,12 @@ class Yolo:
     """[yolo], [region] or [Gaussian_yolo]: one scale.
 
     Attributes:
-        anchors: anchors selected by the mask, (width, height) in input pixels; in a [region] in cells.
-        classes: C.
-        scale_x_y: stretch of the center's offset.
+        anchors: (width, height) of the anchors selected by the mask, in input pixels, or in cells for a
+            [region].
+        classes: number of classes.
+        scale_x_y: factor by which the range of the center's offset is stretched.
         form: conversion of raw numbers to boxes and scores; see `geometry.decode`.
-        parents: parent of each class in the tree of a `region_tree`, -1 for none; see `darknet.tree`.
+        parents: parent of each class in a `region_tree`, -1 for none; see `darknet.tree`.
     """
 
     anchors: tuple[tuple[float, float], ...]

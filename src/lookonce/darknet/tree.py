@@ -1,7 +1,7 @@
-"""The tree of classes of a [region], as in YOLO9000: every class may be a kind of another.
+"""The tree of classes of a [region], as in YOLO9000, where a class may be a subclass of another.
 
-The file has one line per class, with its name and the number of its parent, -1 for none. Classes on
-consecutive lines with the same parent form a group, and exclude each other.
+The file has one line per class, with its name and the number of its parent, or -1. Consecutive classes with
+the same parent form a group, and exclude each other.
 """
 
 from pathlib import Path
@@ -12,9 +12,9 @@ from lookonce.errors import ModelFileError
 
 
 def include_tree(section: Section) -> None:
-    """Replace the name of a tree's file in a [region] by its numbers, so the text needs no other file.
+    """Replace the file name in the key `tree` of a [region] with the numbers in the file.
 
-    Darknet looks for the file in its working folder; here it may also be beside the `.cfg`.
+    Darknet looks for the file in the working folder; here it may also be beside the `.cfg`.
 
     Raises:
         ModelFileError: the file does not exist or is malformed.
@@ -41,10 +41,10 @@ def include_tree(section: Section) -> None:
 
 
 def check_tree(section: Section, parents: tuple[int, ...]) -> None:
-    """Check that every parent precedes its children, which Darknet relies on.
+    """Check that every parent precedes its children, as Darknet requires.
 
     Raises:
-        ModelFileError: one does not.
+        ModelFileError: a parent does not precede its child.
     """
     for number, parent in enumerate(parents):
         if not -1 <= parent < number:
@@ -54,6 +54,6 @@ def check_tree(section: Section, parents: tuple[int, ...]) -> None:
 
 
 def groups_of(parents: tuple[int, ...]) -> list[range]:
-    """Return the groups of classes, in order."""
+    """Return the groups of consecutive classes with the same parent, in order."""
     starts = [i for i, parent in enumerate(parents) if i == 0 or parent != parents[i - 1]]
     return [range(*ends) for ends in zip(starts, [*starts[1:], len(parents)], strict=True)]

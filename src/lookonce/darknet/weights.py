@@ -1,7 +1,7 @@
-"""A `.weights` file: a header, then float32 numbers in the order of the `.cfg`, little-endian.
+"""Read and write `.weights`: a header, then float32 numbers in the order of the `.cfg`, little-endian.
 
 ```
-  major, minor, revision   3 x int32     0.1.x: `seen` is 32 bits wide, 0.2.x: 64 bits
+  major, minor, revision   3 x int32     in 0.1.x, `seen` has 32 bits, in 0.2.x 64
   seen                     int32/int64   images seen in training
   per convolution          beta, gamma, mean, variance  or  bias     (out,) each
                            kernel                                    (out, in / groups, size, size)
@@ -25,12 +25,18 @@ from lookonce.metadata import BN_EPSILON
 
 Floats = NDArray[np.float32]
 FLOAT = np.dtype("<f4")
-VERSION = (0, 2, 0)  # version that is written; every Darknet since 2016 and OpenCV read it
+VERSION = (0, 2, 0)  # version to write, which OpenCV and every Darknet since 2016 read
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of a weight file; `size` is its length in bytes."""
+    """The header of a weight file.
+
+    Attributes:
+        version: major, minor, revision.
+        seen: number of images seen in training.
+        size: length of the header in bytes.
+    """
 
     version: tuple[int, int, int]
     seen: int
@@ -39,7 +45,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm:
-    """Batch normalization as in the file, each (out,); `beta` is `ConvWeights.bias`."""
+    """Batch normalization as in the file, each array (out,); beta is `ConvWeights.bias`."""
 
     gamma: Floats
     mean: Floats
@@ -48,7 +54,7 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvWeights:
-    """One convolution: kernel (out, in / groups, size, size), bias (out,), batch normalization or none."""
+    """Weights of a convolution: kernel (out, in / groups, size, size), bias (out,), batch normalization."""
 
     kernel: Floats
     bias: Floats
@@ -67,13 +73,13 @@ def read_weights(
     """Read a weight file. All arrays are views on one buffer of the file's size.
 
     Args:
-        path: the `.weights` file, or a backbone such as `darknet53.conv.74`.
-        specs: the convolutions of the `.cfg`, in file order.
-        partial: accept a file that ends after any convolution; the result is then shorter.
+        path: `.weights` file, or a backbone such as `darknet53.conv.74`.
+        specs: convolutions of the `.cfg`, in file order.
+        partial: whether the file may end after any convolution, which gives a shorter result.
 
     Raises:
-        ModelFileError: the file is not a weight file, too short (the message names the layer where it
-            ends), or too long.
+        ModelFileError: the file is not a weight file, is too short (the message names the layer where it
+            ends), or is too long.
     """
     try:
         with open_input(path, ModelFileError) as file:
@@ -107,7 +113,7 @@ def read_weights(
 
 
 def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
-    """Fold the batch normalization into kernel and bias.
+    """Return kernel and bias with the batch normalization folded into them.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
     """
@@ -119,7 +125,7 @@ def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]
 
 
 def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
-    """Check every number before a network is built from them; reading does not check them.
+    """Check the numbers that `read_weights` returned, before a network is built from them.
 
     Raises:
         ModelFileError: a number is infinite or NaN, or a variance is below 0.
@@ -127,7 +133,7 @@ def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[
     for spec, weights in zip(specs, convolutions, strict=False):
         finite = all(np.isfinite(array).all() for array in weights.in_file_order())
         norm = weights.batch_norm
-        # the smallest result of `write` for a variance of 0
+        # `write.with_epsilon` turns a variance of 0 into -BN_EPSILON at the lowest
         if not finite or (norm is not None and norm.variance.min() < -BN_EPSILON):
             raise ModelFileError(
                 f"{path}: layer {spec.layer} (line {spec.line} of the .cfg) holds numbers that are infinite, "
@@ -136,7 +142,7 @@ def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[
 
 
 def write_weights(path: Path, convolutions: Sequence[ConvWeights], seen: int = 0) -> None:
-    """Write a weight file in one piece; `read_weights` gives back the same bits."""
+    """Write a weight file, from which `read_weights` returns the same numbers, bit by bit."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<3iq", *VERSION, seen))
         for convolution in convolutions:
@@ -148,7 +154,7 @@ def read_header(path: Path, start: bytes) -> Header:
     """Read the header of a weight file from its first 20 bytes.
 
     Raises:
-        ModelFileError: this is not a weight file, or one of another version.
+        ModelFileError: the file is not a weight file, or has another version.
     """
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{path}: expected Darknet weights, found a web page saved under their name")
@@ -166,10 +172,10 @@ def read_header(path: Path, start: bytes) -> Header:
 
 
 def complete(path: Path, found: int, specs: Sequence[ConvSpec], partial: bool) -> int:
-    """Return the number of convolutions in a file of `found` numbers.
+    """Return the number of convolutions in a file with `found` numbers.
 
     Raises:
-        ModelFileError: as `read_weights`.
+        ModelFileError: the file is too short or too long, as in `read_weights`.
     """
     whole, expected = sum(spec.numbers for spec in specs), 0
     for index, spec in enumerate(specs):

@@ -19,17 +19,18 @@ from lookonce.networks import NETWORKS
 def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights]) -> None:
     """Write `<model>.weights`, `<model>.names` and, last, `<model>.cfg`.
 
-    Darknet files do not store the epsilon of batch normalization. If a model's epsilon differs from the one
-    used on reading, the variances are adjusted so that the network computes the same:
-    variance + model's epsilon - `BN_EPSILON`.
+    Darknet files do not store the epsilon of batch normalization. If the model's epsilon is not the one that
+    readers add, the variances are adjusted so that the network computes the same: variance + model's
+    epsilon - `BN_EPSILON`.
 
     Args:
-        cfg: the `.cfg` to write; the other two get its name.
+        cfg: `.cfg` to write; the other files get the same name.
         info: description of the model.
-        convolutions: convolutions in file order.
+        convolutions: weights of the convolutions, in file order.
 
     Raises:
-        ModelFileError: a class name contains a line break.
+        ModelFileError: a class name does not fit on a line of its own.
+        ValueError: the convolutions are not those of the network.
     """
     network = network_of(info)
     expected = [(spec.kernel_shape, spec.batch_normalize) for spec in network.convolutions]
@@ -48,7 +49,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
 
 
 def with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
-    """Return a convolution that computes the same in a reader that adds `BN_EPSILON`."""
+    """Return a convolution that computes the same with `BN_EPSILON` in place of `epsilon`."""
     if convolution.batch_norm is None or epsilon == BN_EPSILON:
         return convolution
     variance = convolution.batch_norm.variance.astype(np.float64) + (epsilon - BN_EPSILON)
@@ -61,7 +62,7 @@ def names_text(file: Path, names: Sequence[str]) -> str:
     """Return class names as the text of a `.names` file.
 
     Raises:
-        ModelFileError: a name contains a line break.
+        ModelFileError: a name is empty, or has a line break, or a blank at its start or end.
     """
     for name in names:
         if not name or name != name.strip() or len(name.splitlines()) != 1:
