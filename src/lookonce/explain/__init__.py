@@ -1,4 +1,4 @@
-"""Explain how one model processes one image, with every number of that run."""
+"""Explain how a model processes an image, with every number of that run."""
 
 from lookonce.explain.explainer import Explainer, explain
 from lookonce.explain.records import Explanation

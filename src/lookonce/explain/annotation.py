@@ -19,7 +19,7 @@ def find_truth(
     split: str | None = None,
     data_names: Path | None = None,
 ) -> tuple[Sample, tuple[str, ...]]:
-    """Find the annotation of one image, with the class numbers of the model.
+    """Find the annotation of one image, and convert its class numbers to the model's.
 
     The image is looked up by its path, then by its file name.
 
@@ -28,10 +28,10 @@ def find_truth(
         image: path of the image.
         names: class names of the model.
         split: split to search; None for all of them.
-        data_names: file of class names, for annotations that have only numbers.
+        data_names: file with class names, for annotations that only have class numbers.
 
     Returns:
-        The annotation, and a sentence about each object that is left out and each problem of this image.
+        The annotation, and remarks about skipped objects and other problems of this image, one sentence each.
 
     Raises:
         AnnotationError: the data cannot be read, or does not have exactly one image of this name.

@@ -1,8 +1,7 @@
-"""Assign objects to cells and anchors as training does, and keep every intermediate result.
+"""Assign objects to cells and anchors with the functions of training (`data.assign`), and keep every step.
 
-The functions are those that training uses (`data.assign`).
-
-Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all scales.
+Legend: **N** annotated objects, **n** objects trained on, **m** objects visible, **G** anchors of all scales,
+**S**, **T** rows and columns of cells, **C** classes.
 """
 
 from collections.abc import Mapping
@@ -36,24 +35,25 @@ from lookonce.samples import Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The objects of one image, and the positions that each of them chose.
+    """The objects of one image, and the positions assigned to each of them.
 
     Attributes:
-        numbers: (n,) int64 numbers of the objects trained on: visible, not a crowd, and in no ignored area.
+        numbers: (n,) int64 numbers of the objects trained on, which are visible, not a crowd, and not in an
+            ignored area.
         boxes: (n, 4) float32 xyxy in input pixels.
         labels: (n,) int64 class numbers.
         ious: (n, G) float64 IoU of each object with each anchor, centered on the object's cell.
         cells: (n, scales, 2) int64 column and row of the object's cell on each scale.
-        fitting: (n, G) bool: whether an anchor satisfies the rule. An object with no such anchor takes the
+        fitting: (n, G) bool, whether an anchor satisfies the rule. An object without such an anchor gets the
             one with the highest IoU.
-        chosen: positions that each object chose, in the order of the anchors.
-        owner: chosen position -> index among the n of the object that keeps it, which is the last to choose
+        chosen: positions assigned to each object, in the order of the anchors.
+        owner: assigned position -> index among the n of the object that keeps it, the last one assigned to
             it.
-        positives: the result, in the form that training uses.
-        visible: (m,) numbers of the objects trained on and of those in ignored areas; a prediction near one
-            of these does not count as background.
-        visible_boxes: (m, 4) float32 xyxy in input pixels, of the visible objects.
-        ignored: one (S, T, 1 + C) per scale: cells in ignored areas, see `data.loader.Batch`.
+        positives: positions and their objects in the form that training uses.
+        visible: (m,) int64 numbers of the objects trained on and of those in ignored areas; a prediction near
+            one of these does not count as background.
+        visible_boxes: (m, 4) float32 xyxy of the visible objects, in input pixels.
+        ignored: for each scale (S, T, 1 + C) bool, cells in ignored areas; see `data.loader.Batch`.
     """
 
     numbers: NDArray[np.int64]
@@ -77,10 +77,10 @@ def assign_objects(
     settings: AssignSettings,
     difficult: Difficult = "train",
 ) -> Assignment:
-    """Assign the annotated objects as training with these settings does."""
+    """Assign the annotated objects to cells and anchors, as training with these settings does."""
     anchors: Anchors = tuple(scale.anchors for scale in scales)
     strides, (scale_of, anchor_of) = tuple(scale.stride for scale in scales), numbered(anchors)
-    # as in training, but with object numbers in place of class numbers, and without pixels
+    # prepared as in training, but with object numbers in place of class numbers, and blank pixels
     counted = replace(truth, labels=np.arange(len(truth.labels)))
     blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
     image = letterboxed(trainable(counted, blank[0], difficult)[0], letterbox, blank[1])
@@ -120,12 +120,12 @@ def describe_positives(
     objective: Objective,
     losses: Mapping[Position, PositionTerms],
 ) -> tuple[Positive, ...]:
-    """Describe each position chosen by one object: targets, predictions and loss.
+    """Describe each position assigned to one object: its targets, predictions and loss.
 
     Args:
         assignment: assignment of all objects.
         index: index of the object among the n.
-        scales: raw and decoded maps.
+        scales: raw and decoded maps, finest scale first.
         objective: settings of assignment and loss.
         losses: loss terms by position; empty if they could not be computed.
     """
@@ -185,9 +185,9 @@ def encode(
         scale: raw and decoded maps of the scale.
 
     Returns:
-        The offset of the center within the cell, in cells, and tx, ty, tw, th. Numbers that would be infinite
-        are None: tx or ty of a center on the border of the cell and, with `new_coords`, tw or th of a side of
-        four anchor sides or more.
+        Offset of the center in the cell, in cells, and tx, ty, tw, th. A number is None if it would be
+        infinite: tx or ty if the center is on the border of the cell and, with `new_coords`, tw or th if the
+        side is at least four times the anchor's.
     """
     _, row, column, anchor = position
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()

@@ -1,4 +1,4 @@
-"""Prepare the drawing of a network: group layers into blocks, and write out the arithmetic of each layer.
+"""Prepare the drawing of a network: group its layers into blocks, and write out each layer's arithmetic.
 
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
@@ -13,12 +13,12 @@ IMAGE = -1
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive layers with the same part and resolution, of which other blocks only read the last.
+    """Consecutive layers of the same part and resolution, of which other blocks only read the last.
 
     Attributes:
         part: column of the drawing: `backbone`, `neck` or `head`.
         layers: numbers of the layers, in order.
-        inputs: numbers of the layers in other blocks that this one reads; -1 is the image.
+        inputs: numbers of the layers in other blocks that this block reads; -1 for the image.
     """
 
     part: str
@@ -29,7 +29,7 @@ class Block:
 def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
     """Group all layers into blocks, in the order of the network."""
     readers: dict[int, list[int]] = {layer.index: [] for layer in layers}
-    chains: list[list[int]] = []  # layers of equal part and resolution, each reading the last
+    chains: list[list[int]] = []  # consecutive layers of the same part and resolution, connected
     for layer in layers:
         for source in layer.inputs:
             if source != IMAGE:
@@ -40,7 +40,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
             chains[-1].append(layer.index)
         else:
             chains.append([layer.index])
-    groups: list[list[int]] = []  # the runs, cut after each layer that is read from elsewhere
+    groups: list[list[int]] = []  # chains, cut after each layer that is read from outside its chain
     for chain in chains:
         groups.append([])
         for index in chain:
@@ -51,7 +51,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
     for group in groups:
         read_by = [layers[reader].part for reader in readers[group[-1]]]
         if len(group) == 1 and layers[group[0]].part == "neck" and read_by == ["head"]:
-            own_of_head = group  # a single layer that only a head reads belongs to the head
+            own_of_head = group  # a single layer that only a head reads is drawn with the head
             continue
         whole, own_of_head = own_of_head + group, []
         inputs = dict.fromkeys(
@@ -64,7 +64,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
 def arithmetic(
     layer: NetworkLayer, layers: Sequence[NetworkLayer], image: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """Write out the arithmetic of a layer, one formula per line; empty for a layer that computes nothing.
+    """Write out the arithmetic of a layer, one formula per line; empty if there is none.
 
     Args:
         layer: one of `layers`.

@@ -1,4 +1,4 @@
-"""Run one image through one model, and keep every number along the way.
+"""Run an image through a model, and keep every number along the way.
 
 ```python
 from lookonce.explain import explain
@@ -37,7 +37,7 @@ from lookonce.samples import Sample
 
 
 class Explainer:
-    """Explain images with one model.
+    """Explains images with one model.
 
     Attributes:
         info: description of the model.
@@ -59,19 +59,18 @@ class Explainer:
 
         Args:
             source: layers, weights and description of the model.
-            file: path that the model was read from; empty if there is none.
-            size: side of a square input, or (height, width), multiples of the coarsest stride; None: the
-                model's own.
-            conf: score threshold, or thresholds by class name; a score must be above it. None, and classes
-                that are not named: the model's own threshold, else 0.25.
-            iou: IoU threshold; of two boxes of a class that overlap by more, the one with the higher score
-                is kept.
-            objective: settings of assignment and loss; None: those recorded in the model file, else those of
-                the classic recipe.
+            file: path of the model file; empty if there is none.
+            size: side of a square input, or (height, width), in multiples of the coarsest stride; None for
+                the model's own size.
+            conf: score threshold, or thresholds by class name; a class that is not named keeps the model's
+                threshold. None for the thresholds in the model file, or 0.25 if it has none.
+            iou: IoU threshold of NMS; a box that overlaps a better one of its class by more is dropped.
+            objective: settings of assignment and loss; None for those recorded in the model file, or for
+                those of the classic recipe if it has none.
 
         Raises:
-            ConfigError: the size is not such a multiple, a threshold is outside 0 to 1, or a class is
-                unknown.
+            ConfigError: the size is not a multiple of the coarsest stride, a threshold is outside 0 to 1, or
+                a class is unknown.
             ModelFileError: the layers do not fit together at this size, the recorded settings are damaged, or
                 the network is of a kind that cannot be explained.
         """
@@ -118,20 +117,21 @@ class Explainer:
         fit: Fit | None = None,
         weights: str | Path | None = None,
     ) -> Self:
-        """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` of one of our networks.
+        """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` that lookonce exported.
 
         Args:
             model: path of the model, or `coco`, the network in the package.
-            size: side of a square input, or (height, width); None: the model's own.
-            conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.
+            size: side of a square input, or (height, width); None for the model's own size.
+            conf: score threshold, or thresholds by class name; None for the thresholds in the model file, or
+                0.25 if it has none.
             iou: IoU threshold of NMS.
-            objective: settings of assignment and loss; None: those recorded in the model file, else those of
-                the classic recipe.
-            fit: how the image is fitted to the input size; None: as the model was trained.
-            weights: weights of a `.cfg`; None: the file beside it.
+            objective: settings of assignment and loss; None for those recorded in the model file, or for
+                those of the classic recipe if it has none.
+            fit: how images are fitted to the input size, `letterbox` or `stretch`; None for the model's own.
+            weights: weights of a `.cfg`; None for the file beside it.
 
         Raises:
-            ModelFileError: there is no such file, it is damaged, or its layers cannot be read.
+            ModelFileError: there is no such file, it is damaged, or its network cannot be read or explained.
             MissingExtraError: the model is a `.safetensors`, and torch is not installed.
             ConfigError: a size, threshold or class name is not possible for this model.
         """
@@ -144,7 +144,7 @@ class Explainer:
         """Explain one image.
 
         Args:
-            image: image in any form that a `Detector` takes, see `inputs.Image`.
+            image: image in any form that a `Detector` takes; see `inputs.Image`.
             truth: annotation of the image, with the model's class numbers; None for none.
             features: whether to keep thumbnails of feature maps.
 
@@ -197,18 +197,19 @@ def explain(
     iou: float = IOU,
     features: bool = False,
 ) -> Explanation:
-    """Explain one image; `Explainer` explains several without reading the model again.
+    """Explain one image. For several images, use `Explainer`, which reads the model only once.
 
     Args:
         model: path of the model, or `coco`, the network in the package.
-        image: image in any form that a `Detector` takes, see `inputs.Image`.
+        image: image in any form that a `Detector` takes; see `inputs.Image`.
         truth: annotation of the image, with the model's class numbers; None for none.
-        size: side of a square input, or (height, width); None: the model's own.
-        conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.
+        size: side of a square input, or (height, width); None for the model's own size.
+        conf: score threshold, or thresholds by class name; None for the thresholds in the model file, or 0.25
+            if it has none.
         iou: IoU threshold of NMS.
         features: whether to keep thumbnails of feature maps.
 
     Raises:
-        LookonceError: the model, the image or an option cannot be used; the message says why.
+        LookonceError: the model, the image or an option cannot be used.
     """
     return Explainer.open(model, size=size, conf=conf, iou=iou)(image, truth, features=features)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from lookonce.explain.records import Features
 
-# 8 tiles of 52 x 52 for each of yolov3's 98 layers that compute something: 2 MB before compression
+# Tiles per layer. 8 tiles of 52x52 for the 98 layers of yolov3 that compute something are 2 MB uncompressed.
 CHANNELS = 8
-LARGEST_TILE = 52  # pixels per side: route_1 at 416, at full size
+LARGEST_TILE = 52  # pixels per side, the full size of route_1 at 416
 
 
 def tiles_of(layer: int, output: NDArray[np.float32]) -> Features:
-    """Make tiles of the channels of an output (C, H, W) that vary most, each scaled from black to white."""
+    """Return tiles of the channels of an output (C, H, W) that vary most, each scaled from black to white."""
     variation = output.std(axis=(1, 2))
     channels = np.sort(np.argsort(-variation, kind="stable")[:CHANNELS])
     chosen = output[channels]
@@ -27,7 +27,7 @@ def tiles_of(layer: int, output: NDArray[np.float32]) -> Features:
 
 
 def shrunk(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """Average an image (H, W) or (H, W, 3) down until no side is above `longest`; never enlarge it."""
+    """Shrink an image (H, W) or (H, W, 3) by averaging, so that no side exceeds `longest` pixels."""
     height, width = image.shape[:2]
     factor = longest / max(height, width)
     if factor >= 1:

@@ -1,4 +1,4 @@
-"""Record stages 1, 3 and 4 of an explanation: the input, the raw maps and their decoding.
+"""Record stages 1, 3 and 4 of an explanation: the input, the raw maps, and their decoding.
 
 Legend: **S**, **T** rows and columns of cells, **A** anchors of a scale, **C** classes, **K** candidates of
 all scales.
@@ -51,7 +51,7 @@ def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Pa
 
 
 def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
-    """Arrange the raw maps and the decoded candidates of a run by cell and anchor."""
+    """Return the raw maps and the decoded candidates of a run, arranged by cell and anchor."""
     scales, first = [], 0
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
         anchors = scale.anchors
@@ -85,15 +85,15 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
 def cell_grid(rows: int, columns: int) -> NDArray[np.float32]:
     """Return the column and row of every cell as (rows, columns, 2), the write-up's `xy_grid`.
 
-    `cell_grid(13, 13)[..., 0]` counts columns from left to right, `[..., 1]` rows from top to bottom. For a
-    batch of B images and A anchors it broadcasts from (1, S, T, 1, 2) to (B, S, T, A, 2).
+    `cell_grid(13, 13)[..., 0]` has the columns, from left to right, and `[..., 1]` the rows, from top to
+    bottom. As (1, S, T, 1, 2), it broadcasts to (B, S, T, A, 2) for a batch of B images.
     """
     y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     return np.stack([x, y], axis=-1).astype(np.float32)
 
 
 def grid_text(rows: int, columns: int) -> tuple[str, ...]:
-    """Write out the row and the column of every cell side by side, one line per row of cells."""
+    """Write out the rows and the columns of all cells side by side, one line per row of cells."""
     grid, width = cell_grid(rows, columns).astype(int), len(str(max(rows, columns) - 1))
 
     def line(numbers: NDArray[np.int64]) -> str:
@@ -106,8 +106,8 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
     """Decode one position step by step.
 
     Args:
-        scales: maps of an explanation.
-        letterbox: `input.letterbox` of the explanation.
+        scales: raw and decoded maps, finest scale first.
+        letterbox: letterbox of the image.
         position: (scale, row, column, anchor).
 
     Raises:

@@ -21,10 +21,10 @@ from lookonce.explain.records import Kernel, NetworkLayer
 from lookonce.metadata import DARKNET53_STAGES
 from lookonce.networks import NETWORKS
 
-# The write-up's names: outputs of the backbone, by stage, and the raw maps, finest first.
+# The write-up's names of the backbone's outputs, by stage, and of the raw maps, finest first.
 ROUTES = {2: "route_1", 3: "route_2", 4: "conv"}
 RAW_MAPS = ("conv_sbbox", "conv_mbbox", "conv_lbbox")
-POOLS = (13, 9, 5)  # sides of `SpatialPyramidPooling.pools`, in its order
+POOLS = (13, 9, 5)  # sides of `SpatialPyramidPooling.pools`, in the same order
 
 
 def describe_layers(
@@ -34,9 +34,9 @@ def describe_layers(
 
     Args:
         network: network, resolved at its input size.
-        architecture: a name in `networks.NETWORKS`, whose layers have names; else `darknet`.
-        seconds: measured seconds by layer number.
-        total_seconds: measured seconds of the whole network.
+        architecture: a name in `networks.NETWORKS`, whose layers have names, or `darknet`.
+        seconds: measured time by layer number, in seconds.
+        total_seconds: measured time of the whole network, in seconds.
     """
     specs = {spec.layer: spec for spec in network.convolutions}
     parts, modules = parts_of(network, architecture), module_names(network, architecture)
@@ -82,7 +82,7 @@ def describe_layers(
 
 
 def parts_of(network: Network, architecture: str) -> list[str]:
-    """Return `backbone`, `neck` or `head` for each layer; see `records.NetworkLayer`."""
+    """Return the part of each layer: `backbone`, `neck` or `head` (see `records.NetworkLayer`)."""
     heads = {scale.source for scale in network.scales}
     heads |= {layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
     if architecture in NETWORKS:
@@ -96,7 +96,7 @@ def parts_of(network: Network, architecture: str) -> list[str]:
 
 
 def module_names(network: Network, architecture: str) -> dict[int, str]:
-    """Return layer number -> name of its module in the readable network, `model.yolov3` or `model.tiny`."""
+    """Return the name of each layer's module in `model.yolov3` or `model.tiny`, by layer number."""
     if architecture not in NETWORKS:
         return {}
     tiny, spp = architecture.startswith("yolov3-tiny"), architecture == "yolov3-spp"
@@ -112,7 +112,7 @@ def module_names(network: Network, architecture: str) -> dict[int, str]:
                 made += [f"backbone.stages.{stage}.{block}.{name}" for name in ("squeeze", "expand")]
         for scale in ("coarse", "medium", "fine"):  # in file order
             made += [] if scale == "coarse" else [f"to_{scale}"]
-            # with pyramid pooling, the pooling takes the place of number 3 on the coarse scale
+            # on the coarse scale of yolov3-spp, number 3 is the pyramid pooling
             five = (0, 1, 2, 4, 5, 6) if spp and scale == "coarse" else range(5)
             made += [*(f"{scale}.five.{number}" for number in five), f"{scale}.own", f"{scale}.head"]
     names = {spec.layer: name for spec, name in zip(network.convolutions, made, strict=True)}
@@ -130,7 +130,7 @@ def module_names(network: Network, architecture: str) -> dict[int, str]:
 
 
 def write_up_names(network: Network) -> dict[int, str]:
-    """Return layer number -> the write-up's name of its output, for networks with three scales."""
+    """Return the write-up's names of outputs, by layer number; empty unless there are three scales."""
     if len(network.scales) != len(RAW_MAPS):
         return {}
     titles = {scale.source: title for scale, title in zip(network.scales, RAW_MAPS, strict=True)}

@@ -1,4 +1,4 @@
-"""Write out the loss of one cell and anchor with its numbers."""
+"""Write out the loss of a cell and anchor with its numbers."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from lookonce.explain.records import Explanation
 from lookonce.explain.truth_records import Position, Positive, TrueObject, Truth
 from lookonce.geometry.boxes import area
 
-CLASSES_SHOWN = 4  # number of the largest terms in a sum over classes that are written out
+CLASSES_SHOWN = 4  # terms of a sum over classes that are written out, the largest ones
 
 
 def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
-    """Write out the loss of one position, one line per step: objectness and, for a positive, box and classes.
+    """Write out the loss of one position step by step: objectness and, for a positive, box and classes.
 
     Args:
-        found: an explanation of an annotated image.
+        found: explanation of an annotated image.
         position: (scale, row, column, anchor).
 
     Raises:
@@ -74,7 +74,7 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
     left, top, right, bottom = target.input_box
     w, h, (rows, columns) = right - left, bottom - top, found.input.target
     both = w * h + float(area(np.array(positive.box)))
-    union = both / (1 + positive.iou)  # I = IoU * U, and I + U is the sum of both areas
+    union = both / (1 + positive.iou)  # since I = IoU * U, and I + U is the sum of both areas
     enclosing = float(area(np.array(positive.enclosing)))
     measure = truth.box_measure[:-3].upper() + "IoU"
     times = "" if weights.giou == 1 else f"{weights.giou:g} * "
@@ -94,7 +94,7 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
     logits = scale.raw[positive.position[1:]][5:]
     order = np.argsort(-terms, kind="stable").tolist()
     exclusive = scale.form == "region"
-    entropy = "CE" if exclusive else "BCE"  # classes that exclude each other share one cross-entropy
+    entropy = "CE" if exclusive else "BCE"  # mutually exclusive classes share one cross-entropy
     for number in order[:CLASSES_SHOWN]:
         y, t = on if number == target.label else off, float(logits[number])
         if exclusive:

@@ -1,6 +1,6 @@
-"""Compute the loss of one image, position by position, with the functions that training uses.
+"""Compute the loss of one image, position by position, with the functions of training (`train.loss`).
 
-`compute` needs torch, and imports it when it is called.
+Only `compute` needs torch, and imports it when it is called.
 
 Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **P** positives of one scale.
 """
@@ -23,11 +23,11 @@ from lookonce.geometry.decode import Decoding
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossParts:
-    """Loss of an image, and the terms that it is the sum of.
+    """The loss of an image, and its terms.
 
     Attributes:
         image: sums over the image.
-        scales: targets and objectness loss of each scale.
+        scales: targets and objectness loss of each scale, finest first.
         positives: loss terms of each positive, by position.
     """
 
@@ -37,7 +37,7 @@ class LossParts:
 
 
 def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: LossSettings) -> ScaleTruth:
-    """Return the targets of every position of one scale, without losses; this needs no torch.
+    """Return the targets of every position of one scale, without losses.
 
     Args:
         number: index of the scale, finest first.
@@ -69,7 +69,7 @@ def losses_or_reason(
     truths: tuple[ScaleTruth, ...],
     settings: LossSettings,
 ) -> tuple[LossParts | None, str]:
-    """Compute the loss of one image, or return the reason why it cannot be computed."""
+    """Return the loss of one image and "", or None and the reason why torch cannot be used."""
     try:
         return compute(scales, assignment, truths, settings), ""
     except MissingExtraError as error:
@@ -85,7 +85,7 @@ def compute(
     """Compute the loss of one image.
 
     Args:
-        scales: raw and decoded maps.
+        scales: raw and decoded maps, finest scale first.
         assignment: assignment of the image's objects.
         truths: targets of each scale, from `targets`.
         settings: weights of the terms, ignore threshold and label smoothing.
@@ -109,7 +109,7 @@ def compute(
     filled, sums, positions = list[ScaleTruth](), list[Terms](), dict[Position, PositionTerms]()
     absent = 0.0  # class loss of background in areas where some classes may lack boxes, over all scales
     with torch.no_grad():
-        # the objectness of a [Gaussian_yolo] already includes its uncertainty
+        # `heads.read_scales` put the uncertainty of a [Gaussian_yolo] into its objectness
         decodings = [
             Decoding("yolo" if each.form == "gaussian" else each.form, each.scale_x_y) for each in scales
         ]

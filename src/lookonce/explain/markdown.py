@@ -1,4 +1,4 @@
-"""Write an explanation as Markdown that is readable in a terminal."""
+"""Write an explanation as Markdown that reads well in a terminal."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -13,7 +13,7 @@ from lookonce.explain.tables import box_text, position_text, prose, table, text
 
 
 def to_markdown(explanation: Explanation) -> str:
-    """Write all stages, each with its description, formula, function and numbers."""
+    """Return all stages as Markdown, each with its description, formulas, function and numbers."""
     stages = (input_lines, network_lines, head_lines, decode_lines, nms_lines)
     with_truth = (assignment_lines, loss_lines, verdict_lines)
     image = text(PurePath(explanation.input.file).name) or "An image"
@@ -35,12 +35,12 @@ def to_markdown(explanation: Explanation) -> str:
 
 
 def input_lines(found: Explanation) -> Iterator[str]:
-    """Write the arithmetic of the letterbox."""
+    """Yield the lines of stage 1: the arithmetic of the letterbox."""
     yield from (f"- {line}" for line in found.input.arithmetic)
 
 
 def network_lines(found: Explanation) -> Iterator[str]:
-    """Write the table of layers."""
+    """Yield the lines of stage 2: the table of layers."""
     layers, timing = found.layers, found.timing
     parameters, trainable = sum(each.parameters for each in layers), sum(each.trainable for each in layers)
     yield (
@@ -69,7 +69,7 @@ def network_lines(found: Explanation) -> Iterator[str]:
 
 
 def head_lines(found: Explanation) -> Iterator[str]:
-    """Write the highest objectness of each map."""
+    """Yield the lines of stage 3: the highest objectness for each anchor."""
     threshold = found.nms.lowest
     rows = []
     for scale in found.scales:
@@ -93,7 +93,7 @@ def head_lines(found: Explanation) -> Iterator[str]:
 
 
 def decode_lines(found: Explanation) -> Iterator[str]:
-    """Write the grid of cells, and the decoding of the best detection."""
+    """Yield the lines of stage 4: the grid of cells, and the decoding of the best detection."""
     scale = found.scales[-1]
     rows, columns = scale.grid
     of, a = f"({rows}, {columns}, 2)", len(scale.anchors)
@@ -115,7 +115,7 @@ def decode_lines(found: Explanation) -> Iterator[str]:
 
 
 def nms_lines(found: Explanation) -> Iterator[str]:
-    """Write the detections, and the boxes that each of them suppressed."""
+    """Yield the lines of stage 5: the detections, and the boxes that NMS dropped."""
     listed, result = found.candidates, found.nms
     suppressed = np.flatnonzero(result.suppressed_by > KEPT)
     above = np.count_nonzero(result.suppressed_by != BELOW)

@@ -1,4 +1,4 @@
-"""Write assignment, losses and verdicts of an explanation as Markdown."""
+"""Write the assignment, losses and verdicts of an explanation as Markdown."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
 from lookonce.explain.tables import box_text, position_text, prose, table, text
 from lookonce.explain.truth_records import Position, Terms, Truth
 
-WRITTEN_OUT = 6  # number of positives written out in full; the page and the JSON have all of them
-LARGEST = 15  # number of background positions listed, those with the largest objectness loss
+WRITTEN_OUT = 6  # positives that are written out, the costliest ones; the page and the JSON have all
+LARGEST = 15  # background positions that are listed, those with the largest objectness loss
 
 
 def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write the positives, the IoU with every anchor, and the ignored areas."""
+    """Yield the lines of stage 6: the positives, the IoUs with all anchors, and the ignored positions."""
     yield from (*prose(text(truth.objective)), "")
     headings = ["object", "class", "box in the input", "anchor", "cell", "IoU", "why", "target tx ty tw th"]
     rows = []
@@ -55,7 +55,7 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write settings, shapes, sums, and the terms of positions with their numbers filled in."""
+    """Yield the lines of stage 7: settings, shapes, sums, and the formulas of single positions."""
     settings = ((each.name, each.value, each.classic, each.default) for each in truth.settings)
     yield from table(("setting", "here", "classic recipe", "default recipe"), settings)
     yield ""
@@ -100,7 +100,7 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def _background(found: Explanation, truth: Truth) -> Iterator[str]:
-    """List the background positions with the largest loss, the sum of the others, and the ignored ones."""
+    """Yield lines for the costliest background positions, the sum of the others, and ignored positions."""
     positions: list[tuple[float, Position]] = []
     ignored: list[tuple[float, Position]] = []
     for number, scale in enumerate(truth.scales):
@@ -139,7 +139,7 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def verdict_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write the verdict on each object and on each wrong detection, and the meaning of the stages."""
+    """Yield the lines of stage 8: the verdicts on objects and wrong detections, and what the stages mean."""
     rows = (
         (each.number, text(each.name), each.verdict.stage, text(each.verdict.text)) for each in truth.objects
     )

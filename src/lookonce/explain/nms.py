@@ -1,4 +1,4 @@
-"""Record stage 5 of an explanation: the candidates, and which box suppressed which.
+"""Record stage 5 of an explanation: the candidates, and the outcome of NMS.
 
 Legend: **K** candidates of all scales, **N** candidates listed, **D** detections.
 """
@@ -11,21 +11,21 @@ from lookonce.geometry.boxes import is_empty, pairwise_iou
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.nms import nms
 
-FLOOR = 0.01  # thousands of candidates score below it
-LIMIT = 3000  # candidates listed, so that the sliders stay fast; images rarely have more above the floor
+FLOOR = 0.01  # score; thousands of candidates are below it
+LIMIT = 3000  # candidates to list, so that the page's sliders stay fast; few images have more above the floor
 
 
 def list_candidates(
     candidates: NDArray[np.float32], scales: tuple[ScaleOutput, ...], letterbox: Letterbox, conf: float
 ) -> Candidates:
-    """List everything above the floor, in image pixels, as `runtime.postprocess` has it before NMS.
+    """List the candidates above the floor, with boxes in image pixels, as in `runtime.postprocess`.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
-        scales: raw and decoded maps that the candidates come from.
-        letterbox: letterbox that maps boxes back to the image.
-        conf: lowest score threshold of the explanation; the floor is never above it, and no candidate above
-            it is left out.
+        scales: raw and decoded maps of the candidates.
+        letterbox: letterbox of the image.
+        conf: lowest score threshold of the explanation. The floor is not above it, and candidates above it
+            are never left out.
     """
     floor = min(FLOOR, conf)
     labels = candidates[:, 5:].argmax(axis=1)
@@ -53,7 +53,7 @@ def list_candidates(
 
 
 def positions_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) -> NDArray[np.int64]:
-    """(N,) -> (N, 4): convert indices among the K to (scale, row, column, anchor)."""
+    """Convert indices among the K candidates, (N,), to positions (scale, row, column, anchor), (N, 4)."""
     firsts = np.array([scale.first for scale in scales])
     scale = np.searchsorted(firsts, numbers, side="right") - 1
     sizes = np.array([(each.grid[1], len(each.anchors)) for each in scales])[scale]
@@ -64,15 +64,15 @@ def positions_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) ->
 
 
 def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) -> NmsResult:
-    """Filter by score and suppress duplicates, and record which box suppressed which.
+    """Apply the score filter and NMS, and record the box that suppresses each dropped one.
 
     Args:
-        candidates: every candidate above the lowest threshold.
+        candidates: listed candidates, complete above the lowest threshold.
         thresholds: score threshold of each class, (C,).
         iou: IoU threshold.
 
     Raises:
-        ValueError: a score threshold is so low that some candidates above it were left out.
+        ValueError: the list is not complete above the lowest threshold.
     """
     if (lowest := min(thresholds)) < candidates.complete_from:
         raise ValueError(
@@ -86,7 +86,7 @@ def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) 
     suppressed_by[above] = KEPT
     overlap = np.zeros(len(candidates), np.float32)
     waiting = np.delete(np.arange(len(boxes)), kept)
-    for winner in kept:  # by descending score, so the first that overlaps too much is the one that suppresses
+    for winner in kept:  # by descending score, so the first to overlap by too much is the suppressing box
         overlaps = pairwise_iou(boxes[winner][None], boxes[waiting])[0]
         lost = (labels[waiting] == labels[winner]) & (overlaps > iou)
         suppressed_by[above[waiting[lost]]], overlap[above[waiting[lost]]] = above[winner], overlaps[lost]

@@ -1,8 +1,8 @@
 """Convert records to plain data for JSON.
 
-A dataclass becomes an object, a tuple a list, and an infinite number or NaN null. An array becomes
-`{"dtype": "float32", "shape": [...], "base64": "..."}`, with little-endian numbers in row-major order, which
-is exact and a fifth as long as digits. A field marked with `NOT_IN_JSON` is left out.
+A dataclass becomes an object, a tuple becomes a list, and NaN and infinity become null. An array becomes
+`{"dtype": "float32", "shape": [...], "base64": "..."}` with little-endian numbers in row-major order, which
+is exact and a fifth as long as decimal numbers. Fields marked with `NOT_IN_JSON` are left out.
 """
 
 import math
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 NOT_IN_JSON = {"json": False}  # metadata of a dataclass field
 
-# Types that a script can read: no 64-bit integers, no booleans.
+# Types of JavaScript's typed arrays, which have no 64-bit integers (as plain numbers) and no booleans.
 _WRITTEN_AS = {"i": "<i4", "f": "<f4", "b": "u1", "u": "u1"}
 
 
 def plain(value: Any) -> Any:
-    """Convert any record, or part of one, to plain data for `json.dumps`.
+    """Convert a record, or part of one, to plain data for `json.dumps`.
 
     Raises:
-        TypeError: the value is of a type that no record holds.
+        TypeError: the value has a type that does not occur in records.
     """
     match value:
         case None | bool() | int() | str():

@@ -1,6 +1,6 @@
 """Write an explanation as one HTML file.
 
-The page shows the records. Its script computes only what a reader can change: the decoding of any cell, and
+The page shows the records. Its script only computes what the reader can change: the decoding of any cell, and
 the score filter and NMS at other thresholds. The templates are `pages/templates/explain*`.
 """
 
@@ -22,15 +22,15 @@ from lookonce.pages.render import jpeg_url, render
 
 LONGEST = 1024  # longer side of the image on the page, in pixels; all numbers refer to the original image
 FEATURE_QUALITY = 75
-NAMED = 6  # number of detections named in the summary
-LARGEST_GRID = 26  # cells per side; a larger grid would be too many numbers to show
+NAMED = 6  # detections named in the summary
+LARGEST_GRID = 26  # cells per side; a larger grid has too many numbers to show
 
 
 def write_page(explanation: Explanation, path: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page; an existing file is replaced when the page is complete.
 
     Args:
-        explanation: explanation to show; it has feature maps if it was made with `features=True`.
+        explanation: explanation to show; `features=True` adds feature maps to it.
         path: HTML file to write.
     """
     write_text(path, page(explanation))
@@ -79,7 +79,7 @@ def page(explanation: Explanation) -> str:
 
 
 def page_data(explanation: Explanation) -> dict[str, Any]:
-    """Return the records that the page's script reads, without what it computes itself."""
+    """Return the records for the page's script, without what it computes itself."""
     layers, entry = explanation.layers, explanation.input
     image, css = (3, *entry.target), "rgb({} {} {})".format
     return {
@@ -106,7 +106,7 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
 
 
 def _strip(features: Features) -> dict[str, Any]:
-    """Put the tiles (n, h, w) side by side in one image; return it with the numbers to cut it up again."""
+    """Return the tiles (n, h, w) side by side in one image, and the numbers for cutting it into tiles."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
     colored = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)

@@ -1,11 +1,12 @@
-"""Define the records of an explanation: every number of one image on its way through one model.
+"""Define the records of an explanation: every number from an image to its detections.
 
-Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** its anchors,
-**C** classes, **K** candidates of all scales (10,647 at 416), **N** candidates listed, **P** positives.
+Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** anchors of a
+scale, **C** classes, **K** candidates of all scales (10,647 at 416), **N** listed candidates, **D**
+detections.
 
 Boxes are xyxy. *Input pixels* are those of the network's input, *image pixels* those of the image. Scales
 are finest first, and a position in the network is (scale, row, column, anchor), counted from 0.
-`packing.plain` turns a record into JSON.
+`packing.plain` converts a record to JSON.
 """
 
 from dataclasses import dataclass, field
@@ -28,16 +29,16 @@ Box = tuple[float, float, float, float]
 
 
 def as_tuple(array: NDArray[Any]) -> Any:
-    """Return a small array as a tuple of Python numbers, typed as Any because its length is unknown."""
+    """Return a small array as a tuple of Python numbers, typed as Any because its length varies."""
     return tuple(array.tolist())
 
 
-KEPT, BELOW = -1, -2  # in `NmsResult.suppressed_by`
+KEPT, BELOW = -1, -2  # values in `NmsResult.suppressed_by`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Input:
-    """From the image to the network's input.
+    """The image, and the network's input made from it.
 
     Attributes:
         file: path of the image; empty if it was given as pixels.
@@ -47,9 +48,9 @@ class Input:
         resized: (H, W) of the image inside the input.
         scale: (vertical, horizontal) factor from image to input.
         pads: (left, top, right, bottom) padding in input pixels.
-        arithmetic: the steps to these numbers, one line each, with the numbers filled in.
-        image: (H, W, 3) uint8 RGB, the image itself. Not in the JSON.
-        pixels: (height, width, 3) uint8 RGB, the network's input. Not in the JSON.
+        arithmetic: calculation of these numbers, one line per step.
+        image: (H, W, 3) uint8 RGB image. Not in the JSON.
+        pixels: (H, W, 3) uint8 RGB input of the network. Not in the JSON.
         letterbox: letterbox that maps boxes into the input and back. Not in the JSON.
     """
 
@@ -77,7 +78,7 @@ class Kernel:
         dilation: cells from one weight of the kernel to the next.
         groups: number of groups of channels that are convolved separately.
         batch_norm: whether batch normalization follows in place of a bias.
-        owner: number of the layer whose weights it shares; None if it has its own.
+        owner: number of the layer whose weights are used; None for weights of its own.
     """
 
     size: int
@@ -91,23 +92,25 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class NetworkLayer:
-    """One layer, numbered as in Darknet.
+    """A layer of the network.
 
     Attributes:
         index: Darknet's layer number.
-        kind: section of the `.cfg`: convolutional, shortcut, route, upsample, maxpool, yolo, ...
-        part: `backbone`, `neck` or `head`. In a network that has no name in lookonce, the backbone is what
-            all scales read, a head is a [yolo] with the convolution before it, and the rest is the neck.
-        name: module in the readable network, such as `backbone.stages.2.3.expand`; empty if it has none.
-        title: the write-up's name of this output, such as `route_1`; empty if it has none.
+        kind: kind of section in the `.cfg`: convolutional, shortcut, route, upsample, maxpool, yolo, ...
+        part: `backbone`, `neck` or `head`. In a network without a name in lookonce, the backbone is every
+            layer on which all scales depend, a head is a [yolo] and the convolution before it, and the rest
+            is the neck.
+        name: name of the module in `model.yolov3` or `model.tiny`, such as `backbone.stages.2.3.expand`;
+            empty if there is none.
+        title: name of the output in the write-up, such as `route_1`; empty if there is none.
         detail: operation, such as `3x3 / 2, 64 filters, leaky`.
-        inputs: numbers of the layers that it reads; -1 is the image.
-        shape: (C, H, W) of its output.
+        inputs: numbers of the layers that are its inputs; -1 for the image.
+        shape: (C, H, W) of the output.
         kernel: kernel of a convolution; None for other layers.
-        parameters: number of values it has in the weight file, batch statistics included.
-        trainable: number of parameters without the batch statistics.
-        multiply_adds: multiply-adds of its convolution, with batch normalization folded in; 0 without one.
-        seconds: measured time, see `Timing`; 0 for a layer fused into another.
+        parameters: number of parameters, including the statistics of batch normalization.
+        trainable: number of parameters without these statistics.
+        multiply_adds: multiply-adds of a convolution, with batch normalization folded; 0 for other layers.
+        seconds: measured time (see `Timing`); 0 for a layer fused into another.
         share: share of the measured time of the network, 0 to 1.
     """
 
@@ -129,14 +132,14 @@ class NetworkLayer:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How the layers' times were measured.
+    """The measurement of the layers' times.
 
     Attributes:
-        method: description of the method, as a sentence.
-        runs: number of runs, of which each figure is the median.
+        method: description of the method, in full sentences.
+        runs: number of runs; each time is their median.
         seconds: time of all operators together.
-        other_seconds: time of the operators that belong to no layer: conversion of the image, changes of
-            memory layout, decoding.
+        other_seconds: time of the operators that belong to no layer, such as the conversion of the image and
+            changes of memory layout.
     """
 
     method: str
@@ -166,15 +169,15 @@ class Features:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleOutput:
-    """Output of one head: its raw map, and the decoded box of every cell and anchor.
+    """The output of one head: its raw map, and the decoded box of every cell and anchor.
 
     Attributes:
         stride: input pixels per cell.
         layer: number of the layer whose output is the raw map.
-        grid: (S, T) rows and columns of cells.
-        anchors: (A) (width, height) in input pixels.
-        scale_x_y: Darknet's stretch of the center's offset; 1 in YOLOv3.
-        form: rule that converts the raw numbers, see `geometry.decode`.
+        grid: (S, T), rows and columns of cells.
+        anchors: (width, height) of the A anchors in input pixels.
+        scale_x_y: factor by which Darknet stretches the range of the center's offset; 1 in YOLOv3.
+        form: conversion of raw numbers to boxes and scores; see `geometry.decode`.
         raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits. In a [Gaussian_yolo], the
             objectness is multiplied by one minus the mean uncertainty, and this is the logit of the product.
         boxes: (S, T, A, 4) float32 decoded boxes in input pixels.
@@ -206,7 +209,7 @@ class DecodedCell:
         logits: (C,) float32 class logits.
         stride: input pixels per cell.
         anchor: (width, height) of the anchor in input pixels.
-        offset: center within the cell, in cells: (σ(tx), σ(ty)), stretched by `scale_x_y`.
+        offset: offset of the center in the cell, in cells: (σ(tx), σ(ty)), stretched by `scale_x_y`.
         center: (x, y) of the center in input pixels.
         sides: (width, height) of the box in input pixels.
         box: box in input pixels.
@@ -215,7 +218,7 @@ class DecodedCell:
         probabilities: (C,) float32 class probabilities.
         label: most probable class, the first on ties.
         score: objectness times the probability of that class.
-        formulas: the steps, one line each, with the numbers filled in.
+        formulas: calculation of these numbers, one line per step.
     """
 
     position: tuple[int, int, int, int]
@@ -237,24 +240,24 @@ class DecodedCell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Predictions above a low floor, in the order of the network: by scale, row, column and anchor.
+    """The candidates above a low floor, in the order of the network: by scale, row, column and anchor.
 
-    For every score threshold from `complete_from` up, the score filter and NMS on these N give exactly the
-    result of `runtime.postprocess` on all K, whose arithmetic and thresholds are float32.
+    For score thresholds of `complete_from` and above, the score filter and NMS on these N candidates give the
+    same result as `runtime.postprocess` on all K, in which scores and thresholds are float32.
 
     Attributes:
         positions: (N, 4) int64 (scale, row, column, anchor).
         boxes: (N, 4) float32 boxes in image pixels, clipped to the image; none is empty.
         objectness: (N,) float32.
-        scores: (N,) float32: objectness times the probability of the class.
+        scores: (N,) float32 objectness times the probability of the class.
         labels: (N,) int64 most probable class, the first on ties.
-        total: number of all predictions, K.
+        total: K, the number of all predictions.
         floor: score at or below which nothing is listed.
-        left_out: number of candidates above the floor that were left out, lowest scores first, because there
-            are more than `limit`; none of them is above the lowest score threshold of the explanation.
-        limit: largest number of candidates that are listed.
+        left_out: number of candidates above the floor that are not listed, because there are more than
+            `limit`: those with the lowest scores, and none above the lowest score threshold.
+        limit: number of candidates to list, unless more are above the lowest score threshold.
         complete_from: lowest score threshold for which the list is complete.
-        invisible: number of candidates above the floor whose box lies outside the image or has no area.
+        invisible: number of candidates above the floor with a box outside the image or without area.
     """
 
     positions: NDArray[np.int64]
@@ -279,10 +282,10 @@ class NmsResult:
 
     Attributes:
         score_thresholds: score threshold of each class, (C,); a kept score is above it.
-        iou_threshold: IoU with a better kept box of the same class above which a box is suppressed.
-        kept: (D,) int64 indices of the kept candidates, by descending score: the detections.
-        suppressed_by: (N,) int64 index of the best candidate that suppresses each; `KEPT` (-1) for a kept
-            one, `BELOW` (-2) for one that is not above the score threshold of its class.
+        iou_threshold: IoU with a better kept box of the same class above which a box is dropped.
+        kept: (D,) int64 indices of the kept candidates by descending score, which are the detections.
+        suppressed_by: (N,) int64 index of the best candidate that suppresses each one; `KEPT` (-1) for a kept
+            candidate, `BELOW` (-2) for one that is not above the score threshold of its class.
         iou: (N,) float32 IoU with the suppressing box; 0 if there is none.
     """
 
@@ -294,18 +297,18 @@ class NmsResult:
 
     @property
     def lowest(self) -> float:
-        """Lowest score threshold of any class; nothing at or below it is detected."""
+        """Return the lowest score threshold of any class; nothing at or below it is detected."""
         return min(self.score_thresholds)
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Description of one stage.
+    """The description of one stage.
 
     Attributes:
         stage: `input`, `network`, `heads`, `decode`, `nms`, `assignment`, `losses` or `verdicts`.
         title: heading.
-        text: two or three sentences of plain text.
+        text: two or more sentences of plain text.
         formula: formulas, one per line.
         function: dotted name of the function that computes the stage.
         path: file of that function in the repository.
@@ -325,15 +328,15 @@ class Explanation:
 
     Attributes:
         model: path of the model; empty if it was not read from a file.
-        info: description of the model; `info.input_size` is its own input size, `input.target` the one used.
-        input: stage 1.
-        layers: stage 2, numbered as in Darknet.
-        timing: how the layers' times were measured.
+        info: description of the model; the input size used is `input.target`, not `info.input_size`.
+        input: stage 1, the image and the network's input.
+        layers: stage 2, the layers, numbered as in Darknet.
+        timing: measurement of the layers' times.
         features: feature maps of the layers that compute something; empty unless requested.
-        scales: stages 3 and 4, finest scale first.
-        candidates: stage 5.
-        nms: stage 5, at the thresholds of this explanation.
-        truth: stages 6 to 8; None without an annotation.
+        scales: stages 3 and 4, raw and decoded maps, finest scale first.
+        candidates: stage 5, the candidates.
+        nms: stage 5, the outcome of NMS at the thresholds of this explanation.
+        truth: stages 6 to 8, assignment, losses and verdicts; None without an annotation.
         words: descriptions of the stages, in order.
     """
 
@@ -351,13 +354,13 @@ class Explanation:
 
     @property
     def detections(self) -> Detections:
-        """The detections at these thresholds, equal to those of `Detector`."""
+        """Return the detections at these thresholds, which equal those of `Detector`."""
         kept, found = self.nms.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
 
     @property
     def thresholds(self) -> str:
-        """Return the score thresholds in words: `a score threshold of 0.25`, or one for each class."""
+        """Describe the score thresholds: `a score threshold of 0.25`, or a list by class."""
         values = self.nms.score_thresholds
         if len(set(values)) == 1:
             return f"a score threshold of {values[0]:g}"
@@ -365,5 +368,5 @@ class Explanation:
         return f"score thresholds by class ({listed(each)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the pixels as plain data for `json.dumps`; see `packing`."""
+        """Return everything except the pixels as plain data for `json.dumps`; see `packing`."""
         return {"format_version": FORMAT_VERSION, **plain(self)}

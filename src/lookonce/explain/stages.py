@@ -1,12 +1,12 @@
-"""Find the stage that found or lost each object, and the one that explains each detection: the verdicts.
+"""Find the verdicts: the stage that found or lost each object, and the one that explains each detection.
 
-A prediction *belongs to* one object: among the objects of its class that it overlaps by `FOUND_IOU` or more,
-the one it overlaps most; if there is none, the object it overlaps most of all. For an object without a
-detection, the verdict names the last stage that any prediction belonging to it reached:
+A prediction *belongs to* one object: the one that it overlaps most among those of its class with an IoU of
+`FOUND_IOU` or more, or if there is none, among all objects. For an object without a detection, the verdict is
+the last stage that any prediction belonging to it reached:
 
     decoded box -> box tight -> objectness -> class -> threshold -> NMS
 
-Matching follows `evaluate.matching`. Legend: **K** predictions, **D** detections, **N** objects.
+Detections are matched as in `evaluate.matching`. Legend: **K** predictions, **D** detections, **N** objects.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from lookonce.geometry.boxes import pairwise_iou
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
-NEAR_IOU = 0.1  # IoU below which a box and an object are unrelated; TIDE's threshold
-SURE_SCORE = 0.5  # score from which a detection with no object near suggests a missing annotation
+NEAR_IOU = 0.1  # IoU below which a box and an object are unrelated, as in TIDE
+SURE_SCORE = 0.5  # score from which a detection without an object near it suggests a missing annotation
 
-# The stages are tested in this order, and the first that holds is named. The page shows these texts.
+# The stages are tested in this order, and the first that applies is the verdict. The page shows these texts.
 OBJECT_STAGES: dict[StageName, str] = {
     "not counted": "the object is marked difficult or crowd, so evaluation ignores it",
     "found": f"a detection of its class has an IoU of {FOUND_IOU} or more with it, and overlaps no other "
@@ -58,14 +58,14 @@ DETECTION_STAGES: dict[StageName, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """Every cell and anchor decoded, in image pixels.
+    """The decoded predictions of all cells and anchors.
 
     Attributes:
         positions: (K, 4) int64 (scale, row, column, anchor).
-        boxes: (K, 4) float32.
+        boxes: (K, 4) float32 boxes in image pixels.
         objectness: (K,) float32.
-        scores: (K,) float32.
-        labels: (K,) int64.
+        scores: (K,) float32 objectness times the probability of the class.
+        labels: (K,) int64 most probable class.
     """
 
     positions: NDArray[np.int64]
@@ -76,7 +76,7 @@ class Predictions:
 
 
 def predictions_of(scales: tuple[ScaleOutput, ...], letterbox: Letterbox) -> Predictions:
-    """Collect every cell and anchor of all scales."""
+    """Collect the predictions of all cells and anchors of all scales."""
     objectness = np.concatenate([scale.objectness.ravel() for scale in scales])
     labels = np.concatenate([scale.probabilities.argmax(axis=-1).ravel() for scale in scales])
     best = np.concatenate([scale.probabilities.max(axis=-1).ravel() for scale in scales])
@@ -91,19 +91,19 @@ def predictions_of(scales: tuple[ScaleOutput, ...], letterbox: Letterbox) -> Pre
 
 
 def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Verdict, ...], dict[int, int]]:
-    """Name the stage that explains each detection, and the detection that finds each object.
+    """Find the stage that explains each detection, and the detection that finds each object.
 
     Args:
         truth: annotation of the image.
         detections: detections by descending score.
 
     Returns:
-        The verdicts on the D detections, and object number -> detection number.
+        Verdicts on the D detections, and object number -> number of the detection that finds it.
     """
     partner, counts = match_image(truth, detections, FOUND_IOU)
     overlap = pairwise_iou(detections.boxes.astype(float), truth.boxes.astype(float))  # (D, N)
     overlap[:, truth.crowd] = 0
-    overlap = np.pad(overlap, [(0, 0), (0, 1)])  # a last object that nothing overlaps, because N may be 0
+    overlap = np.pad(overlap, [(0, 0), (0, 1)])  # one more object, overlapped by nothing, because N may be 0
     same = overlap * (detections.labels[:, None] == np.append(truth.labels, -1))
     verdicts = []
     for number in range(len(detections)):
@@ -152,21 +152,21 @@ def object_verdicts(
     found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[Verdict, ...]:
-    """Name the stage that found or lost each object.
+    """Find the stage that found or lost each object.
 
     Args:
         truth: annotation of the image.
-        best_anchor: (N,) IoU of each object with the anchor that fits it best.
-        fits: (N,) whether an anchor satisfies the rule of the assignment.
-        predictions: decoded predictions of every cell and anchor.
-        candidates: the listed candidates.
+        best_anchor: (N,) float64 IoU of each object with the anchor that fits it best.
+        fits: (N,) bool, whether any anchor satisfies the rule of the assignment.
+        predictions: decoded predictions of all cells and anchors.
+        candidates: listed candidates.
         nms: outcome of NMS on the candidates.
         found_by: object number -> number of the detection that finds it.
         names: class names.
     """
-    # float64, as in `detection_verdicts`, so that a box that is loose there is not tight here.
+    # float64, as in `detection_verdicts`, so that both agree on whether a box is tight
     overlap = pairwise_iou(predictions.boxes.astype(float), truth.boxes.astype(float))  # (K, N)
-    owner = np.full(len(overlap), -1)  # (K,): the object that each prediction belongs to
+    owner = np.full(len(overlap), -1)  # (K,) object that each prediction belongs to
     if len(truth.labels):
         usable = np.where(truth.crowd, 0, overlap)
         same = np.where(predictions.labels[:, None] == truth.labels, usable, 0)
@@ -212,10 +212,10 @@ class MissedObject:
     Attributes:
         label: class number.
         best_anchor: IoU with the anchor that fits it best.
-        fits: whether an anchor satisfies the rule of the assignment.
-        own: indices among the K of the predictions that belong to the object.
-        overlap: (K,) IoU of every prediction with the object.
-        threshold: score threshold of its class.
+        fits: whether any anchor satisfies the rule of the assignment.
+        own: indices among the K predictions of those that belong to the object.
+        overlap: (K,) float64 IoU of every prediction with the object.
+        threshold: score threshold of the object's class.
     """
 
     label: int
@@ -227,7 +227,7 @@ class MissedObject:
 
 
 def lost_at(missed: MissedObject, predictions: Predictions) -> tuple[StageName, NDArray[np.int64]]:
-    """Return the stage that lost an object, and the predictions that reached it, as indices among the K."""
+    """Return the stage that lost an object, and the indices of the predictions that reached this stage."""
     own = missed.own
     sure = predictions.objectness[own] > missed.threshold
     tight = missed.overlap[own] >= FOUND_IOU

@@ -10,36 +10,36 @@ from textwrap import wrap
 
 from lookonce.explain.records import ScaleOutput
 
-MOST_ROWS = 50  # largest number of rows of a table that grows with the image
-PROSE = 100  # columns
+MOST_ROWS = 50  # rows to show of a table that grows with the image
+PROSE = 100  # characters per line
 _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$!])")
 
 
 def text(name: str) -> str:
-    """Return any text as one line that Markdown, HTML and terminals show as it is."""
+    """Return a text as one line, escaped so that Markdown, HTML and terminals show it unchanged."""
     line = "".join(each if each.isprintable() else " " for each in name)
     return _MARKS.sub(r"\\\1", " ".join(line.split()))
 
 
 def prose(sentences: str) -> list[str]:
-    """Wrap sentences into lines."""
+    """Wrap sentences into lines of at most `PROSE` characters."""
     return wrap(sentences, PROSE)
 
 
 def box_text(box: Iterable[float]) -> str:
-    """Write the four sides of a box, to a tenth of a pixel."""
+    """Format the sides of a box to a tenth of a pixel."""
     return ", ".join(f"{side:.1f}" for side in box)
 
 
 def position_text(scales: tuple[ScaleOutput, ...], position: Iterable[int]) -> str:
-    """Describe a position of the network by its stride, row, column and anchor."""
+    """Describe a position in the network by its stride, row, column and anchor."""
     number, row, column, anchor = position
     width, height = scales[number].anchors[anchor]
     return f"stride {scales[number].stride}, row {row}, column {column}, anchor {width:g} x {height:g}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, whole: bool = False) -> Iterator[str]:
-    """Lay out a table with padded columns; more than `MOST_ROWS` rows are cut unless `whole`."""
+    """Yield the lines of a table with padded columns; only `MOST_ROWS` rows are shown unless `whole`."""
     cells = [[str(value) for value in row] for row in rows]
     most = len(cells) if whole else MOST_ROWS
     shown = [list(headings), *cells[:most]]

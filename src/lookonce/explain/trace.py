@@ -1,7 +1,7 @@
-"""Run a network with every tensor exposed, and time its layers.
+"""Run a network with additional outputs, and measure the time of its layers.
 
-The graph is the one that detects (`darknet.onnx_graph`), with more outputs. Its nodes are named after the
-layers, `{index}_{kind}/...`, and ONNX Runtime keeps these names when it fuses nodes.
+The graph is the same as for detection (`darknet.onnx_graph`), with more outputs. Its nodes are named after
+the layers, `{index}_{kind}/...`, and ONNX Runtime keeps these names when it fuses nodes.
 
 Legend: **A** anchors of a scale, **C** classes, **K** candidates of all scales.
 """
@@ -28,7 +28,7 @@ from lookonce.explain.records import Timing
 from lookonce.export.source import FloatModel
 
 RUNS = 5
-ORT_FATAL = 4  # log level; errors are raised, so ONNX Runtime need not print them
+ORT_FATAL = 4  # log level; errors are raised, so nothing needs to be printed
 METHOD = (
     "ONNX Runtime's profile of each operator on one CPU thread, median of {runs} runs after a warm-up run. "
     " Batch normalization and activation are fused into their convolution, and so is the sum "
@@ -41,11 +41,11 @@ _DECODING = re.compile(r"decode_\d+_(\d+)/")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """Output of a network for one image.
+    """The output of a network for one image.
 
     Attributes:
         candidates: (K, 5+C) float32: xyxy in input pixels, objectness, class probabilities.
-        raw_maps: one (A*(5+C), S, T) float32 per scale, finest first.
+        raw_maps: (A*columns, rows, columns) float32 for each scale, finest first.
     """
 
     candidates: NDArray[np.float32]
@@ -53,10 +53,10 @@ class Run:
 
 
 class Tracer:
-    """One model at one input size.
+    """Runs one model at one input size.
 
     Attributes:
-        network: the layers, with their shapes at that size.
+        network: layers of the model, with their shapes at that size.
     """
 
     def __init__(self, source: FloatModel, size: tuple[int, int]) -> None:
@@ -72,16 +72,17 @@ class Tracer:
         self._timing: tuple[Timing, dict[int, float]] | None = None
 
     def run(self, pixels: NDArray[np.uint8]) -> Run:
-        """Run the network on (height, width, 3) uint8 RGB; the output equals the Detector's bit for bit."""
+        """Run the network on (height, width, 3) uint8 RGB; the output is exactly that of `OnnxBackend`."""
         if self._session is None:
             self._session = self._open()
         candidates, *raw_maps = self._session.run(None, {"images": pixels[None]})
         return Run(candidates[0], tuple(raw_map[0] for raw_map in raw_maps))
 
     def outputs(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
-        """Return the output (channels, rows, columns) of every layer that computes something, by number.
+        """Return the outputs (channels, rows, columns) of all layers that compute something, by number.
 
-        This needs a second graph: with more outputs, fewer nodes are fused, which changes the last bits.
+        This uses a second graph, because with more outputs fewer nodes are fused, which changes the last
+        bits of the result.
         """
         if self._layers_session is None:
             self._layers_session = self._open(every_layer=True)
@@ -95,7 +96,10 @@ class Tracer:
         return {layer: output[0] for layer, output in zip(layers.values(), found, strict=True)}
 
     def timing(self) -> tuple[Timing, dict[int, float]]:
-        """Return seconds by layer number, measured only once, because they hardly depend on the image."""
+        """Return the timing, and the seconds by layer number.
+
+        The measurement is done only once, on noise, because times hardly depend on the image.
+        """
         if self._timing is not None:
             return self._timing
         net = self.network.cfg.net
@@ -117,7 +121,7 @@ class Tracer:
     def _open(
         self, options: ort.SessionOptions | None = None, *, every_layer: bool = False
     ) -> ort.InferenceSession:
-        """Open the network with its raw maps as outputs, or with those of every layer."""
+        """Open the network with its raw maps, or the outputs of every layer, as additional outputs."""
         graph = build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
         if every_layer:
             graph = with_layer_outputs(graph)
@@ -127,10 +131,10 @@ class Tracer:
 
 
 def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Add the output of every layer that computes something to the outputs of the graph, in place.
+    """Add the outputs of all layers that compute something to the outputs of the graph, in place.
 
-    A layer's output is that of its last node. Layers without a node ([route] to one layer, [dropout], [yolo])
-    pass on the output of another.
+    The output of a layer is that of its last node. Layers without a node ([route] to one layer, [dropout],
+    [yolo]) return the output of another layer.
     """
     last = {match[1]: node.output[0] for node in model.graph.node if (match := _LAYER.match(node.name))}
     declared = {output.name for output in model.graph.output}
@@ -145,13 +149,13 @@ def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
 def layer_seconds(
     events: list[dict[str, Any]], network: Network, runs: int
 ) -> tuple[dict[int, float], float]:
-    """Return seconds by layer number, and the seconds of no layer, from a profile of several runs.
+    """Return the seconds by layer number, and those of no layer, from a profile of several runs.
 
-    Each is the median over all runs but the first, which warms up.
+    Each value is the median over all runs except the first, which is a warm-up.
     """
     kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     decoders = {layer.sources[0]: layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
-    a_run = len(kernels) // runs  # on one thread, the operators of a run follow each other
+    a_run = len(kernels) // runs  # operators per run; on one thread, all of a run precede those of the next
     sums: dict[int | None, list[float]] = defaultdict(lambda: [0.0] * runs)
     for number, event in enumerate(kernels):
         layer: int | None = None

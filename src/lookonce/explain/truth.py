@@ -1,7 +1,7 @@
-"""Explain one annotated image: assignment, losses and verdicts.
+"""Explain the annotation of an image: assignment, losses and verdicts.
 
-Legend: **N** objects, **n** of them trained on, **S**, **T** rows and columns of cells of a scale, **A** its
-anchors, **C** classes, **G** anchors of all scales, **P** positives.
+Legend: **B** images of a batch, **n** objects trained on, **S**, **T** rows and columns of cells of a scale,
+**A** anchors of a scale, **C** classes, **G** anchors of all scales, **P** positives.
 """
 
 from dataclasses import replace
@@ -37,13 +37,13 @@ def explain_truth(
     objective: Objective,
     source: ObjectiveSource,
 ) -> Truth:
-    """Explain how training uses one annotated image, and where each object was lost.
+    """Explain how training uses an annotated image, and where each object was found or lost.
 
     Args:
         truth: annotation of the image.
-        entry: how the image was fitted into the network's input.
-        scales: raw and decoded maps.
-        candidates: predictions above the floor.
+        entry: image and input of the network.
+        scales: raw and decoded maps, finest scale first.
+        candidates: listed candidates.
         nms: outcome of NMS on the candidates.
         names: class names.
         objective: settings of assignment and loss.
@@ -103,7 +103,7 @@ def _objects(
     found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[TrueObject, ...]:
-    """Describe every annotated object; those not trained on have no anchors, cells or positives."""
+    """Describe all annotated objects; those not trained on have no anchors, cells or positives."""
     index_of = {number: index for index, number in enumerate(assignment.numbers.tolist())}
     input_boxes = entry.letterbox.boxes_in(truth.boxes)
     objects = []
@@ -136,7 +136,7 @@ def _objects(
 
 
 def _settings(objective: Objective) -> tuple[ObjectiveSetting, ...]:
-    """List every setting of assignment and loss, as used here and in the two recipes."""
+    """List all settings of assignment and loss, with their values here and in the two recipes."""
     default = TrainSettings()
     versions = [
         each.model_dump(mode="json")
@@ -146,12 +146,12 @@ def _settings(objective: Objective) -> tuple[ObjectiveSetting, ...]:
         ObjectiveSetting(f"{section}.{name}", *(str(each[section][name]) for each in versions))
         for section in ("assign", "loss")
         for name in versions[0][section]
-        if name != "non_finite"  # this setting is about batches, not about the loss
+        if name != "non_finite"  # it concerns batches, not the loss of an image
     )
 
 
 def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[TensorShape, ...]:
-    """List the tensors on the way from annotation to loss, with this image as a batch of one."""
+    """List the tensors from annotation to loss, with their shapes for this image as a batch of one."""
     n, p = len(assignment.numbers), len(assignment.positives.label)
     anchors = sum(len(scale.anchors) for scale in scales)
     found = [

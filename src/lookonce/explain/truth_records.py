@@ -1,8 +1,8 @@
 """Define the records of an annotated image: assignment, losses and verdicts.
 
-Legend: **B** images of a batch, **S**, **T** rows and columns of cells of a scale, **A** its anchors, **C**
-classes, **G** anchors of all scales, **P** positives. Boxes are xyxy; scales are finest first. A position in
-the network is (scale, row, column, anchor), counted from 0.
+Legend: **S**, **T** rows and columns of cells of a scale, **A** anchors of a scale, **C** classes, **G**
+anchors of all scales. Boxes are xyxy, and scales are finest first. A position in the network is (scale, row,
+column, anchor), counted from 0.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Box = tuple[float, float, float, float]
 Position = tuple[int, int, int, int]  # scale, row, column, anchor
 
-# The stage that an object or a detection reached; `stages` defines each. The last five concern detections.
+# Stages that an object or a detection can reach; see `stages`. The last three are for detections only.
 StageName = Literal[
     "found",
     "not counted",
@@ -32,7 +32,7 @@ StageName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The three loss terms, weighted as in training."""
+    """The loss terms of box, objectness and classes, weighted as in training."""
 
     giou: float
     conf: float
@@ -40,13 +40,13 @@ class Terms:
 
     @property
     def total(self) -> float:
-        """Their sum."""
+        """Return the sum of the three terms."""
         return self.giou + self.conf + self.prob
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PositionTerms:
-    """Loss of one positive: its terms, and the (C,) cross-entropies that the class term sums."""
+    """The loss of one positive: its terms, and the unweighted cross-entropies (C,) of the class term."""
 
     terms: Terms
     classes: NDArray[np.float32]
@@ -54,27 +54,29 @@ class PositionTerms:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Positive:
-    """One cell and anchor assigned to an object, and how close this image's prediction comes.
+    """A cell and anchor assigned to an object, with targets and predictions.
 
     Attributes:
         position: (scale, row, column, anchor).
         anchor_iou: IoU of the object with this anchor.
-        reason: why the anchor is positive: `above 0.3` (or the rule used in training), or `best of all`.
-        replaced_by: number of the later object that took this position and has its loss; None: none did.
-        target_offset: center within the cell, in cells, which is the target of σ(tx), σ(ty).
-        target_raw: tx, ty, tw, th that decode to the object's box; None if no finite number does.
-        target_classes: (on, off): smoothed target of the object's class, and of every other class.
-        target_objectness: 1, or the IoU of the predicted box, depending on the settings.
+        reason: reason why the anchor is positive: the rule used in training, such as `above 0.3`, or `best of
+            all`.
+        replaced_by: number of the later object that is trained on at this position instead; None if there is
+            none.
+        target_offset: offset of the center in the cell, in cells, which is the target of σ(tx), σ(ty).
+        target_raw: tx, ty, tw, th that decode to the object's box; None in place of an infinite number.
+        target_classes: (on, off), the smoothed targets of the object's class and of every other class.
+        target_objectness: 1 or the IoU of the predicted box, depending on the settings.
         raw: predicted tx, ty, tw, th and objectness logit.
         objectness: predicted objectness, 0 to 1.
         probability: predicted probability of the object's class.
         box: predicted box in input pixels.
         iou: IoU of the predicted box with the object.
-        giou: GIoU of the same two boxes.
-        measure: GIoU, DIoU or CIoU, whichever the box loss subtracts from 1.
-        enclosing: smallest box around both, in input pixels: GIoU's E.
+        giou: GIoU of the predicted box with the object.
+        measure: GIoU, DIoU or CIoU of these boxes, which the box loss subtracts from 1.
+        enclosing: smallest box around both, in input pixels, which is E in GIoU.
         box_scale: factor of the box loss, 2 - w*h / input area.
-        class_terms: (C,) float32 cross-entropy of each class, unweighted; None if there is no loss here.
+        class_terms: (C,) float32 cross-entropy of each class, unweighted; None if `losses` is None.
         losses: loss terms of this position; None if it was replaced or losses could not be computed.
     """
 
@@ -101,17 +103,17 @@ class Positive:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The one stage that an object or a detection reached.
+    """The stage that an object or a detection reached, and the prediction that determined it.
 
     Attributes:
-        stage: stage, as defined in `stages`.
-        text: sentence with the numbers of this case.
-        position: (scale, row, column, anchor) of the prediction that decided the verdict; None for none.
-        box: box of that prediction in image pixels.
-        iou: IoU of that prediction with the object.
-        objectness: objectness of that prediction.
-        score: score of that prediction.
-        label: class number of that prediction.
+        stage: name of the stage, as defined in `stages`.
+        text: explanation with the numbers of this case.
+        position: (scale, row, column, anchor) of the prediction; None, as below, if there is none.
+        box: box of the prediction in image pixels.
+        iou: IoU of the prediction with the object.
+        objectness: objectness of the prediction.
+        score: score of the prediction.
+        label: class number of the prediction.
     """
 
     stage: StageName
@@ -129,19 +131,19 @@ class TrueObject:
     """One annotated object.
 
     Attributes:
-        number: position in the annotation.
+        number: index in the annotation, from 0.
         label: class number.
         name: class name.
         box: box in image pixels.
         input_box: box in input pixels, as the assignment uses it.
         difficult: whether evaluation ignores it.
         crowd: whether it is one box around many objects, which is not trained on.
-        anchor_ious: (G,) IoU with each anchor centered on the object's cell; empty if not trained on.
-        cells: per scale, (row, column) of the cell that holds the center; empty if not trained on.
-        positives: positions assigned to it.
-        losses: sum of the loss terms over its positives; None if losses could not be computed.
-        verdict: whether it was found, or the stage that lost it.
-        detection: number of the detection that found it, by descending score; None if none did.
+        anchor_ious: (G,) IoU with each anchor, centered on the object's cell; empty if not trained on.
+        cells: (row, column) of the cell with the object's center, on each scale; empty if not trained on.
+        positives: positions assigned to the object.
+        losses: sum of the loss terms over the positives; None if losses could not be computed.
+        verdict: stage that found or lost the object.
+        detection: number of the detection that found it, by descending score; None if it was not found.
     """
 
     number: int
@@ -161,22 +163,22 @@ class TrueObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTruth:
-    """Target and objectness loss of each cell and anchor of one scale.
+    """The target and objectness loss of each cell and anchor of one scale.
 
     The last three attributes are None if losses could not be computed.
 
     Attributes:
         best_iou: (S, T, A) float32 IoU of the decoded box with the object that it overlaps most.
         best_object: (S, T, A) int64 number of that object; -1 if the box overlaps no object.
-        positive: (S, T, A) bool: whether the position is assigned to an object.
-        ignored: (S, T, A) bool: whether the position is background without an objectness loss, because its
-            best IoU reaches the ignore threshold or it lies in an ignored area.
-        in_area: (S, T, A) bool: whether the cell touches an ignored area, or an area where a class may lack
-            boxes and that class has a score of 0.1 or more here.
-        target: (S, T, A) float32 target of the objectness, o.
+        positive: (S, T, A) bool, whether the position is assigned to an object.
+        ignored: (S, T, A) bool, whether the position is background without an objectness loss, because its
+            best IoU reaches the ignore threshold or it is in an ignored area.
+        in_area: (S, T, A) bool, whether the cell touches an ignored area, or an area with possibly missing
+            boxes of a class that has a score of 0.1 or more here.
+        target: (S, T, A) float32 objectness target, o.
         focal: (S, T, A) float32 focal factor, (o - p)^2.
         cross_entropy: (S, T, A) float32 binary cross-entropy of o and p.
-        conf: (S, T, A) float32 objectness loss, their product, weighted; 0 where ignored.
+        conf: (S, T, A) float32 objectness loss, the weighted product of both; 0 if ignored.
     """
 
     best_iou: NDArray[np.float32] = field(repr=False)
@@ -197,8 +199,8 @@ class ImageLosses:
     Attributes:
         total: sum of the terms over the scales.
         scales: terms of each scale, finest first.
-        background: sum of the terms over positions that are not positive; its `prob` is above 0 only if there
-            is an area in which some classes may lack boxes.
+        background: sum of the terms over positions that are not positive; its `prob` is 0 unless there is an
+            area with possibly missing boxes of some classes.
     """
 
     total: Terms
@@ -208,12 +210,12 @@ class ImageLosses:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveSetting:
-    """One setting of assignment or loss, beside its value in the two recipes.
+    """A setting of assignment or loss, with its values in the two recipes.
 
     Attributes:
         name: name as in a recipe, such as `loss.objectness`.
         value: value used here.
-        classic: value in the classic recipe (the write-up's).
+        classic: value in the classic recipe, which is the write-up's.
         default: value in the default recipe.
     """
 
@@ -225,13 +227,13 @@ class ObjectiveSetting:
 
 @dataclass(frozen=True, slots=True)
 class TensorShape:
-    """The shape of one tensor on the way from annotation to loss, for this image as a batch of one.
+    """The shape of a tensor between annotation and loss, for this image as a batch of one.
 
     Attributes:
         tensor: name of the tensor.
-        axes: letters of its axes, such as `(B, S, T, A, N)`.
+        axes: letters of its axes, such as `(B, S, T, A, n)`.
         shape: sizes of its axes for this image.
-        text: its content and origin.
+        text: content and origin of the tensor.
     """
 
     tensor: str
@@ -245,24 +247,24 @@ ObjectiveSource = Literal["model", "classic", "given"]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The annotation compared with the model's output.
+    """The annotation of an image, compared with the model's output.
 
     Attributes:
         objects: annotated objects.
-        lost_positives: positions replaced by a later object.
-        objective_source: `model`: the settings are in the model file; `classic`: it has none, so those of
-            the classic recipe are used; `given`: the caller passed them.
+        lost_positives: number of assigned positions that a later object replaced.
+        objective_source: `model` for settings from the model file, `classic` for those of the classic recipe
+            because the file has none, `given` for those passed by the caller.
         settings: all settings of assignment and loss.
-        ignore_iou: IoU with an object from which background has no loss.
-        label_smoothing: share of the class target spread over all classes.
+        ignore_iou: IoU with an object from which background has no objectness loss.
+        label_smoothing: share of the class target that is spread over all classes.
         box_measure: `giou`, `diou` or `ciou`.
-        objectness_target: target of a positive's objectness: `one`, or `iou` for the IoU of its box.
-        weights: weights of the three terms.
+        objectness_target: objectness target of a positive: `one`, or `iou` for the IoU of its box.
+        weights: weights of the three loss terms.
         scales: targets and losses of each scale, finest first.
-        shapes: shape of every tensor from annotation to loss.
+        shapes: shapes of all tensors from annotation to loss.
         losses: losses of the image; None if they could not be computed.
-        why_no_losses: reason why there are no losses; empty if there are some.
-        detections: verdict on each detection, by descending score: `found`, or why it is wrong.
+        why_no_losses: reason why there are no losses; empty if there are losses.
+        detections: verdicts on the detections, by descending score.
     """
 
     objects: tuple[TrueObject, ...]
@@ -282,7 +284,7 @@ class Truth:
 
     @property
     def objective(self) -> str:
-        """Sentences about the settings that assignment and losses are computed with."""
+        """Describe the settings used for assignment and losses, in full sentences."""
         source = {
             "model": "The model file records the settings it was trained with; they are used here.",
             "classic": "The model file records no training settings, so those of the classic recipe (the "

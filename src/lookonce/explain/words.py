@@ -1,4 +1,4 @@
-"""Describe each stage: its text, its formulas, and the function that computes it."""
+"""The description of each stage: its text, its formulas, and the function that computes it."""
 
 from lookonce.explain.records import Words
 from lookonce.networks import NETWORKS
@@ -9,7 +9,7 @@ _READABLE = {
     "yolov3-tiny": "lookonce.model.tiny.YOLOv3Tiny.forward",
     "yolov3-tiny-3l": "lookonce.model.tiny.YOLOv3Tiny3l.forward",
 }
-_ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # other networks have a graph, but no readable module
+_ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # a network without a readable module is only a graph
 
 _STAGES = (
     (
@@ -104,7 +104,7 @@ _STAGES = (
 
 
 def stage_words(architecture: str) -> tuple[Words, ...]:
-    """Describe all stages, in the order of the pipeline, for a network of this architecture."""
+    """Return the descriptions of all stages, in order, for a network of the given architecture."""
     network = _ANY_NETWORK
     if architecture in NETWORKS:
         network = _READABLE[architecture]
