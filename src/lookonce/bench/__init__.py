@@ -1,11 +1,13 @@
-"""Speed of a model on this machine, compared with the other engines that could run it.
+"""Measure the speed of a model on this machine, in all engines that can run it.
 
 ```
-   files.py       one model -> the forms that each contender reads
-   contenders.py  one table of contenders, each opened as its makers recommend
+   files.py       one model -> the files that the contenders read
+   contenders.py  table of contenders, each opened as its developers recommend
    worker.py      a separate process for each contender, with its own memory and threads
-   measure.py     all contenders in turn, round after round; ratios within a round
+   measure.py     all contenders in turn, round after round, compared within each round
    table.py       text, JSON and a plot
-   networks.py    not engines: the networks that can be trained, and the time that each takes here
+   candidates.py  engines and precisions to try on this CPU, for tune.py
+   tune.py        the fastest way to run a model here without loss of accuracy
+   networks.py    the networks that can be trained, and the time that each takes here
 ```
 """

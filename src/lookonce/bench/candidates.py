@@ -1,4 +1,4 @@
-"""Every way to run a model on this machine's CPU: engines, precisions, and the required files."""
+"""The ways to run a model on this machine's CPU: engines, precisions, and the files that they need."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,12 +12,18 @@ from lookonce.metadata import ModelInfo
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import REST_IN_BFLOAT16
 
-FLOAT_GRAPH = "float32.onnx"  # the model's graph in a file of its own
+FLOAT_GRAPH = "float32.onnx"  # the model, exported
 NCNN_GRAPH = "float32.param"  # with its `.ncnn.bin`
 
 
 class Candidate(NamedTuple):
-    """One engine in one precision, on a file; empty for the model itself."""
+    """An engine with a precision.
+
+    Attributes:
+        backend: a name in `backends.ENGINES`.
+        precision: `float32`, `bfloat16`, `int8` or `plans.REST_IN_BFLOAT16`.
+        file: name of the file to run; empty for the model itself.
+    """
 
     backend: str
     precision: str
@@ -25,12 +31,19 @@ class Candidate(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Return its name, for messages and for the file of a run that was stopped."""
+        """Return a name for messages and for the file of an unfinished run."""
         return ", ".join(filter(None, self))
 
 
 def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
-    """Yield the candidates for this machine; the first is the reference, the model as it runs by default."""
+    """Yield the candidates for this machine; the first is the reference, the model with its default engine.
+
+    Args:
+        model: model as given by the user.
+        path: file that engines run for it.
+        info: description of the model.
+        console: receives a line about what is not tried, and why.
+    """
     bfloat16 = this_cpu().computes_bfloat16
     openvino = find_spec("openvino") is not None
     if path.suffix == ".param":

@@ -1,7 +1,7 @@
-"""The engines that can run a model, each opened as its makers recommend; a table with one row per contender.
+"""The contenders: the Detector and the bare engines, each opened as its developers recommend.
 
-A contender's opener gets the files and the case, and returns a function that processes one batch. A bare
-engine gets its input in its preferred layout, so it has nothing to prepare.
+The `open` function of a contender takes the files and the case, and returns a function that processes one
+batch. A bare engine gets its input in its preferred layout, so that nothing has to be prepared.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,19 @@ from lookonce.runtime.backends import as_planes
 
 Run = Callable[[], Any]
 
-IMAGE = (720, 1280)  # (height, width) of the Detector's image
+IMAGE = (720, 1280)  # (height, width) of the images for the Detector
 OBJECT_SEED = 7
-AGREEMENT = 1e-3  # share of a raw map's largest value; far above rounding, far below another network
+AGREEMENT = 1e-3  # accepted difference as a share of a raw map's largest value, far above rounding
 
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """One combination to measure.
+    """A combination to measure.
 
     Attributes:
         size: (height, width) of the network's input.
-        batch: images at a time.
+        batch: batch size.
+        threads: engine threads.
     """
 
     size: tuple[int, int]
@@ -52,13 +53,14 @@ class Contender:
 
     Attributes:
         name: name on the command line and in the table.
-        package: required package; empty if every install has it.
-        open: files and case -> the function to time.
-        needs_network: whether it runs the network cut out of the graph.
-        needs_param: whether it runs ncnn's file.
-        needs_float: whether it runs float models only.
-        suffixes: suffixes of the models that it reads; None if that does not matter.
-        check: raises an error if its results differ from ONNX Runtime's; runs in a process that is not timed.
+        package: required package; empty if every installation has it.
+        open: function from files and case to the function to time.
+        needs_network: whether it runs `Files.network`.
+        needs_param: whether it runs `Files.param`.
+        needs_float: whether it only runs float models.
+        suffixes: suffixes of the models that it runs; None for any.
+        check: function that raises an error if the results differ from ONNX Runtime's, called in a separate
+            process; None for no check.
     """
 
     name: str
@@ -72,11 +74,11 @@ class Contender:
 
     @property
     def installed(self) -> bool:
-        """Return whether its package is installed."""
+        """Return whether the required package is installed."""
         return not self.package or find_spec(self.package) is not None
 
     def fits(self, files: Files) -> bool:
-        """Return whether it can run these files."""
+        """Return whether the contender can run these files."""
         return (
             (files.network is not None or not self.needs_network)
             and (files.param is not None or not self.needs_param)
@@ -86,7 +88,7 @@ class Contender:
 
 
 def _detector(files: Files, case: BenchCase, backend: str | None = None) -> Run:
-    """Open the Detector: letterbox, network, decoding, NMS; an image in memory -> `Detections`."""
+    """Open the Detector, to be timed from images in memory to `Detections`."""
     from lookonce.runtime.detector import Detector
 
     graph = files.param if backend == "ncnn" else files.graph
@@ -113,7 +115,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
 
     core, planes = openvino_core(), files.network is not None
     network = core.read_model(files.network if planes else files.graph)
-    if not planes:  # what lookonce wrote, without its decoding; its input is still uint8 images
+    if not planes:  # cut the decoding off; the input is still uint8 images
         heads = [
             op.input_value(0)
             for op in network.get_ordered_ops()
@@ -124,7 +126,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": case.threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # like the others; its default is bfloat16 on CPUs that have it
+        "INFERENCE_PRECISION_HINT": "f32",  # like the others; the default on some CPUs is bfloat16
     }
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     given = as_planes(_images(case)) if planes else _images(case)
@@ -132,7 +134,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
 
 
 def _ncnn(files: Files, case: BenchCase) -> Run:
-    """Open ncnn as its documentation does, for one image at a time: raw maps of a prepared image."""
+    """Open ncnn as in its documentation, to be timed from prepared images to raw maps, one by one."""
     from lookonce.export.ncnn_backend import NcnnBackend, import_ncnn
 
     assert files.param is not None
@@ -152,7 +154,7 @@ def _ncnn(files: Files, case: BenchCase) -> Run:
 
 
 def _torch(files: Files, case: BenchCase) -> Run:
-    """Open the model in torch: eager, channels-last, batch normalization folded."""
+    """Open the model in torch: eager mode, channels-last, with batch normalization folded."""
     torch = require("torch", "train")
     from lookonce.model.blocks import fold_batch_norm
     from lookonce.model.darknet_io import load_darknet
@@ -173,7 +175,7 @@ def _torch(files: Files, case: BenchCase) -> Run:
 
 
 def _opencv(files: Files, case: BenchCase) -> Run:
-    """Open OpenCV's DNN module, with its Darknet importer for a Darknet model, as its users do."""
+    """Open OpenCV's DNN module, with its Darknet importer for a Darknet model if it has one."""
     cv2.setNumThreads(case.threads)
     given = as_planes(_images(case))
     if files.weights and hasattr(cv2.dnn, "readNetFromDarknet"):
@@ -193,10 +195,10 @@ def _opencv(files: Files, case: BenchCase) -> Run:
 
 
 def _check_opencv(files: Files, case: BenchCase) -> Run:
-    """Compare OpenCV with ONNX Runtime on an ONNX file; OpenCV's versions differ in what they read.
+    """Compare the raw maps of OpenCV and ONNX Runtime for an ONNX file, which some versions misread.
 
     Raises:
-        LookonceError: the results differ.
+        LookonceError: the raw maps differ.
     """
     if files.weights is None or not hasattr(cv2.dnn, "readNetFromDarknet"):
         for found, expected in zip(_opencv(files, case)(), _onnxruntime(files, case)(), strict=True):
@@ -224,7 +226,7 @@ CONTENDERS = {
 
 
 def image(seed: int) -> NDArray[np.uint8]:
-    """Render an image the size of a video frame, (720, 1280, 3)."""
+    """Render an image of the size of a video frame, (720, 1280, 3)."""
     from lookonce.data.synthetic import scene
 
     drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).image
@@ -232,6 +234,6 @@ def image(seed: int) -> NDArray[np.uint8]:
 
 
 def _images(case: BenchCase) -> NDArray[np.uint8]:
-    """Return the batch in the input's size, (B, H, W, 3)."""
+    """Return a batch of images at the input size, (B, H, W, 3)."""
     resized = [cv2.resize(image(seed), case.size[::-1]) for seed in range(case.batch)]
     return np.stack(resized).astype(np.uint8, copy=False)

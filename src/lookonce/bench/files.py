@@ -1,7 +1,7 @@
-"""One model in the forms that the contenders read.
+"""Write one model as the files that the contenders read.
 
-The bare engines get the network alone: float images in, raw maps out, nothing to normalize or decode.
-Everything else that the Detector does therefore counts as its time.
+The bare engines get the network alone, from float images to raw maps, without normalization and decoding. So
+everything else that the Detector does counts as its time.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from lookonce.export.source import read_source
 from lookonce.networks import BUILT_IN
 from lookonce.runtime.backends import check_weights_option
 
-DECODING = "decode_"  # prefix of nodes of `darknet.onnx_decode`; a scale's first reads its raw map
-NORMALIZING = "Div"  # the last node before the network: pixels over 255
+DECODING = "decode_"  # prefix of the nodes of `darknet.onnx_decode`; the first of each scale reads a raw map
+NORMALIZING = "Div"  # operator of the last node before the network, which divides pixels by 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Files:
     """Files of one model.
 
     Attributes:
-        model: model as the user gave it; for Darknet, the `.cfg`.
+        model: model as given by the user; the `.cfg` of a Darknet model.
         weights: weights of a `.cfg`; None for other models.
-        graph: file that an engine runs for the Detector: `.onnx`, OpenVINO's `.xml` or ncnn's `.param`.
-        network: the network alone as `.onnx`; None for `.xml`, which is cut when opened, and `.param`.
-        is_float: whether its weights are float32, so that every engine can run the same network.
-        param: the model as ncnn's `.param`; None if ncnn is not installed or cannot run it.
+        graph: file that the Detector opens: `.onnx`, OpenVINO's `.xml` or ncnn's `.param`.
+        network: `.onnx` of the network alone; None for `.xml`, which is cut when it is opened, and `.param`.
+        is_float: whether the weights are known to be float32, so that every engine can run the network.
+        param: ncnn's `.param`; None if ncnn is not installed or cannot run the model.
     """
 
     model: Path
@@ -48,12 +48,12 @@ class Files:
 
 
 def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
-    """Write the files that the contenders need besides the model's own.
+    """Write the files that the contenders need besides the model.
 
     Args:
         model: any model file that lookonce reads.
         folder: folder for the files.
-        weights: weights of a `.cfg`; None: the file beside it.
+        weights: weights of a `.cfg`; None for the file beside it.
 
     Raises:
         ModelFileError: the model cannot be read.
@@ -80,7 +80,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     is_float = not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
     param = None
     if is_float and find_spec("ncnn"):
-        # it may have layers that ncnn lacks, or be an `.onnx` whose arrays cannot be recovered
+        # fails for layers that ncnn lacks, and for an `.onnx` whose weights cannot be recovered
         with suppress(ModelFileError):
             source = source or read_source(model)
             write_ncnn(source.network, source.weights, source.info, folder / "model.param")
@@ -89,13 +89,13 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
 
 
 def _network_alone(path: Path) -> onnx.ModelProto:
-    """Return the part of a graph between normalizing and decoding: (B, 3, H, W) float32 -> raw maps."""
+    """Return the part of a graph between normalization and decoding: (B, 3, H, W) float32 -> raw maps."""
     try:
         model = onnx.load(path)
-    except Exception as error:  # protobuf's own kinds, not public
+    except Exception as error:  # protobuf's exceptions are not public
         raise ModelFileError(f"{path}: expected an ONNX model, found something else: {error}") from error
     pixels = [node.output[0] for node in model.graph.node if node.op_type == NORMALIZING][:1]
-    if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT:  # planes already
+    if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT:  # exported with planes
         pixels = [model.graph.input[0].name]
     maps = [
         node.input[0]
@@ -115,7 +115,7 @@ def _network_alone(path: Path) -> onnx.ModelProto:
 
 
 def with_shape(network: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
-    """Fix the input's shape (B, 3, H, W), and with it all shapes: OpenCV 4 does not support open ones."""
+    """Fix the input to a shape (B, 3, H, W), and with it all shapes, because OpenCV 4 needs fixed shapes."""
     for dimension, side in zip(network.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dimension.dim_value = side
     del network.graph.value_info[:]

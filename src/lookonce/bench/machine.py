@@ -1,4 +1,4 @@
-"""The machine and versions that every measured number depends on."""
+"""The machine and the versions on which measured numbers depend."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ ENGINES = ("onnxruntime", "openvino", "ncnn", "torch", "opencv-python-headless",
 
 
 def about_machine() -> dict[str, Any]:
-    """Return date, CPU, cores, Python, and the versions of the installed engines."""
+    """Return the date, the CPU, its number of cores, and the versions of Python and installed engines."""
     versions = {}
     for name in ENGINES:
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Measure all contenders in turn, round after round, so a slow minute of the machine affects all equally."""
+"""Measure all contenders in turn, round after round, so that a slow minute affects all of them equally."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from lookonce.bench.worker import Turn, Worker
 from lookonce.errors import ContenderError
 
 ROUNDS = 10
-SHORTEST_TURN = 0.3  # seconds; a turn of a fast contender has more batches
+SHORTEST_TURN = 0.3  # seconds; turns of fast contenders get more batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class BenchEntry:
 
     Attributes:
         label: name in the table.
-        open: makes the function to time in a case, in a process of its own.
-        check: called first, in another process whose time and memory do not count; may raise an error.
+        open: function from a case to the function to time, called in a separate process.
+        check: function called before, in another process that is not measured; may raise an error.
     """
 
     label: str
@@ -34,22 +34,22 @@ class BenchEntry:
 
     @classmethod
     def of(cls, contender: Contender, files: Files, label: str = "") -> Self:
-        """Return the row of a contender on a model."""
+        """Return the row for a contender with a model."""
         check = None if contender.check is None else partial(contender.check, files)
         return cls(label or contender.name, partial(contender.open, files), check)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Measurements of one row.
+    """The measurements of one row.
 
     Attributes:
         label: name in the table.
-        case: size, batch, threads.
-        turns: milliseconds of each batch, round by round; empty if it could not run.
-        peak_mib: peak memory of its process, everything included; NaN if unknown.
+        case: input size, batch size and threads.
+        turns: milliseconds of each batch, round by round; empty if the contender cannot run.
+        peak_mib: peak memory of the whole process in MiB; NaN if unknown.
         opening_seconds: seconds from opening the model to the end of the warm-up.
-        error: why it could not run; empty if it could.
+        error: reason why the contender cannot run; empty if it can.
     """
 
     label: str
@@ -60,16 +60,16 @@ class Result:
     error: str = ""
 
     def percentile(self, share: float) -> float:
-        """Return the `share` percentile of milliseconds per batch; NaN without any."""
+        """Return a percentile (0 to 100) of the milliseconds per batch; NaN without measurements."""
         return float(np.percentile(np.concatenate(self.turns), share)) if self.turns else math.nan
 
     @property
     def per_second(self) -> float:
-        """Return images per second, from the median batch."""
+        """Return the images per second of the median batch."""
         return 1000 * self.case.batch / self.percentile(50)
 
     def ratio(self, other: "Result") -> float:
-        """Return this row's time divided by the other's: the median of the ratios within each round."""
+        """Return the time of this row divided by that of another, as the median over the rounds."""
         pairs = zip(self.turns, other.turns, strict=False)
         ratios = [float(np.median(mine) / np.median(theirs)) for mine, theirs in pairs]
         return float(np.median(ratios)) if ratios else math.nan
@@ -77,7 +77,7 @@ class Result:
 
 @dataclass(slots=True)
 class _Running:
-    """A row while it is measured."""
+    """A row that is being measured."""
 
     entry: BenchEntry
     worker: Worker
@@ -103,13 +103,13 @@ def measure(
     rounds: int = ROUNDS,
     advance: Callable[[str], None] = lambda label: None,
 ) -> list[Result]:
-    """Measure every row in one run.
+    """Measure all rows in turn.
 
     Args:
-        entries: the rows.
-        case: size, batch, threads.
-        rounds: turns per row; the first batch of a turn wakes the process and is not counted.
-        advance: called with a row's label after it was opened, and after each of its turns.
+        entries: rows to measure.
+        case: input size, batch size and threads.
+        rounds: turns per row; the first batch of a turn is a warm-up and does not count.
+        advance: function called with the label of a row when it is opened, and after each of its turns.
 
     Returns:
         One result per row, in order; `error` is set for a row that cannot run.

@@ -4,8 +4,8 @@
 boxes ──► input size ──► every network at that size ──► ms per image; images per second in training
 ```
 
-The accuracy of a network on given images is known only after training. `CHOICES` holds the AP that each
-reached on other images in the same time.
+The accuracy of a network on given images is only known after training. `CHOICES` has the AP that each
+network reached on other images after the same time.
 """
 
 import time
@@ -38,7 +38,7 @@ from lookonce.train.learner import Learner
 from lookonce.train.setup import TrainData, describe, make_dataset, make_network
 
 ROUNDS = 10  # runs of each network, in turn
-STEPS = 2  # training steps that are timed, after a first one
+STEPS = 2  # training steps to time, after a warm-up step
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class NetworkChoice:
 
     Attributes:
         model: name of a network, or of built-in weights to start from.
-        width: factor on its channels.
-        ap: AP on blood cells after training for two minutes; `benchmarks/start.md`.
-        ap_small: the same on heads, many of which are smaller than 16 pixels.
+        width: factor for the numbers of channels.
+        ap: AP on blood cells after two minutes of training (`benchmarks/start.md`).
+        ap_small: AP on heads, many of which are smaller than 16 pixels, after the same training.
     """
 
     model: str
@@ -65,7 +65,7 @@ class NetworkChoice:
         return ("--model", self.model, *(() if self.width == 1 else ("--set", f"width={self.width:g}")))
 
     def settings(self, size: tuple[int, int]) -> TrainSettings:
-        """Return the settings of its training with the default recipe."""
+        """Return the settings for training it with the default recipe."""
         own = FROM_DETECTOR if self.model in BUILT_IN else ()
         return load_settings(None, own, model=str(model_path(self.model)), width=self.width, size=size)
 
@@ -82,19 +82,19 @@ CHOICES = (
 def time_networks(
     choices: Sequence[NetworkChoice], names: tuple[str, ...], size: tuple[int, int], console: Console
 ) -> dict[NetworkChoice, float]:
-    """Return the milliseconds per image of each network, exported to ONNX, without decoding and drawing.
+    """Return the milliseconds per image of each network, exported to ONNX with initial weights.
 
-    They run in turn on all cores, with initial weights. The lower quartile counts, because other work on
-    the machine only adds to a time.
+    The networks run in turn on all cores, from pixels at the input size to candidates, without NMS. The
+    result is the lower quartile, because other work on the machine only adds to a time.
 
     Args:
-        choices: the networks.
+        choices: networks to time.
         names: class names.
         size: (height, width) of the input.
-        console: for the progress bar.
+        console: console for the progress bar.
 
     Raises:
-        ConfigError: no network accepts this size.
+        ConfigError: a network does not accept this size.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
     with TemporaryDirectory() as folder, progress_bar(console, transient=True) as progress:
@@ -112,14 +112,14 @@ def time_networks(
 
 
 def training_speed(choice: NetworkChoice, data: TrainData, size: tuple[int, int]) -> float:
-    """Return the images per second of a few training steps, reading and augmentation included."""
+    """Return the images per second of a few training steps, including reading and augmentation."""
     settings = choice.settings(size)
     info = describe(data, settings)
     learner = Learner(make_network(info, settings), info, settings)
     learner.start_epoch()
     images, seconds = 0, 0.0
     with Loader(make_dataset(data, info, settings), settings.batch_size, 0) as loader:
-        steps = chain.from_iterable(map(loader.steps, count()))  # an epoch may have one step
+        steps = chain.from_iterable(map(loader.steps, count()))  # over several epochs, as one may be short
         for number, step in enumerate(steps):
             start = time.perf_counter()
             for batch in step:
@@ -134,7 +134,11 @@ def training_speed(choice: NetworkChoice, data: TrainData, size: tuple[int, int]
 
 
 def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) -> list[SizeFit]:
-    """Return the input size that suits the boxes and the smaller ones, largest first; or only the given one.
+    """Return the input sizes to consider, largest first: the one that suits the boxes, and smaller ones.
+
+    Args:
+        samples: annotated images.
+        size: (height, width) to return alone; None to choose.
 
     Raises:
         AnnotationError: there are no boxes.
@@ -149,11 +153,11 @@ def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) ->
 
 
 def by_accuracy(choices: Iterable[NetworkChoice], *, small: bool) -> list[NetworkChoice]:
-    """Return networks by descending AP on the data set whose objects are alike in size.
+    """Return networks by descending AP on the data set with objects of similar size.
 
     Args:
-        choices: the networks.
-        small: whether there are many objects smaller than a cell of 16 pixels; then `ap_small` counts.
+        choices: networks to sort.
+        small: whether many objects are smaller than a cell of 16 pixels, so that `ap_small` counts.
     """
     return sorted(choices, key=lambda choice: choice.ap_small if small else choice.ap, reverse=True)
 
@@ -161,12 +165,12 @@ def by_accuracy(choices: Iterable[NetworkChoice], *, small: bool) -> list[Networ
 def most_accurate(
     milliseconds: Mapping[NetworkChoice, float], limit: float, *, small: bool
 ) -> NetworkChoice | None:
-    """Return the network with the highest AP among those fast enough; None if there is none.
+    """Return the network with the highest AP among those that are fast enough; None if there is none.
 
     Args:
-        milliseconds: time of each network.
-        limit: the longest time.
-        small: as in `by_accuracy`.
+        milliseconds: time of each network per image.
+        limit: longest accepted time per image, in milliseconds.
+        small: whether many objects are small, as in `by_accuracy`.
     """
     fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
     return next(iter(by_accuracy(fast, small=small)), None)

@@ -17,7 +17,7 @@ HEADINGS = ("", "ms", "90%", "99%", "images/s", "time", "peak MiB", "opening s")
 
 
 def as_text(results: Sequence[Result]) -> str:
-    """Format a table per case; `time` is relative to the first row that ran."""
+    """Format one table per case; the column `time` is relative to the first row that ran."""
     tables = []
     for case, grouped in groupby(results, key=lambda row: row.case):
         rows = list(grouped)
@@ -40,7 +40,7 @@ def as_text(results: Sequence[Result]) -> str:
 
 
 def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return the measurements for JSON, with the milliseconds of every turn; None if nothing was measured."""
+    """Return the measurements for JSON, with the milliseconds of every turn; None for missing numbers."""
     return [
         {
             "label": row.label,
@@ -59,7 +59,7 @@ def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def plot(results: Sequence[Result], title: str) -> "Figure":
-    """Plot a bar per row: the median batch, with a line to the 99th percentile.
+    """Plot a bar per row for the median batch, with a line to the 99th percentile.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -90,7 +90,7 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
-    """Format a table as lines; columns are aligned to the right, except those in `left`."""
+    """Format a table as lines, with columns aligned to the right except those in `left`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

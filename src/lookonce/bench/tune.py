@@ -1,9 +1,9 @@
 """Find the fastest way to run a model here: check the accuracy of every engine and precision, then time.
 
 ```
-   model + data ─► candidates ─► AP and detections beside float32 ─► rejected, or timed in turn ─► SpeedPlan
-                   (int8 ones     (kept in unfinished.json, so that
-                    calibrated)    a stopped run is resumed)
+   model + data ─► candidates ─► AP and detections against float32 ─► rejected, or timed in turn ─► SpeedPlan
+                   (int8 ones     (stored in unfinished.json, so that
+                    calibrated)    a stopped run can be resumed)
 ```
 """
 
@@ -51,21 +51,21 @@ from lookonce.samples import Sample
 from lookonce.values import measure_values
 
 UNFINISHED = "unfinished.json"
-AGREEMENT = 0.95  # least share of detections in common with float32
-SAME = 0.5  # IoU of two boxes that are the same detection
+AGREEMENT = 0.95  # minimum share of detections in common with float32
+SAME = 0.5  # minimum IoU of two boxes that count as the same detection
 TIMED_IMAGES = 4
-PER_CALL = 4  # images that each thread of a throughput run detects on, so that starting it hardly counts
-# with any of these, int8 products are summed in 32 bits, and the first layer may be int8 too
+PER_CALL = 4  # images per thread in a throughput batch, so that starting the thread hardly counts
+# CPUs with any of these sum int8 products in 32 bits, so that the first layer may be int8 too.
 WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Accuracy of a candidate.
+    """The accuracy of a candidate.
 
     Attributes:
-        ap: average precision on the data.
-        agreement: share of the detections that it and float32 have in common.
+        ap: AP on the data.
+        agreement: share of detections in common with float32.
     """
 
     ap: float
@@ -77,12 +77,12 @@ class TuneOptions:
     """Options of tuning.
 
     Attributes:
-        data: annotations, as for `Int8.calibrate`: `train` to calibrate on, `val` for the gate.
+        data: annotations, with `train` for calibration and `val` for the gate, as for `Int8.calibrate`.
         max_drop: largest accepted loss of AP.
-        names: file of class names, for annotations with class numbers only.
-        weights: weights of a Darknet `.cfg`; None: the file beside it.
-        rounds: timed turns of each candidate.
-        root: folder for the plan; None: the cache.
+        names: file with class names, for annotations that only have class numbers.
+        weights: weights of a Darknet `.cfg`; None for the file beside it.
+        rounds: number of timed turns per candidate.
+        root: folder for the plan; None for the cache.
     """
 
     data: Path
@@ -98,8 +98,8 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
 
     Args:
         model: any model file that lookonce reads.
-        options: see `TuneOptions`.
-        console: shows the choice of images and the progress.
+        options: data, accepted loss and other options.
+        console: console for messages and progress.
 
     Raises:
         LookonceError: the model or the data cannot be used.
@@ -148,10 +148,10 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
 
 
 def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> float:
-    """Return the share of the detections above `CONF`, of both, that have a match on the other side.
+    """Return the share of detections above `CONF`, on both sides, with a match on the other side.
 
-    A match is a box of the same class with an IoU of at least `SAME` and a score of at least half of `CONF`;
-    otherwise, each score that barely crosses the threshold would count. 1 if there are no detections.
+    A match is a box of the same class with an IoU of at least `SAME` and a score above half of `CONF`;
+    otherwise, each score that barely crosses the threshold would count. Without detections, the share is 1.
     """
     alike = total = 0
     for pair in zip(expected, found, strict=True):
@@ -169,12 +169,12 @@ def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> fl
 
 @dataclass(slots=True)
 class _Unfinished:
-    """Accuracies measured by a run, stored one by one, so a resumed run need not measure them again.
+    """Accuracies measured so far, stored one by one so that a resumed run need not repeat them.
 
     Attributes:
-        path: the file.
-        about: everything that determines the accuracies.
-        found: accuracy of each candidate.
+        path: file of the accuracies.
+        about: hash of everything that determines them.
+        found: accuracy of each candidate, by label.
     """
 
     path: Path
@@ -185,7 +185,7 @@ class _Unfinished:
     def open(
         cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
     ) -> "_Unfinished":
-        """Read the results of an earlier run with this model, data and versions, or clear the folder."""
+        """Read the results of an earlier run with the same data and versions, or else clear the folder."""
         images = [(str(each.path), each.path.stat().st_mtime_ns) for each in samples]
         digest = hashlib.sha256(json.dumps([images, engine_versions()], sort_keys=True).encode())
         for each in samples:
@@ -200,7 +200,7 @@ class _Unfinished:
                 say(f"resuming: {len(found)} candidates were compared by an earlier run", console)
                 return cls(path, about, found)
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError):
-            pass  # none, or a damaged one
+            pass  # no such file, or a damaged one
         shutil.rmtree(folder)
         made = cls(path, about, {})
         made.store()
@@ -214,15 +214,15 @@ class _Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """A model on this machine, and the images that it is measured on.
+    """Measures the accuracy and the time of each way to run a model.
 
     Attributes:
         path: file that engines run.
-        folder: the plan's folder.
+        folder: folder of the plan.
         info: description of the model.
-        samples: annotated images.
-        options: see `TuneOptions`.
-        console: shows the progress.
+        samples: annotated images to measure on.
+        options: data, accepted loss and other options.
+        console: console for messages and progress.
     """
 
     path: Path
@@ -233,13 +233,13 @@ class Tuning:
     console: Console
 
     def gate(self, candidates: Sequence[Candidate], progress: _Unfinished) -> list[Way]:
-        """Measure AP and agreement of each candidate, and reject those that lose too much."""
+        """Measure the AP and agreement of each candidate, and reject those that lose too much."""
         reference: list[Detections] = []
         ways = []
         for number, each in enumerate(candidates):
             way = Way(each.backend, each.precision, 1, 1, each.file)
             try:
-                # the reference is run again for its detections, which the others are compared with
+                # the reference is run again if others still have to be compared with its detections
                 known = each.label in progress.found
                 if not known or (number == 0 and len(progress.found) < len(candidates)):
                     measured, ap = self.detect(way, each.label)
@@ -250,7 +250,7 @@ class Tuning:
                     progress.found[each.label] = Accuracy(ap, agreement(reference, measured.found))
                     progress.store()
             except ModelFileError as error:
-                if number == 0:  # nothing to compare with
+                if number == 0:  # without a reference, nothing can be compared
                     raise
                 ways.append(replace(way, rejected=str(error)))
                 continue
@@ -264,7 +264,7 @@ class Tuning:
         return ways
 
     def detect(self, way: Way, label: str) -> tuple[Detected[Detections], float]:
-        """Detect on all images that can be read; also return the AP."""
+        """Return the detections on all images that can be read, and their AP."""
         with (
             open_way(way, self.path, self.folder, None, EVALUATION_CONF) as detector,
             progress_bar(self.console) as progress,
@@ -279,7 +279,7 @@ class Tuning:
         return detected, ap
 
     def time(self, ways: Sequence[Way]) -> Iterator[Way]:
-        """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
+        """Yield all ways, the accepted ones timed in turn: on all cores, half, one, and an image per core."""
         cores = this_cpu().cores
         images = [sample.path for sample in self.samples[:TIMED_IMAGES]]
         accepted = [way for way in ways if not way.rejected]
@@ -303,18 +303,18 @@ class Tuning:
                 for way, result in zip(planned, results, strict=True):
                     if result.error:
                         yield replace(way, rejected=result.error)
-                    else:  # the best round: a slow minute of the machine hits only some of the rows
+                    else:  # the best round, because a slow minute may affect only some of the rows
                         best = min(float(np.median(turn)) for turn in result.turns)
                         yield replace(way, milliseconds=best / batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Opens a way to run the model in the process that times it: from pixels in memory to detections.
+    """Opens a way to run the model in a separate process, to be timed from pixels in memory to detections.
 
     Attributes:
-        way: engine, precision, threads, calls.
-        path: the model's file.
+        way: engine, precision, threads and calls.
+        path: file that engines run.
         folder: folder with the files of the candidates.
         images: paths of images to detect on, in turn.
     """
@@ -325,7 +325,7 @@ class Timed:
     images: tuple[Path, ...]
 
     def __call__(self, case: BenchCase) -> Run:
-        """Return the function to time: `case.batch` images."""
+        """Return the function to time, which processes `case.batch` images."""
         detector = open_way(self.way, self.path, self.folder, self.way.threads, CONF)
         pixels = in_memory(detector, self.images)
         if self.way.calls == 1:
@@ -335,13 +335,13 @@ class Timed:
 
 
 def in_memory(detector: Detector, images: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Read images as a model needs them, and return an iterator over their pixels that never ends."""
+    """Read images with a model's range of values, and return an endless iterator over their pixels."""
     values, _ = measure_values(images, detector.info.values)
     return cycle([read_image(path, values) for path in images])
 
 
 def open_way(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:
-    """Open a model in one of its ways; `threads`: None leaves the choice to the engine."""
+    """Open a model in one of its ways, with some threads; None lets the engine decide."""
     arithmetic: Arithmetic = way.arithmetic
     backend = load_engine(folder / way.file if way.file else path, way.backend, threads, arithmetic, "cpu")
     return Detector(backend, DetectOptions(conf=conf))

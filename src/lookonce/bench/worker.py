@@ -1,4 +1,4 @@
-"""A contender in a separate process, which uses no CPU until its turn."""
+"""Run a contender in a separate process, which uses no CPU time until its turn."""
 
 import multiprocessing
 import signal
@@ -15,17 +15,17 @@ from typing import Any, Self
 from lookonce.bench.contenders import Run
 from lookonce.errors import ContenderError
 
-WARM_UP = 2  # batches that are not timed when a contender is opened
-PATIENCE = 10.0  # seconds that a process may take to end
+WARM_UP = 2  # batches run when a contender is opened, without timing them
+PATIENCE = 10.0  # seconds to wait for a process to end
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Measurements of one turn of a contender.
+    """The measurements of one turn of a contender.
 
     Attributes:
         seconds: time of each batch.
-        peak_bytes: peak memory of the whole process so far; None if the system does not report it.
+        peak_bytes: peak memory of the process so far; None if the system does not report it.
     """
 
     seconds: tuple[float, ...]
@@ -36,16 +36,16 @@ class Worker:
     """Opens a contender and runs it on request. Use it in a `with` block."""
 
     def __init__(self, name: str, open_: Callable[[], Run]) -> None:
-        """Start the process and wait until the contender is warm.
+        """Start the process and wait for the end of the warm-up.
 
         Args:
-            name: name of the model in errors.
-            open_: makes the function to time; it is sent to the process.
+            name: name for error messages.
+            open_: function, sent to the process, that returns the function to time.
 
         Raises:
             ContenderError: the contender cannot be opened; the message is the engine's.
         """
-        context = multiprocessing.get_context("spawn")  # a fork would inherit the memory of this process
+        context = multiprocessing.get_context("spawn")  # a forked process would inherit this one's memory
         self._pipe, theirs = context.Pipe()
         self._name = name
         self._process = context.Process(target=_serve, args=(theirs, open_), daemon=True)
@@ -55,10 +55,10 @@ class Worker:
         self.opening_seconds: float = self._answer()
 
     def run(self, batches: int) -> Turn:
-        """Run some batches, each timed.
+        """Run some batches and time each of them.
 
         Raises:
-            ContenderError: the engine failed, or its process ended.
+            ContenderError: the engine fails, or its process has ended.
         """
         try:
             self._pipe.send(batches)
@@ -97,7 +97,7 @@ class Worker:
 
 @contextmanager
 def _ignoring_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach; they end when their pipe closes, without a traceback."""
+    """Let processes started here ignore Ctrl-C; they end when their pipe closes, without a traceback."""
     if current_thread() is not main_thread():
         yield
         return
@@ -109,7 +109,7 @@ def _ignoring_ctrl_c() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, open_: Callable[[], Run]) -> None:
-    """Run the main function of the process. A reply that is text is an error."""
+    """Serve the parent process until its end of the pipe closes; errors are sent as text."""
     try:
         start = perf_counter()
         run = open_()
@@ -125,14 +125,14 @@ def _serve(pipe: Connection, open_: Callable[[], Run]) -> None:
                 seconds.append(perf_counter() - start)
             pipe.send(Turn(tuple(seconds), peak_bytes()))
     except EOFError:
-        return  # the parent process closed the pipe, or ended
+        return
     except Exception as error:  # engines raise exceptions of any type
         pipe.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
 def peak_bytes() -> int | None:
-    """Return the peak memory of this process; None if the system does not report it."""
-    try:  # getrusage would include the parent's memory from before this program started
+    """Return the peak memory of this process in bytes; None if the system does not report it."""
+    try:  # getrusage would include the memory of the parent process at the start
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return None

@@ -1,1 +1,1 @@
-"""Boxes, labels and plots as images."""
+"""Draw boxes and labels on images."""

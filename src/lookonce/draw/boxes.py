@@ -1,11 +1,11 @@
-"""Boxes with names on an image.
+"""Draw detections and ground truth on an image.
 
 ```
   ┌─────┬──────┐
-  │ dog │ 0.98 │                a detection: solid, with its score
+  │ dog │ 0.98 │                detection: solid, with its score
   ├─────┴──────┴──────┐         ┌ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
   │                   │
-  │                   │         │                   │  the truth: dashed
+  │                   │         │                   │  ground truth: dashed
   │                   │
   └───────────────────┘         └ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
 ```
@@ -32,15 +32,15 @@ def annotate(
 ) -> NDArray[np.uint8]:
     """Return a copy of the image with solid boxes for detections and dashed boxes for ground truth.
 
-    Every box is drawn, the best detection on top. A label that would hide another label or most of a box is
-    left out; the best detections are labeled first, so boxes stay readable in a crowd.
+    Every box is drawn, the best detection on top. The best detections are labeled first, and a label that
+    would hide another label or too much of a box is left out, so that crowded images stay readable.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        detections: detections, by descending score.
-        truth: ground truth.
-        names: class names of the ground truth; by default those of the detections.
-        in_place: draw on the image itself if it can be written, which halves the memory.
+        detections: detections by descending score; None for none.
+        truth: ground truth; None for none.
+        names: class names of the ground truth; empty for those of the detections.
+        in_place: whether to draw on the image itself, if it is writable, which saves memory.
     """
     found = Detections.none() if detections is None else detections
     real = Detections.none()

@@ -1,4 +1,4 @@
-"""An image to draw on: lines and letters scale with it, and labels do not overlap."""
+"""Draw boxes and labels on an image: lines and letters scale with it, and labels do not overlap."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,9 +17,9 @@ class Canvas:
     """Draws on an image.
 
     Args:
-        image: (H, W, 3) uint8 RGB, which is drawn on.
-        boxes: (N, 4) xyxy of everything that will be drawn, so that no label hides one of them.
-        letters: height of the letters, in pixels; None: to suit the size of the image.
+        image: (H, W, 3) uint8 RGB to draw on.
+        boxes: (N, 4) xyxy of all boxes to be drawn, so that labels do not hide them.
+        letters: height of letters in pixels; None to choose it by the size of the image.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class Canvas:
         self._line = max(2, round(shorter / 250))
         self._letters = letters or max(11, round(shorter / 36))
         self._boxes = boxes
-        self._labels = np.zeros((0, 4), np.float32)  # occupied places, xyxy
+        self._labels = np.zeros((0, 4), np.float32)  # labels drawn so far, xyxy
 
     def solid(self, box: Sequence[float], color: Color) -> None:
-        """Draw a box line with a dark edge, visible on any background; thinner in small boxes."""
+        """Draw a solid box with a dark edge, visible on any background; small boxes have thinner lines."""
         left, top, right, bottom = self._pixels(box)
         thin = min(right - left, bottom - top) < 12 * self._line
         self._outline((left - 1, top - 1, right + 1, bottom + 1), BLACK, 1)
         self._outline((left, top, right, bottom), color, self._line // 2 if thin else self._line)
 
     def dashed(self, box: Sequence[float], color: Color) -> None:
-        """Draw dashes on a dark line."""
+        """Draw a dashed box: dashes on a dark line."""
         left, top, right, bottom = self._pixels(box)
         self._outline((left, top, right, bottom), BLACK, self._line)
         inset = self._line - 1
@@ -55,10 +55,11 @@ class Canvas:
     def label(
         self, box: Sequence[float], label: int, name: str, suffix: str = "", color: Color | None = None
     ) -> None:
-        """Write name and suffix at the box, unless they would hide a label or a box everywhere.
+        """Write a name and a suffix above, inside or below a box, where they hide no label and no box.
 
-        The name has the color of the class unless another is given. The suffix stands on black, so that
-        class "2" and score 0.91 do not read 20.91.
+        If there is no such place, nothing is written. The background of the name has the given color or that
+        of the class. The background of the suffix is black, so that class "2" with score 0.91 does not look
+        like 20.91.
         """
         shown, font = legible(name, label, self._letters) if name else ("", legible("0", 0, self._letters)[1])
         margin = self._line
@@ -89,14 +90,14 @@ class Canvas:
                 x0, y0, x1, y1 = font.getbbox(words, anchor="lm")
                 x, y = max(int(at[0] + x0) - 2, 0), max(int(at[1] + y0) - 2, 0)
                 part = self.image[y : int(at[1] + y1) + 3, x : int(at[0] + x1) + 3]
-                if part.size:  # only the surroundings of the words go through Pillow
+                if part.size:  # only this part is converted for Pillow, which is faster
                     drawn = Image.fromarray(part)
                     place, ink = (at[0] - x, at[1] - y), ink_on(background)
                     ImageDraw.Draw(drawn).text(place, words, font=font, fill=ink, anchor="lm")
                     part[:] = np.asarray(drawn)
 
     def _fill(self, place: tuple[int, int, int, int], color: Color) -> None:
-        """Fill a rectangle, its last column and row included."""
+        """Fill a rectangle, including its last column and row."""
         left, top, right, bottom = place
         self.image[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = color
 
@@ -109,13 +110,13 @@ class Canvas:
         self._fill((max(right - width + 1, left), top, right, bottom), color)
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
-        """Return first and last column and row of a box, inside the image; at least one pixel."""
+        """Return the first and last column and row of a box, clipped to the image; at least one pixel."""
         left, right = sorted(min(max(round(x), 0), self._width - 1) for x in (box[0], box[2] - 1))
         top, bottom = sorted(min(max(round(y), 0), self._height - 1) for y in (box[1], box[3] - 1))
         return left, top, right, bottom
 
 
 def _dashes(first: int, last: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield every other stretch of the given length between two pixels."""
+    """Yield (first, last) pixels of dashes of a given length, with equal gaps, between two pixels."""
     for start in range(first, last + 1, 2 * length):
         yield start, min(start + length - 1, last)

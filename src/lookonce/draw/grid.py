@@ -1,4 +1,4 @@
-"""Many images as one."""
+"""Combine images in a grid, and draw ground truth and detections on a cell."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,12 +17,15 @@ GAP = 4  # white pixels between images
 def grid(
     images: Sequence[NDArray[np.uint8]], cell: tuple[int, int], columns: int | None = None
 ) -> NDArray[np.uint8]:
-    """Tile images of any size on white, row by row, each fitted into a cell without distortion.
+    """Arrange images of any size in rows on white, each fitted into a cell without distortion.
 
     Args:
-        images: (H, W, 3) uint8 each; at least one.
-        cell: (height, width) in pixels.
-        columns: number of columns; None: about as many as rows.
+        images: one or more images (H, W, 3) uint8.
+        cell: (height, width) of a cell in pixels.
+        columns: number of columns; None for about as many as rows.
+
+    Raises:
+        ValueError: there are no images.
     """
     if not images:
         raise ValueError("expected at least one image for a grid, found none")
@@ -44,9 +47,9 @@ def compare(
     names: Sequence[str],
     cell: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    """Draw ground truth (dashed) and detections (solid) on the image, fitted into a cell of (height, width).
+    """Draw ground truth (dashed) and detections (solid) on an image fitted into a cell (height, width).
 
-    The image is fitted before drawing, so that lines and letters suit the cell, not the image.
+    The image is fitted before drawing, so that lines and letters suit the size of the cell.
     """
     fit = Letterbox.fit(image.shape[:2], cell)
     return annotate(

@@ -1,4 +1,4 @@
-"""Boxes colored by meaning instead of class."""
+"""Draw boxes in colors of any meaning, such as the kind of error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from lookonce.geometry.letterbox import Letterbox
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
-    """One box to draw.
+    """A box to draw.
 
     Attributes:
-        box: (4,) float32 xyxy, pixels of the image.
-        label: class number, written where no font has the letters of the name.
-        name: class name; if the suffix is empty as well, the box has no label.
-        suffix: score, or whatever follows the name.
+        box: (4,) float32 xyxy in pixels of the image.
+        label: class number, written if no font has the letters of the name.
+        name: class name; if both name and suffix are empty, the box has no label.
+        suffix: text after the name, such as the score.
         color: color of box and label.
         dashed: whether the line is dashed instead of solid.
     """
@@ -42,8 +42,8 @@ def draw_marks(
     Args:
         image: (H, W, 3) uint8 RGB.
         marks: boxes to draw.
-        longest: the longer side of the result, in pixels.
-        letters: height of the letters, in pixels; None: to suit the size of the result.
+        longest: longer side of the result in pixels.
+        letters: height of letters in pixels; None to choose it by the size of the result.
     """
     height, width = image.shape[:2]
     scale = longest / max(height, width)

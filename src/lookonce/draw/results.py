@@ -1,4 +1,4 @@
-"""A result on its image: drawn, cut out, as HTML for a notebook."""
+"""Show detections with their image: drawn, cropped, or as HTML for a notebook."""
 
 import base64
 from html import escape
@@ -16,12 +16,16 @@ from lookonce.draw.boxes import annotate
 from lookonce.errors import ImageError
 from lookonce.inputs import Image, as_pixels
 
-LONGEST = 960  # pixels of an image in a notebook
-ROWS = 20  # objects in its table
+LONGEST = 960  # longer side of an image in a notebook, in pixels
+ROWS = 20  # objects in the table in a notebook
 
 
 def plot(found: Detections, image: Image | None = None) -> Pillow.Image:
-    """Draw detections on their image; see `Detections.plot`."""
+    """Return the image with the detections drawn on it; see `Detections.plot`.
+
+    Raises:
+        ValueError: there is no image.
+    """
     chosen = _source(found) if image is None else image
     if chosen is None:
         raise ValueError("expected the image, because it is no longer in memory: plot(image)")
@@ -29,7 +33,7 @@ def plot(found: Detections, image: Image | None = None) -> Pillow.Image:
 
 
 def crop(found: Detections, image: Image) -> list[NDArray[np.uint8]]:
-    """Cut out every box, rounded outwards to whole pixels and at least one wide; see `Detections.crop`."""
+    """Crop the image to each box, rounded outwards to whole pixels, at least 1x1; see `Detections.crop`."""
     pixels = as_pixels(image)
     height, width = pixels.shape[:2]
     low = np.floor(found.boxes[:, :2]).clip(0, (width - 1, height - 1)).astype(int)
@@ -39,7 +43,7 @@ def crop(found: Detections, image: Image) -> list[NDArray[np.uint8]]:
 
 
 def as_html(found: Detections) -> str:
-    """Show the annotated image, if it can still be had, and a table."""
+    """Return HTML with the annotated image, if it is still available, and a table."""
     shown = ""
     if (image := _source(found)) is not None:
         try:
@@ -62,5 +66,5 @@ def as_html(found: Detections) -> str:
 
 
 def _source(found: Detections) -> Any:
-    """Return the image that was detected on: its path, or its pixels while they are in memory."""
+    """Return the image of the detections: its path, or its pixels while they are in memory."""
     return found.source if isinstance(found.source, str | PathLike | None) else found.source()

@@ -1,6 +1,6 @@
-"""Class names in any script, in a font that has the letters.
+"""Find a font that has the letters of a class name.
 
-Pillow has a font for ASCII only. Other letters come from the fonts of the machine; if none has them, the
+Pillow's own font only has ASCII. Other letters come from the fonts of the machine; if none has them, the
 class number in brackets replaces the name.
 """
 
@@ -10,8 +10,8 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Found by name in the system's font folders: Linux, macOS, Windows; the wide ones (Chinese, Japanese,
-# Korean) last.
+# Fonts to look for by name in the system's font folders, on Linux, macOS and Windows; those with Chinese,
+# Japanese and Korean last.
 SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -25,17 +25,17 @@ SYSTEM_FONTS = (
     "msyh.ttc",
     "wqy-microhei.ttc",
 )
-NO_LETTER = "\uffff"  # never a character: a font shows its glyph for missing characters
+NO_LETTER = "\uffff"  # never a character, so a font shows its glyph for missing characters
 
 
 @lru_cache(maxsize=4096)
 def legible(name: str, label: int, size: int) -> tuple[str, Font]:
-    """Return the text for a class, and the font to write it in.
+    """Return the text for a class, and a font that has its letters.
 
     Args:
         name: class name.
         label: class number, written if no font has the letters of the name.
-        size: height of the letters, in pixels.
+        size: height of letters in pixels.
     """
     for font in _fonts(size):
         missing = bytes(font.getmask(NO_LETTER))
@@ -45,7 +45,7 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
 
 
 def shortened(name: str, font: Font, width: float) -> str:
-    """Return the name, shortened with an ellipsis until it fits the width in pixels."""
+    """Return a name, shortened with an ellipsis if necessary to fit a width in pixels."""
     text, kept = name, name
     while kept and font.getlength(text) > width:
         kept = kept[:-1]
@@ -55,7 +55,7 @@ def shortened(name: str, font: Font, width: float) -> str:
 
 @lru_cache(maxsize=64)
 def _fonts(size: int) -> tuple[Font, ...]:
-    """Return Pillow's own font, then those of the machine."""
+    """Return Pillow's own font and those of `SYSTEM_FONTS` that this machine has."""
     found: list[Font] = [ImageFont.load_default(size)]
     for file in SYSTEM_FONTS:
         try:

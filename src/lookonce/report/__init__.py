@@ -1,1 +1,1 @@
-"""Report on a model on one page: accuracy, counts, errors, training and data, with every number as JSON."""
+"""A report about a model on one page: accuracy, counts, errors, training and data, with numbers as JSON."""

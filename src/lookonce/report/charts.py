@@ -1,6 +1,6 @@
-"""Charts of the report as SVG paths and marks, computed from its figures alone.
+"""Draw the charts of the report as SVG paths and marks, from the numbers in `report.json`.
 
-Coordinates are those of a plot 300 wide and 220 high, from its lower left corner; y grows downwards.
+Coordinates are those of a plot 300 wide and 220 high, with x from the left and y from the top.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from lookonce._counted import counted
 
 WIDTH, HEIGHT = 300, 220
-COLORS = 6  # classes with a color of their own, in the style sheet
+COLORS = 6  # classes with a color of their own in the style sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Chart:
     """Lines over two axes.
 
     Attributes:
-        lines: the most important last, on top.
-        across: (place, label) of the ticks of the x axis.
-        up: the same for the y axis.
+        lines: curves, the most important last and so on top.
+        across: (coordinate, label) of each tick on the x axis.
+        up: (coordinate, label) of each tick on the y axis.
     """
 
     lines: tuple[Line, ...]
@@ -50,13 +50,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Images with the same two counts, on the scatter of counts.
+    """A dot of the scatter plot of counts, for all images with the same two counts.
 
     Attributes:
-        x: place.
-        y: place.
-        radius: larger for more images.
-        text: description.
+        x: coordinate from the left.
+        y: coordinate from the top.
+        radius: radius, larger for more images.
+        text: description for a tooltip.
     """
 
     x: float
@@ -66,14 +66,14 @@ class Dot:
 
 
 def curve_chart(curves: dict[str, Any], kind: str, worth: Sequence[float | None]) -> Chart:
-    """Draw one kind of curve for every class, and for all together.
+    """Draw one kind of curve for each class, and for all classes together.
 
-    Of many classes, the three best and the three worst have colors, the others are gray.
+    If there are many classes, the three best and the three worst have colors, and the others are gray.
 
     Args:
-        curves: `curves` of the figures.
+        curves: `curves` of the report.
         kind: `precision` or `f1`.
-        worth: number of each class that ranks it and stands beside its name; None without objects.
+        worth: number of each class, to rank it and to show beside its name; None without objects.
     """
     shown = [c for c, value in enumerate(worth) if value is not None]
     ranked = sorted(shown, key=lambda c: -(worth[c] or 0))
@@ -103,8 +103,8 @@ def epoch_chart(epochs: Sequence[dict[str, float]], columns: dict[str, str], hig
 
     Args:
         epochs: one row per epoch.
-        columns: column -> name on the chart.
-        highest: upper end of the y axis; None: the largest value.
+        columns: columns to draw, with their names on the chart.
+        highest: upper end of the y axis; None for the largest value.
     """
     values = [row[column] for row in epochs for column in columns if column in row]
     top = highest or max(values, default=1.0) or 1.0
@@ -126,10 +126,10 @@ def epoch_chart(epochs: Sequence[dict[str, float]], columns: dict[str, str], hig
 
 
 def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
-    """Place every image by its annotated and its counted objects, with the axes; equal counts share a dot.
+    """Return the dots of a scatter plot of annotated and counted objects per image, and its axes.
 
     Args:
-        images: `metrics.counts` of the figures.
+        images: `metrics.counts` of the report.
     """
     pairs = Counter((sum(each["annotated"].values()), sum(each["counted"].values())) for each in images)
     top = max((max(pair) for pair in pairs), default=1) or 1
@@ -149,7 +149,7 @@ def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
 def _placed(
     across: Sequence[tuple[float, str]], up: Sequence[tuple[float, str]], right: float, top: float
 ) -> tuple[tuple[tuple[float, str], ...], tuple[tuple[float, str], ...]]:
-    """Convert ticks from values to places."""
+    """Convert ticks from values to coordinates."""
     return (
         tuple((round(WIDTH * value / right, 1), text) for value, text in across),
         tuple((round(HEIGHT * (1 - value / top), 1), text) for value, text in up),
@@ -161,6 +161,6 @@ def _steps(levels: Sequence[float], values: Sequence[float | None]) -> str:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Return the path through points, given as shares of both axes."""
+    """Return the SVG path through points, given as shares of the axes."""
     places = (f"{WIDTH * x:.1f} {HEIGHT * (1 - min(y, 1)):.1f}" for x, y in points)
     return "M" + " L".join(places) if points else ""

@@ -1,12 +1,12 @@
-"""Collect all numbers of the report in one tree of JSON values; the page shows no others.
+"""Collect all numbers of the report in one tree of JSON values, from which the page is made.
 
 report.json
-    about      model, data, split, options of detection, date
-    summary    the numbers of the first sentence, and the sentence
-    metrics    as in metrics.json
+    about      model, data, split, detection options, date
+    summary    first sentence of the report, and its numbers
+    metrics    content of metrics.json
     curves     precision over recall, and F1 over the score threshold
     errors     types of error and their cost, classes, bins, scores, worst images
-    training   network, data, settings and epochs; null without a description in the model
+    training   network, data, settings and epochs; null if the model file has no record of its training
     data       findings of `data check`; null if it was not run
 """
 
@@ -27,19 +27,19 @@ from lookonce.evaluate.error_report import ErrorReport
 from lookonce.evaluate.report import Evaluation
 from lookonce.report.summary import summary
 
-LEVELS = np.linspace(0, 1, 101)  # levels of recall, and of the score threshold
-PLACES = 3  # number of places listed per kind of defect; `lookonce data check` lists all
+LEVELS = np.linspace(0, 1, 101)  # values of recall and of the score threshold at which curves are sampled
+PLACES = 3  # places to list for each kind of problem; `lookonce data check` lists all
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The model and the data that an evaluation is about.
+    """The model and the data of an evaluation.
 
     Attributes:
         about: model, data and options.
-        training: result of `report.training.training_record`.
-        diagnosis: findings of `data check`.
-        values: range of images of more than 8 bits, as in `read_image`.
+        training: result of `report.training.training_record`; None if there is none.
+        diagnosis: findings of `data check`; None if it was not run.
+        values: range of pixel values in images of more than 8 bits, as in `read_image`.
     """
 
     about: dict[str, Any]
@@ -54,16 +54,16 @@ def figures(
     images: Sequence[str],
     subject: Subject,
 ) -> dict[str, Any]:
-    """Collect all numbers.
+    """Collect all numbers of the report.
 
     Args:
-        evaluation: all metrics on these images.
-        errors: error report on the same images.
+        evaluation: metrics on the images.
+        errors: errors on the same images.
         images: name of each image.
-        subject: the model and the data.
+        subject: model and data of the evaluation.
 
     Returns:
-        A tree of JSON values, with None for numbers that could not be measured.
+        Tree of JSON values, with None for numbers that could not be measured.
     """
     tree: dict[str, Any] = without_nan(
         {
@@ -79,10 +79,10 @@ def figures(
 
 
 def curve_points(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
-    """Sample each curve at 101 levels of recall and of the score threshold.
+    """Sample each curve at 101 values of recall or of the score threshold.
 
-    `precision` is the best precision at that recall or more, as AP measures it, and null beyond the highest
-    recall; `f1` is that of the detections above the threshold.
+    `precision` is the best precision at that recall or above, as in AP, and null beyond the highest recall;
+    `f1` is that of the detections above the threshold.
     """
     return {
         "levels": LEVELS.round(2).tolist(),
@@ -105,7 +105,7 @@ def _sampled(curve: Curve) -> dict[str, list[float]]:
 
 
 def data_problems(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Summarize the findings of `data check`: kinds with their number, remedy and first places."""
+    """Summarize the findings of `data check` by kind, with their number, remedy and first places."""
     return {
         "checked": {split: found.describe() for split, found in diagnosis.sets.items()},
         "severities": severity_counts(diagnosis.findings),

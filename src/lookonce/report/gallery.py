@@ -13,11 +13,11 @@ from lookonce.evaluate.worst import ImageErrors
 from lookonce.images import read_image
 from lookonce.pages.render import jpeg_url
 
-LONGEST = 560  # longer side of an image in pixels, which is about its width on the page
-LETTERS = 17  # height of a label's letters in pixels; 11 on a phone, where the image is 360 wide
-QUALITY = 80
-MOST_MARKS = 500  # boxes drawn on one image; more would hide it
-# Seven colors that color-blind people can tell apart as well; each is also shown beside its name.
+LONGEST = 560  # longer side of an image in pixels, about its width on the page
+LETTERS = 17  # height of letters in pixels, which is 11 on a phone that shows the image 360 pixels wide
+QUALITY = 80  # of JPEG
+MOST_MARKS = 500  # boxes to draw on one image; more would hide it
+# Seven colors that color-blind people can tell apart; the page shows each beside its name.
 COLORS: dict[Outcome, tuple[int, int, int]] = {
     Outcome.CORRECT: (0, 158, 115),
     Outcome.CLASSIFICATION: (0, 90, 200),
@@ -31,14 +31,14 @@ COLORS: dict[Outcome, tuple[int, int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class GalleryImage:
-    """One image of the gallery, drawn twice.
+    """An image of the gallery, drawn twice.
 
     Attributes:
-        name: name of its file.
-        truth: image with the annotated objects, as a data URL.
-        found: image with the detections in use, as a data URL.
-        errors: number of errors of each type; none for a best image without errors.
-        explained: link to the page that explains it; empty if there is none.
+        name: name of the file.
+        truth: data URL of the image with the annotated objects.
+        found: data URL of the image with the detections in use.
+        errors: number of errors of each type; empty without errors.
+        explained: link to the page that explains the image; empty if there is none.
     """
 
     name: str
@@ -56,15 +56,15 @@ def gallery_image(
     link: str = "",
     values: Values | None = None,
 ) -> GalleryImage:
-    """Read one image and draw its objects and its detections.
+    """Read an image and draw its objects and its detections.
 
     Args:
         chosen: number and errors of the image.
         path: file of the image.
-        in_use: outcomes of the detections in use, of all images.
+        in_use: outcomes of the detections in use on all images.
         names: class names.
-        link: link to the page that explains it, or empty.
-        values: pixel values shown as black and white in an image of more than 8 bits, as in `read_image`.
+        link: link to the page that explains the image; empty if there is none.
+        values: range of pixel values in images of more than 8 bits, as in `read_image`.
     """
     image = read_image(path, values)
     truth, found = (
@@ -80,7 +80,7 @@ def gallery_image(
 def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
     """Return the objects of one image, the missed ones first; those without a correct detection are dashed.
 
-    If there is only one class, its name is left out, here and below: images are crowded enough.
+    If there is only one class, its name is left out, so that the image is less crowded.
     """
     shown, objects = names if len(names) > 1 else [""], outcomes.objects
     missed, found = outcomes.missed(), outcomes.found()
@@ -100,7 +100,7 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
 
 
 def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
-    """Return the detections of one image in the colors of their outcomes, the false ones first."""
+    """Return the detections of one image in the colors of their outcomes, the wrong ones first."""
     shown = names if len(names) > 1 else [""]
     mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
     order = np.argsort(outcomes.outcome[mine] == Outcome.CORRECT, kind="stable")

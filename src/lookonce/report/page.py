@@ -1,4 +1,4 @@
-"""Make the page of the report: `report.html` shows the numbers of `report.json`, and images."""
+"""Write the page of the report: `report.html` shows the numbers in `report.json`, and images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,28 +56,28 @@ BREAKDOWNS = {
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Formatter of numbers, which records the place of each in `report.json` as a JSON pointer.
+    """Formats numbers as HTML, with their place in `report.json` as a JSON pointer.
 
     Attributes:
-        figures: tree of all numbers.
+        figures: all numbers, as in `report.json`.
     """
 
     figures: dict[str, Any]
 
     def at(self, pointer: str) -> Any:
-        """Return the value at `/errors/classes/0/ap50`."""
+        """Return the value at a JSON pointer, such as `/errors/classes/0/ap50`."""
         value: Any = self.figures
         for key in pointer.removeprefix("/").split("/"):
             value = value[int(key)] if isinstance(value, list) else value[key]
         return value
 
     def __call__(self, pointer: str, digits: int = 3, percent: bool = False) -> Markup:
-        """Return the number as HTML, or "–" if it could not be measured.
+        """Return a number as HTML, or "–" if it could not be measured.
 
         Args:
             pointer: place of the number, such as `/errors/classes/0/ap50`.
-            digits: digits after the decimal point, for a number that is not whole.
-            percent: whether to print 0.04 as 4%.
+            digits: digits after the decimal point, for a number that is not an integer.
+            percent: whether to write a number that is not an integer in percent.
         """
         value = self.at(pointer)
         if value is None:
@@ -98,7 +98,7 @@ def report_page(
         figures: result of `report.figures.figures`.
         worst: images with the most errors, the worst first.
         best: images with the fewest errors.
-        note: remark on the explanations of the worst images.
+        note: remark about the explanations of the worst images; may be empty.
     """
     errors, curves = figures["errors"], figures["curves"]
     costs = [each[name] or 0 for each in errors["types"].values() for name in ("cost", "cost_in_use")]

@@ -6,7 +6,7 @@ from lookonce._counted import counted
 from lookonce.evaluate.errors import Outcome
 
 SOUND = 0.95  # AP50 from which a class needs no advice
-# Ends of "... would help most", by the type of error that costs the weakest class most.
+# Beginnings of "... would help most", by the costliest type of error of the weakest class.
 HELP = {
     Outcome.CLASSIFICATION: "more images of {name} and of what it is mistaken for",
     Outcome.LOCALIZATION: "tighter boxes around {name}",
@@ -18,13 +18,13 @@ HELP = {
 
 
 def summary(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers of the sentence, and the sentence as `text`.
+    """Return the first sentence of the report as `text`, and its numbers.
 
     Args:
         figures: `about`, `errors` and `metrics` of the report.
     """
     errors, counts = figures["errors"], figures["metrics"]["counting"]
-    # a run chooses its thresholds on the held-out images, where counts then equal the annotations by design
+    # thresholds chosen on these images make the counts agree with the annotations, which the text has to tell
     chosen_here = counts["thresholds_from"] == "model" and bool(figures["about"].get("validated_on"))
     objects = errors["objects"]
     found = objects - errors["false_negatives"]["in_use"]
@@ -47,7 +47,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         text = f"{none}: train longer, or check the data."
         return {**numbers, "text": text}
     weakest, advice = _advice(errors)
-    percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
+    percent = abs(round(100 * counts["relative"]))  # of the total, in which errors cancel
     direction = "high" if counts["relative"] > 0 else "low"
     at = ", at thresholds chosen on these images," if chosen_here else ""
     in_all = f"counts{at} are {percent}% {direction}" if percent else f"counts{at} are correct"
@@ -65,15 +65,15 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_a_hundred(part: int, whole: int) -> str:
-    """Write "76 of 100", and small numbers as they are."""
+    """Write a share as "76 of 100", or with the numbers themselves if the whole is at most 100."""
     return f"{part} of {whole}" if whole <= 100 else f"{100 * part / whole:.0f} of 100"
 
 
 def _advice(errors: dict[str, Any]) -> tuple[str | None, str]:
-    """Name the weakest class and its remedy: more images if it is rare, else by its costliest error.
+    """Return the weakest class, or None, and advice: more images if it is rare, else by its costliest error.
 
-    The weakest class has the lowest AP50; of equal ones, the one with fewer objects. Rare means fewer objects
-    than the average class.
+    The weakest class has the lowest AP50 and, among equals, the fewest objects. It is rare if it has fewer
+    objects than the average class.
     """
     classes = [each for each in errors["classes"] if each["objects"]]
     weakest = min(classes, key=lambda each: (each["ap50"], each["objects"]))

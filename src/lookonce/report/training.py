@@ -1,4 +1,4 @@
-"""How a model was trained: from its description, and from the run folder around it if it is there."""
+"""Collect how a model was trained, from its description and from its run folder if it is still in one."""
 
 import csv
 from datetime import datetime
@@ -13,15 +13,15 @@ from lookonce.metadata import ModelInfo
 from lookonce.recipe import load_settings
 
 SETTINGS, EPOCHS = "settings.yaml", "epochs.csv"
-COUNTED = ("images", "boxes", "validation")  # of the data
+COUNTED = ("images", "boxes", "validation")  # numbers about the training data
 
 
 def training_record(model: Path, info: ModelInfo) -> dict[str, Any] | None:
-    """Return how a model was trained, for JSON; None if the file has no record.
+    """Return the record of a model's training, for JSON; None if the model file has none.
 
     Args:
-        model: model file. A run folder around it adds settings, date and one entry per epoch.
-        info: description in the file.
+        model: model file; if it is in its run folder, settings, date and epochs are added.
+        info: description in the model file.
     """
     if not info.training:
         return None
@@ -45,5 +45,5 @@ def training_record(model: Path, info: ModelInfo) -> dict[str, Any] | None:
         written = datetime.fromtimestamp((model.parent / EPOCHS).stat().st_mtime).astimezone()
         record["finished"] = written.strftime("%Y-%m-%d %H:%M")
     except (LookonceError, OSError, TypeError, ValueError):
-        pass  # the model was moved out of its run folder, or the folder is another's
+        pass  # the model is not in a run folder, or that folder is damaged
     return record

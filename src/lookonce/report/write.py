@@ -1,4 +1,4 @@
-"""The report of one evaluation: `report.html` and `report.json`."""
+"""Write the report of an evaluation: `report.html` and `report.json`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from lookonce.report.gallery import gallery_image
 from lookonce.report.page import report_page
 from lookonce.samples import Sample
 
-BEST = 4  # images
+BEST = 4  # number of best images to show
 
 Explain = Callable[[Sequence[int], float], tuple[list[str], str]]
 
@@ -26,19 +26,19 @@ def write_report_page(
     subject: Subject,
     explain: Explain = lambda images, threshold: ([], ""),
 ) -> str:
-    """Write both files, each whole or not at all.
+    """Write both files, each under a temporary name until it is complete.
 
     Args:
-        folder: output folder; created if absent.
+        folder: output folder, created if it does not exist.
         truth: annotated images.
-        detections: results for the same images, in the same order.
-        evaluation: measures of both.
-        subject: the model and the data.
-        explain: receives the numbers of the worst images and the score threshold; writes pages that explain
-            the first of them, and returns links to these and a remark.
+        detections: detections on the same images, in the same order.
+        evaluation: metrics of both.
+        subject: model and data of the evaluation.
+        explain: function of the numbers of the worst images and the score threshold; it writes pages that
+            explain the first of these images, and returns links to the pages and a remark.
 
     Returns:
-        The first sentence of the report.
+        First sentence of the report.
     """
     names = evaluation.names
     errors = error_report(truth, detections, evaluation)
