@@ -1,15 +1,14 @@
-"""Assign each object to the cells and anchors that must find it (the write-up's `preprocess_true_boxes`).
+"""Assign each object to the cells and anchors that must predict it (the write-up's `preprocess_true_boxes`).
 
-Legend: **N** boxes of one image, **P** positives, **A** anchors of a scale (their number may differ between
-scales), **G** anchors of all scales.
+Legend: **N** boxes of one image, **P** positives, **G** anchors of all scales.
 
-Each anchor is centered on the cell that contains the center of the box. On all scales, every anchor whose IoU
-with the box is above 0.3 becomes positive; if there is none, the best of all anchors does:
+By default, anchors are centered on the cell that contains the center of the box. Every anchor of any scale
+whose IoU with the box exceeds 0.3 becomes positive; if none does, the anchor with the highest IoU is used:
 
     boxes (N, 4) -> cell_of -> fitting_anchors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
-This is the rule `iou`. Two other rules compare shapes only, wherever in its cell the box lies; see
-`AssignSettings`.
+This is the rule `iou`. The other two rules, `best` and `ratio`, compare only the shapes of box and anchor;
+see `AssignSettings`.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from lookonce.samples import Area
 
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
-UNSURE = 0.1  # score of a class that may lack boxes, from which a cell does not count as background
+UNSURE = 0.1  # minimum predicted score of a class that may lack boxes for a cell not to count as background
 
 Array = TypeVar("Array")  # a numpy array or, in training, a torch tensor
 Column = NDArray[Any]
@@ -35,17 +34,17 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Positives(Generic[Array]):
-    """Cells and anchors that must find an object. Sparse: everything else is background.
+    """Cells and anchors that must predict an object; all others are background or ignored.
 
     Attributes:
-        image: (P,) int64 position of the image in the batch; 0 for a single image.
-        scale: (P,) int64, 0 is the finest.
+        image: (P,) int64 index of the image in the batch; 0 for a single image.
+        scale: (P,) int64 index of the scale, finest first.
         row: (P,) int64 row of the cell.
         column: (P,) int64 column of the cell.
-        anchor: (P,) int64 index within the scale.
+        anchor: (P,) int64 index of the anchor within its scale.
         box: (P, 4) float32 xyxy, pixels of the network input.
         label: (P,) int64 class number.
-        lost: number of earlier choices replaced by a later box on the same cell and anchor.
+        lost: number of positives replaced by a later box on the same cell and anchor.
     """
 
     image: Array
@@ -64,13 +63,13 @@ class Positives(Generic[Array]):
         return self.each(lambda column: column[here])
 
     def each(self, change: Callable[[Any], Any]) -> "Positives[Any]":
-        """Apply one change to every column: a selection, or a move to another device."""
+        """Apply a function to every column, such as a selection or a transfer to another device."""
         columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "lost"}
         return Positives(**{name: change(column) for name, column in columns.items()}, lost=self.lost)
 
 
 def join(parts: Sequence[Positives[Column]]) -> Positives[Column]:
-    """Put the positives of the images of a batch one after another; `image` counts the images."""
+    """Concatenate the positives of the images in a batch; `image` becomes the index of the part."""
     if not parts:
         none = np.zeros(0, np.int64)
         return Positives(none, none, none, none, none, np.zeros((0, 4), np.float32), none)
@@ -93,14 +92,14 @@ def assign(
     Args:
         boxes: (N, 4) xyxy, pixels of the network input, centers inside it.
         labels: (N,) class numbers.
-        anchors: per scale, (width, height) in pixels of the network input.
-        strides: per scale, pixels per cell.
+        anchors: (width, height) of each anchor per scale, in pixels of the network input.
+        strides: pixels per cell, per scale.
         input_size: (height, width) of the network input.
-        settings: the rule.
+        settings: assignment rule and its thresholds.
     """
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
     chosen = choose(*fitting_anchors(boxes, cells, anchors, strides, settings))  # (N, G)
-    box, number = np.nonzero(chosen)  # by box, so that later boxes come later
+    box, number = np.nonzero(chosen)  # in the order of the boxes, as drop_collisions keeps the last one
     scale_of, anchor_of = numbered(anchors)
     scale, anchor = scale_of[number], anchor_of[number]
     column, row = cells[box, scale].T
@@ -120,7 +119,7 @@ def assign(
 def ignored_cells(
     areas: Sequence[Area], strides: tuple[int, ...], input_size: tuple[int, int], classes: int
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Return the cells that ignored areas of an image touch: (S, T, 1 + C) per scale, see `loader.Batch`."""
+    """Return the cells touched by an image's ignored areas: (S, T, 1 + C) per scale, see `loader.Batch`."""
     maps = []
     for stride in strides:
         cells = input_size[0] // stride, input_size[1] // stride
@@ -133,7 +132,7 @@ def ignored_cells(
 
 
 def outside_ignored(boxes: NDArray[np.float32], areas: Sequence[Area]) -> NDArray[np.bool_]:
-    """(N, 4) -> (N,): boxes with their center outside every area in which nothing counts."""
+    """Return which boxes have their center outside every area that is ignored for all classes: (N,)."""
     centers = xyxy_to_cxcywh(boxes)[:, :2]
     inside = [area.holds(centers) for area in areas if not area.labels]
     return ~np.any(inside, axis=0) if inside else np.ones(len(boxes), bool)
@@ -142,9 +141,9 @@ def outside_ignored(boxes: NDArray[np.float32], areas: Sequence[Area]) -> NDArra
 def cell_of(
     boxes: NDArray[np.float32], strides: tuple[int, ...], input_size: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """(N, 4) -> (N, scales, 2): column and row of the cell that holds the center of each box, per scale.
+    """Return the cell that contains the center of each box, per scale: (column, row), (N, scales, 2).
 
-    A center on the right or bottom border belongs to the last cell (reference fault 3).
+    A center on the right or bottom border of the input belongs to the last cell (reference fault 3).
     """
     center = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
     stride = np.array(strides)[:, None]  # (scales, 1)
@@ -160,7 +159,7 @@ def fitting_anchors(
     strides: tuple[int, ...],
     settings: AssignSettings,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return the anchors that fit each box by the rule, and the overlap that ranks them: (N, G) both."""
+    """Return which anchors fit each box under the rule, and the IoU that ranks them, both (N, G)."""
     if settings.rule == "iou":
         ious = anchor_ious(boxes, cells, anchors, strides)
         return ious > settings.positive_iou, ious
@@ -176,7 +175,7 @@ def fitting_anchors(
 def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Compute the IoU of each box with each anchor centered on its cell: -> (N, G), finest scale first."""
+    """Compute the IoU of each box with each anchor centered on the box's cell: (N, G), finest scale first."""
     middle = (cells + 0.5) * np.array(strides)[:, None]  # (N, scales, 2) pixels
     sides = flatten(anchors)  # (G, 2)
     centered = np.empty((len(boxes), len(sides), 4))
@@ -187,14 +186,14 @@ def anchor_ious(
 
 
 def numbered(anchors: Anchors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the scale of each of the G anchors, and its index within the scale: (G,) both."""
+    """Return the scale of each anchor and its index within that scale, both (G,)."""
     counts = [len(scale) for scale in anchors]
     within = [np.arange(count) for count in counts]
     return np.repeat(np.arange(len(counts)), counts), np.concatenate(within)
 
 
 def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N, G) both -> (N, G) positive: anchors that fit; if none does, the best one (the first of ties)."""
+    """Return the positive anchors of each box, (N, G): those that fit, or else the first of the best ones."""
     positive = fitting.copy()
     without = np.flatnonzero(~positive.any(axis=1))
     positive[without, overlap[without].argmax(axis=1)] = True
@@ -202,7 +201,7 @@ def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[
 
 
 def drop_collisions(*key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indices of the choices that remain: of equal keys only the last, as in the reference."""
+    """Return the sorted indices that remain if the last of equal keys is kept, as in the reference."""
     stacked = np.stack(key, axis=1)[::-1]
     _, first_from_the_end = np.unique(stacked, axis=0, return_index=True)
     return np.sort(len(stacked) - 1 - first_from_the_end)

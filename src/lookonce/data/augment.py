@@ -1,13 +1,13 @@
-"""Change an image and its boxes together, for training.
+"""Augment an image together with its boxes.
 
-Two layers. `flip`, `turn`, `crop` and `translate` are plain geometry with exact arguments, for pixels and
-boxes. The `random_*` functions draw these arguments from an explicit generator; `PIPELINE` lists them in the
-order of the write-up, after `random_turn`. To add a change that keeps every box whole, add a function of the
-same form and a row; changes that cut into boxes or mix several images come later, in `compose`.
+`flip`, `turn`, `crop` and `translate` transform pixels and boxes with explicit arguments. The `random_*`
+functions draw these arguments from a random generator; `PIPELINE` lists those that run after `random_turn`,
+in the write-up's order. To add an augmentation that keeps every box whole, write a function of the same form
+and add it to `PIPELINE`. `compose` holds the augmentations that cut boxes or combine several images.
 
-Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
-In an image without boxes, the middle half (of the width and of the height) replaces this union, so that
-background images vary as well and are never cropped away.
+Every box stays whole: crop never cuts into the union of all boxes, and translate never moves it across the
+border. In an image without boxes, the middle half of width and height takes the place of this union, so that
+background images are augmented too without losing their center.
 
 Coordinates are pixels; boxes keep their fractions (the reference truncates them to integers, its fault 5).
 """
@@ -30,13 +30,13 @@ Rect = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedImage:
-    """Pixels and objects of an image: as read, or as drawn into the network input.
+    """Pixels and objects of an image, either as read or as drawn into the network input.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
         boxes: (N, 4) float32 xyxy, inside the image.
         labels: (N,) int64 class numbers.
-        ignored: areas in which objects may lack a box; they may reach out of the image.
+        ignored: areas in which objects may lack a box; they may extend beyond the image.
     """
 
     pixels: Image
@@ -50,8 +50,8 @@ class AnnotatedImage:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def changed(self, change: Callable[[Image, Boxes], tuple[Image, Boxes]]) -> "AnnotatedImage":
-        """Return the image with pixels, boxes and ignored areas changed alike."""
-        corners = [np.tile(area.corners, 2) for area in self.ignored]  # (K, 4): boxes without area
+        """Apply a geometric change to pixels, boxes and ignored areas."""
+        corners = [np.tile(area.corners, 2) for area in self.ignored]  # (K, 4): each corner as an empty box
         pixels, moved = change(self.pixels, np.concatenate([self.boxes, *corners]))
         boxes, *corners = np.split(moved, np.cumsum([len(self.boxes), *map(len, corners)])[:-1])
         areas = zip(self.ignored, corners, strict=True)
@@ -68,7 +68,7 @@ def flip(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
 
 
 def turn(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
-    """Turn by 90 degrees, counterclockwise: (x, y) becomes (y, width - x)."""
+    """Rotate by 90 degrees counterclockwise: (x, y) becomes (y, width - x)."""
     width = image.shape[1]
     left, top, right, bottom = boxes.T
     turned = np.stack([top, width - right, bottom, width - left], axis=1)
@@ -76,13 +76,13 @@ def turn(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
 
 
 def crop(image: Image, boxes: Boxes, rect: Rect) -> tuple[Image, Boxes]:
-    """Keep a rectangle of whole pixels; the image is a view."""
+    """Crop to a rectangle of whole pixels; the returned image is a view."""
     left, top, right, bottom = rect
     return image[top:bottom, left:right], boxes - np.array([left, top, left, top], np.float32)
 
 
 def translate(image: Image, boxes: Boxes, x: float, y: float) -> tuple[Image, Boxes]:
-    """Shift right by x and down by y, fractions included: bilinear, black where nothing was, same size."""
+    """Shift right by x and down by y pixels (bilinear); the size is kept, and the uncovered part is black."""
     height, width = image.shape[:2]
     matrix = np.array([[1, 0, x], [0, 1, y]], np.float64)
     shifted = cv2.warpAffine(image, matrix, (width, height))
@@ -90,7 +90,7 @@ def translate(image: Image, boxes: Boxes, x: float, y: float) -> tuple[Image, Bo
 
 
 def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-    """Mirror, with probability `settings.flip`."""
+    """Mirror left to right, with probability `settings.flip`."""
     if rng.random() >= settings.flip:
         return image
     return image.changed(flip)
@@ -99,14 +99,14 @@ def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
 def random_turn(
     image: AnnotatedImage, settings: AugmentSettings, rng: Generator, shape: tuple[int, int] | None = None
 ) -> AnnotatedImage:
-    """Turn by a random number of quarters, if `settings.orientation` is free.
+    """Rotate by a random multiple of 90 degrees, if `settings.orientation` is free.
 
     Args:
-        image: boxes inside the image.
-        settings: the orientation.
-        rng: source of the number.
-        shape: (height, width) of the input; a landscape image is turned to portrait for a portrait input,
-            and vice versa, so that it fills the input as well as before. None: any number of quarters.
+        image: image with its boxes inside.
+        settings: orientation of the images.
+        rng: random generator.
+        shape: (height, width) of the input; a landscape image is rotated to portrait for a portrait input,
+            and vice versa, so that it fills the input well. None allows every multiple.
     """
     if settings.orientation == "upright":
         return image
@@ -120,9 +120,9 @@ def random_turn(
 
 
 def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-    """Cut a random part off each of the four sides, up to the boxes, with probability `settings.crop`.
+    """Crop each of the four sides at random, up to the boxes, with probability `settings.crop`.
 
-    The reference never cuts right and bottom, because of a bug (its fault 4).
+    The reference never crops the right and bottom sides because of a bug (its fault 4).
     """
     if rng.random() >= settings.crop:
         return image
@@ -145,12 +145,12 @@ PIPELINE: tuple[Augmentation, ...] = (random_flip, random_crop, random_translate
 
 
 def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-    """Run the pipeline: the same types in and out, the same number of boxes.
+    """Run `PIPELINE`; the number of boxes is kept.
 
     Args:
-        image: boxes inside the image.
-        settings: the probability of each change.
-        rng: source of every random number; the same state gives the same result.
+        image: image with its boxes inside.
+        settings: probability of each augmentation.
+        rng: random generator; the same state gives the same result.
     """
     for step in PIPELINE:
         image = step(image, settings, rng)
@@ -158,7 +158,7 @@ def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) ->
 
 
 def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
-    """Return the region that must stay visible, (4,) xyxy: all boxes, or the middle half without any."""
+    """Return the region that must stay visible, (4,) xyxy: all boxes or, without boxes, the middle half."""
     if len(image.boxes) == 0:
         height, width = image.size
         return np.array([width, height, 3 * width, 3 * height]) / 4
@@ -167,14 +167,14 @@ def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
 
 
 def margins_around(image: AnnotatedImage) -> NDArray[np.float64]:
-    """Return the pixels between `union_of_boxes` and the left, top, right and bottom border: (4,), from 0."""
+    """Return the pixels between `union_of_boxes` and the left, top, right and bottom border: (4,), >= 0."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image)
     return np.maximum([left, top, width - right, height - bottom], 0)
 
 
 def crop_rect(image: AnnotatedImage, margins: NDArray[np.float64]) -> Rect:
-    """Return the whole pixels of `union_of_boxes` plus margins (left, top, right, bottom)."""
+    """Extend `union_of_boxes` by margins (left, top, right, bottom), rounded outward to whole pixels."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image) + margins * (-1, -1, 1, 1)
     return (

@@ -1,4 +1,4 @@
-"""Decoded images kept in memory: a mosaic needs four images, and every epoch reads all images again."""
+"""Memory cache of decoded images: every epoch reads all images again, and a mosaic four per image."""
 
 from pathlib import Path
 from threading import Lock
@@ -13,10 +13,10 @@ MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 
 
 class ImageCache:
-    """Reads images, and keeps them until a memory limit is reached.
+    """Cache of decoded images with a memory limit.
 
-    The first images stay. Each epoch reads all images once, in another order, so no other image is more
-    likely to be needed than those already kept. A file that changes in the meantime is not read again.
+    Images are added until the limit is reached and never evicted: each epoch reads all images in a new order,
+    so replacing one would gain nothing. A cached file that changes on disk is not read again.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES, values: Values | None = None) -> None:
@@ -27,10 +27,10 @@ class ImageCache:
         self._lock = Lock()
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """Read an image as `read_image` does; kept pixels are read-only. May be called from several threads.
+        """Read an image as `read_image` does. Cached pixels are read-only; threads may share the cache.
 
         Raises:
-            ImageError: the image cannot be read; it is tried again each time.
+            ImageError: the image cannot be read; the next call tries again.
         """
         if (kept := self._kept.get(path)) is not None:
             return kept

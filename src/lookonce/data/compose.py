@@ -1,17 +1,17 @@
-"""Draw images into the network input: letterboxed, or at random places and sizes (zoom, mosaic, mixup).
+"""Draw images into the network input: letterboxed, or at random positions and sizes (zoom, mosaic, mixup).
 
 ```
    zoom 1.5                 mosaic
   ┌─────────────┐          ┌────────┬────┐
-  │ a part of   │          │        │    │      around a random point, each image at a size of its own;
-  │ the image   │          │   1    │ 2  │      parts outside a window are cut off
+  │ a part of   │          │        │    │      four images around a random point, each with its own zoom
+  │ the image   │          │   1    │ 2  │      and cut off at the border of its window
   │ fills the   │          │        │    │
   │ input       │          ├────────┼────┤
   └─────────────┘          │   3    │ 4  │
                            └────────┴────┘
 ```
 
-Unlike the changes in `augment`, zoom and mosaic may cut into objects: a box is cut with its object, and
+Unlike the augmentations in `augment`, zoom and mosaic may cut objects: a box is clipped with its object, and
 dropped if too little of it remains visible. Coordinates are pixels of the input.
 """
 
@@ -31,15 +31,15 @@ from lookonce.geometry.boxes import area
 from lookonce.geometry.letterbox import GRAY, Letterbox
 
 IN_SIGHT = 0.3  # visible share of the area below which a box is dropped
-SMALLEST_SIDE = 2.0  # pixels of the input; a cut object with less is dropped
-NEAREST_TO_BORDER = 0.25  # share of a side: from the border to the point where a mosaic's images meet
+SMALLEST_SIDE = 2.0  # pixels of the input; a clipped box with a shorter side is dropped
+NEAREST_TO_BORDER = 0.25  # least distance from the border to the point where a mosaic's images meet, per side
 MIXUP_BETA = 8.0  # both parameters of the beta distribution: most blends are near half and half
 
 Range = tuple[float, float]
 
 
 def letterboxed(image: AnnotatedImage, letterbox: Letterbox, canvas: Image) -> AnnotatedImage:
-    """Draw a whole image into the canvas, as detection does."""
+    """Draw the whole image into the canvas, letterboxed as in detection."""
     left, top, (height, width) = letterbox.left, letterbox.top, letterbox.resized
     drawn = image.changed(lambda pixels, boxes: (letterbox.image(pixels, canvas), letterbox.boxes_in(boxes)))
     window = left, top, left + width, top + height
@@ -52,18 +52,18 @@ def draw(
     """Draw an image into a window of the canvas.
 
     Args:
-        image: boxes in its own pixels.
-        canvas: (H, W, 3) uint8, changed inside the window; gray where the image does not reach.
-        window: part of the canvas to draw in.
+        image: image with boxes in its own pixels.
+        canvas: (H, W, 3) uint8; overwritten inside the window, gray where the image does not reach.
+        window: part of the canvas to draw into.
         scale: enlargement, the same in both directions.
-        x: position of the left border of the image on the canvas.
-        y: position of its upper border.
+        x: left edge of the image on the canvas.
+        y: top edge of the image on the canvas.
 
     Returns:
-        The canvas, with the boxes that are visible.
+        Canvas with the boxes that remain visible, clipped to the window.
     """
     left, top, right, bottom = window
-    half = (scale - 1) / 2  # pixel centers lie at halves
+    half = (scale - 1) / 2  # warpAffine counts from pixel centers, boxes from pixel edges
     matrix = np.array([[scale, 0, x - left + half], [0, scale, y - top + half]])
     canvas[top:bottom, left:right] = cv2.warpAffine(
         image.pixels, matrix, (right - left, bottom - top), borderValue=(GRAY, GRAY, GRAY)
@@ -81,7 +81,7 @@ def draw(
 
 
 def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
-    """(N, 4), (N, 4) -> (N,): boxes that are still visible enough; an uncut box stays, however small."""
+    """Return which boxes remain visible enough once cut: (N, 4) twice -> (N,). An uncut box always does."""
     sides = cut[:, 2:] - cut[:, :2]
     enough = (area(cut) >= IN_SIGHT * area(whole)) & (sides >= SMALLEST_SIDE).all(axis=1)
     kept: NDArray[np.bool_] = enough | (cut == whole).all(axis=1)
@@ -91,11 +91,11 @@ def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
 def random_zoom(
     image: AnnotatedImage, scale: float, canvas: Image, zoom: Range, rng: Generator
 ) -> AnnotatedImage:
-    """Draw an image into the canvas at `scale` times a random zoom, at a random place."""
+    """Draw an image into the canvas at `scale` times a random zoom, at a random position."""
     height, width = canvas.shape[:2]
     scale *= random_factor(zoom, rng)
     spare = np.array([width, height]) - scale * np.array(image.size[::-1])
-    x, y = rng.random(2) * spare  # negative: then a random part of the image fills the input
+    x, y = rng.random(2) * spare  # if negative, a random part of the image fills the input
     return draw(image, canvas, (0, 0, width, height), scale, x, y)
 
 
@@ -104,15 +104,15 @@ def mosaic(
 ) -> AnnotatedImage:
     """Draw four images into the canvas around a random point.
 
-    Each is drawn at the scale it would have alone, times a zoom of its own: objects keep their sizes, and a
-    window shows a part of its image.
+    Each image is drawn at the scale it would have alone, times its own random zoom. Objects thus keep their
+    usual size, and each window shows a part of its image.
     """
     height, width = canvas.shape[:2]
     share = rng.uniform(NEAREST_TO_BORDER, 1 - NEAREST_TO_BORDER, 2)
     middle_x, middle_y = round(share[0] * width), round(share[1] * height)
 
     def offset(low: int, high: int, length: float, at_high: bool) -> float:
-        """Return the start of an image: it fills its window, or touches the point where all meet."""
+        """Return where an image starts so that it fills its window or, if smaller, touches the center."""
         if length >= high - low:
             return rng.uniform(high - length, low)
         return high - length if at_high else low
@@ -129,7 +129,7 @@ def mosaic(
 
 
 def together(canvas: Image, images: Sequence[AnnotatedImage]) -> AnnotatedImage:
-    """Return the canvas with the objects and ignored areas of all images that were drawn into it."""
+    """Combine the objects and ignored areas of all images drawn into the canvas."""
     return AnnotatedImage(
         canvas,
         np.concatenate([each.boxes for each in images]),
@@ -139,14 +139,14 @@ def together(canvas: Image, images: Sequence[AnnotatedImage]) -> AnnotatedImage:
 
 
 def mixup(one: AnnotatedImage, other: AnnotatedImage, rng: Generator) -> AnnotatedImage:
-    """Blend another image of the same size into the first one; the result has the objects of both."""
+    """Blend another image of the same size into the first, in place; the result has the objects of both."""
     share = rng.beta(MIXUP_BETA, MIXUP_BETA)
     cv2.addWeighted(one.pixels, share, other.pixels, 1 - share, 0, dst=one.pixels)
     return together(one.pixels, [one, other])
 
 
 def random_color(image: Image, settings: AugmentSettings, rng: Generator) -> None:
-    """Shift the hue, and scale saturation and brightness: in place, RGB."""
+    """Shift the hue and scale saturation and brightness at random, in place (RGB)."""
     if settings.hue == 0 and settings.saturation == settings.exposure == 1:
         return
     shift = rng.uniform(-settings.hue, settings.hue)
@@ -154,7 +154,7 @@ def random_color(image: Image, settings: AugmentSettings, rng: Generator) -> Non
     exposure = random_factor((1 / settings.exposure, settings.exposure), rng)
     levels = np.arange(256)
     tables = (
-        np.rint(levels + 180 * shift) % 180,  # OpenCV's hue goes to 180, so that it fits a byte
+        np.rint(levels + 180 * shift) % 180,  # OpenCV halves the hue's degrees to fit a byte
         np.rint(np.minimum(levels * saturation, 255)),
         np.rint(np.minimum(levels * exposure, 255)),
     )
@@ -164,10 +164,10 @@ def random_color(image: Image, settings: AugmentSettings, rng: Generator) -> Non
 
 
 def fit_scale(image: AnnotatedImage, size: tuple[int, int]) -> float:
-    """Return the enlargement at which the whole image just fits into (height, width)."""
+    """Return the largest scale at which the whole image fits into (height, width)."""
     return min(size[0] / image.size[0], size[1] / image.size[1])
 
 
 def random_factor(limits: Range, rng: Generator) -> float:
-    """Draw a random factor, uniform in its logarithm: enlarging and shrinking are equally likely."""
+    """Draw a random factor whose logarithm is uniform between `limits`."""
     return math.exp(rng.uniform(math.log(limits[0]), math.log(limits[1])))

@@ -2,8 +2,8 @@
 
     read -> augment -> compose with others, or letterbox into the input -> color; then `assign`
 
-Every random number of an image is drawn from (seed, epoch, turn) alone, so neither the number of workers nor
-an interruption changes what the network sees.
+The random numbers of an image depend only on (seed, epoch, turn), so neither the number of workers nor an
+interruption changes the training data.
 """
 
 import math
@@ -27,12 +27,12 @@ from lookonce.geometry.sizes import size_text, to_multiple
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Area, Problem, Sample
 
-ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # independent streams of random numbers
-ASPECT_BLUR = 0.05  # of log(width / height): neighbors in shape change from epoch to epoch
+ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # keys of independent streams of random numbers
+ASPECT_BLUR = 0.05  # standard deviation of the noise on log(width / height), which varies the batches
 
 
 class Dataset:
-    """Annotated images, prepared for a network of a given layout."""
+    """Annotated images, prepared for the input size, anchors and strides of a network."""
 
     def __init__(
         self,
@@ -45,19 +45,19 @@ class Dataset:
         repeat_rare: float = 0.0,
         difficult: Difficult = "train",
     ) -> None:
-        """Check the class numbers; no image is opened yet.
+        """Check the class numbers without opening any image.
 
         Args:
             samples: annotated images.
             info: input size, anchors, strides, classes and fit of the network.
-            augmentation: changes to the images; None leaves them as they are.
+            augmentation: augmentation of the images; None for none.
             seed: seed of order and augmentation.
-            assignment: the rule that assigns boxes to cells and anchors.
+            assignment: rule that assigns boxes to cells and anchors.
             repeat_rare: see `TrainSettings`.
             difficult: see `TrainSettings`.
 
         Raises:
-            AnnotationError: a class number that the network does not have; the image is named.
+            AnnotationError: the network lacks a class number; the message names the image.
         """
         for sample in samples:
             bad = sample.labels[(sample.labels < 0) | (sample.labels >= len(info.names))]
@@ -76,20 +76,20 @@ class Dataset:
         self._marks = self._repeats.cumsum()
 
     def __len__(self) -> int:
-        """Return the images per epoch; repeated ones count each time."""
+        """Return the number of images per epoch, repetitions included."""
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the turns of an epoch, (len,), shuffled.
 
-        Turn n belongs to sample n modulo the number of samples: the second turn of a repeated image has its
-        own number, and therefore its own augmentation.
+        A turn is one use of an image in an epoch. Turn n belongs to sample n modulo the number of samples, so
+        each repetition of an image has its own number and hence its own augmentation.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
-        # evenly spaced marks, at most 1 apart, on the line of all factors: each image comes at least once,
-        # in total its factor, rounded up or down, and every epoch has the same length
+        # Systematic sampling: marks at equal distances of at most 1 along the cumulative factors. Each image
+        # occurs as often as its factor, rounded up or down, and every epoch has the same length.
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         indices = np.searchsorted(self._marks, marks, side="right")
         _, first = np.unique(indices, return_index=True)
@@ -97,7 +97,7 @@ class Dataset:
         return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """Return the turns of each batch of an epoch; with `rectangles`, batches of similar shapes."""
+        """Return the turns of each batch of an epoch; with `rectangles`, similar shapes share a batch."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
         if not self.groups_by_shape:
@@ -111,7 +111,7 @@ class Dataset:
         return [by_shape[number] for number in rng.permutation(len(by_shape))]
 
     def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
-        """Return the (height, width) of a batch: the network's, or near it if scales and shapes vary."""
+        """Return (height, width) of a batch: the network's, varied by `multi_scale` and `rectangles`."""
         height, width = self.info.input_size
         if self.augmentation is None:
             return height, width
@@ -129,19 +129,19 @@ class Dataset:
         )
 
     def sample(self, turn: int) -> Sample:
-        """Return the sample that a turn belongs to."""
+        """Return the sample of a turn."""
         return self.samples[turn % len(self.samples)]
 
     def load(self, turn: int, epoch: int, out: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
         """Prepare the image of one turn.
 
         Args:
-            turn: number of the sample, or of one of its further turns; see `order`.
-            epoch: each epoch has its own augmentation.
-            out: (height, width, 3) uint8, receives the pixels.
+            turn: number of the turn; see `order`.
+            epoch: epoch, which determines the augmentation.
+            out: (height, width, 3) uint8 array that receives the pixels.
 
         Returns:
-            The image as the network sees it, boxes in pixels of the input, and the boxes that were skipped.
+            Network input, with boxes in its pixels, and the boxes that were skipped.
 
         Raises:
             ImageError: the image cannot be read.
@@ -157,7 +157,7 @@ class Dataset:
         return image, problems
 
     def assign(self, image: AnnotatedImage) -> Positives[Column]:
-        """Return the cells and anchors that must find the objects of a prepared image."""
+        """Return the cells and anchors that must predict the objects of a prepared image."""
         kept = outside_ignored(image.boxes, image.ignored)
         boxes, labels = image.boxes[kept], image.labels[kept]
         return assign(boxes, labels, self.info.anchors, self.info.strides, image.size, self.assignment)
@@ -171,7 +171,7 @@ class Dataset:
     ) -> AnnotatedImage:
         """Draw an image into the input: in a mosaic, zoomed, blended with another one, or letterboxed."""
         whole, scale = self.info.input_size, fit_scale(image, (out.shape[0], out.shape[1]))
-        # objects of the other images get the size they would have in an input of their own shape
+        # scale objects of the other images as if the input had the shape of those images
         shrunk = scale / fit_scale(image, whole)
         if rng.random() < settings.mosaic:
             others = [self._other(settings, rng) for _ in range(3)]
@@ -194,9 +194,9 @@ class Dataset:
         return letterboxed(image, Letterbox.for_policy(self.info.fit, image.size, size), out)
 
     def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-        """Return another image with its own augmentation; rare classes are as frequent as in their own turns.
+        """Draw another image, as often as `order` repeats it, and augment it.
 
-        An unreadable image is empty here; it is reported in its own turn.
+        An unreadable image is replaced by a gray pixel here, and reported in its own turn.
         """
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
@@ -210,13 +210,13 @@ class Dataset:
 
     @property
     def groups_by_shape(self) -> bool:
-        """Return whether a batch holds images of similar shape, in an input of that shape."""
+        """Return whether batches hold images of similar shape, in an input of that shape."""
         return self.augmentation is not None and self.augmentation.rectangles
 
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
-        """Return width over height of each image, (samples,); if it may be turned, longer by shorter side."""
-        # an image that cannot be read is reported in its turn
+        """Return width / height of each image, (samples,); longer / shorter side if images may be rotated."""
+        # an unreadable image counts as a square here and is reported in its turn
         sizes = [sample.image_size if sample.is_readable else (1, 1) for sample in self.samples]
         aspects = np.array([width / height for height, width in sizes])
         turned = self.augmentation is not None and self.augmentation.orientation == "free"
@@ -226,10 +226,10 @@ class Dataset:
 def trainable(
     sample: Sample, image: Image, difficult: Difficult = "train"
 ) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
-    """Select the boxes to train on, clipped to the image; report the boxes that were skipped.
+    """Select the boxes to train on, clipped to the image, and report those that were skipped.
 
-    Crowd boxes become ignored areas, and difficult ones if the setting says so. A box outside the image is a
-    problem: the annotation belongs to another image, or to another size.
+    Crowd boxes become ignored areas; so do difficult boxes if `difficult` is `ignore`. A box outside the
+    image is a problem, because its annotation belongs to another image or another size.
     """
     height, width = image.shape[:2]
     boxes = clip(sample.boxes, height, width)
@@ -251,8 +251,8 @@ def trainable(
 def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:
     """Return how often each image should occur in an epoch: (images,), 1 or more.
 
-    A class in a share f of the images needs max(1, sqrt(threshold / f)); an image gets the largest factor of
-    its classes (Gupta et al. 2019, section 4).
+    A class present in a share f of the images has the factor max(1, sqrt(threshold / f)); an image has the
+    largest factor of its classes (Gupta et al. 2019, section 4).
     """
     shows = np.zeros((len(samples), num_classes), bool)
     for row, sample in zip(shows, samples, strict=True):

@@ -1,4 +1,4 @@
-"""Textured backgrounds for rendered images: clouds, cloth, wood, tiles, dots."""
+"""Textured backgrounds of the synthetic images: clouds, wood, cloth, tiles, dots."""
 
 import colorsys
 
@@ -31,7 +31,7 @@ def ground(rng: Generator, height: int, width: int) -> Floats:
 
 
 def _clouds(rng: Generator, height: int, width: int) -> Floats:
-    """Draw smooth noise, every octave half as wide and weaker than the one before: (H, W), 0..1."""
+    """Draw smooth noise, each octave finer and weaker than the one before: (H, W), 0..1."""
     total = np.zeros((height, width), np.float32)
     fading = rng.uniform(0.4, 0.7)
     for octave in range(5):
@@ -43,7 +43,7 @@ def _clouds(rng: Generator, height: int, width: int) -> Floats:
 
 
 def _along(rng: Generator, clouds: Floats, bend: float) -> tuple[Floats, Floats]:
-    """Return two crossing directions as coordinates in pixels, distorted by the clouds: (H, W) each."""
+    """Return pixel coordinates along two perpendicular directions, distorted by the clouds: (H, W) each."""
     y, x = np.indices(clouds.shape, np.float32)
     angle = rng.uniform(0, np.pi)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))

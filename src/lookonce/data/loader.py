@@ -1,13 +1,13 @@
 """Batches of prepared images, made ahead of time by threads.
 
-Legend: **B** images per batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest image.
+Legend: **B** images per batch, **H**, **W** input size, **P** positives, **N** most boxes per image.
 
-Threads instead of processes: reading, decoding, warping and resizing all happen in OpenCV, outside Python's
-lock, so two threads keep two cores busy, nothing is imported twice, and a batch reaches the network without
-a copy (`benchmarks/loader.md` has the figures).
+The workers are threads, not processes: OpenCV decodes, warps and resizes without holding Python's global
+interpreter lock, so two threads keep two cores busy, nothing is imported twice, and batches reach the network
+without a copy (figures in `benchmarks/loader.md`).
 
-The order of an epoch and every augmentation depend on (seed, epoch, turn) only: the batches are the same with
-any number of workers, and after a resume.
+The order of an epoch and every augmentation depend only on (seed, epoch, turn), so the batches are the same
+with any number of workers and after a resume.
 """
 
 import time
@@ -30,16 +30,16 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem
 
-BATCHES_AHEAD = 2  # in addition to those being made: enough to bridge a slow batch, with little memory
+BATCHES_AHEAD = 2  # finished batches beyond one per worker: enough to bridge a slow batch in little memory
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """Plan of a batch, before anything is read.
+    """Plan of a batch, made before any image is read.
 
     Attributes:
-        number: number in its epoch, from 1.
-        turns: turns of its images, see `Dataset.order`.
+        number: number of the batch in its epoch, from 1.
+        turns: (B,) turns of the images, see `Dataset.order`.
         size: (height, width) of the input.
     """
 
@@ -50,17 +50,17 @@ class PlannedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Images and the objects to find in them.
+    """Images and their ground truth.
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory.
         positives: positives of all images.
         truth: (B, N, 4) float32 xyxy in input pixels; images with fewer boxes are padded with zeros.
-        paths: (B,) image files.
-        number: number in its epoch, from 1.
-        image_count: images of the whole batch, if this one is a part of it; otherwise B.
-        ignored: per scale (B, S, T, 1 + C) bool: cells in which nothing counts, then for each class those in
-            which its objects may lack a box; empty if no image has such a cell.
+        paths: image files, B of them.
+        number: number of the batch in its epoch, from 1.
+        image_count: images of the whole batch if this is a part of one; otherwise B.
+        ignored: (B, S, T, 1 + C) bool per scale: cells ignored altogether, then, for each class, cells in
+            which objects of that class may lack a box; empty if no image has an ignored area.
     """
 
     images: Tensor
@@ -81,7 +81,7 @@ class Batch:
         number: int = 1,
         ignored: Sequence[tuple[NDArray[np.bool_], ...]] = (),
     ) -> Self:
-        """Make a batch of (B, H, W, 3) pixels and their annotations; the pixels are not copied."""
+        """Make a batch of (B, H, W, 3) pixels and their annotations, without copying the pixels."""
         truth = np.zeros((len(images), max((len(image.boxes) for image in images), default=0), 4), np.float32)
         for row, image in zip(truth, images, strict=True):
             row[: len(image.boxes)] = image.boxes
@@ -97,10 +97,10 @@ class Batch:
 
 
 class Step:
-    """The batches of one optimizer step, to be iterated once.
+    """Batches of one optimizer step; can be iterated once.
 
     Attributes:
-        number: number in its epoch, from 1.
+        number: number of the step in its epoch, from 1.
     """
 
     def __init__(self, number: int, planned: int, batches: Iterator[Batch]) -> None:
@@ -116,16 +116,14 @@ class Step:
 
 
 class Loader:
-    """The batches of an epoch, each made before it is needed.
+    """Loader that makes the batches of an epoch ahead of time; use it in a `with` block to end its threads.
 
-    Use it in a `with` block: leaving the block ends the threads.
-
-    An unreadable image is left out of its batch, which is then smaller, and reported once; the run continues.
-    An empty batch is skipped.
+    An unreadable image is reported once and left out of its batch, which is then smaller. An empty batch is
+    skipped.
 
     Attributes:
-        waited: seconds that the consumer of the current epoch waited for batches.
-        problems: images and boxes skipped so far, each once, in the order of their discovery.
+        waited: seconds for which the consumer has waited for batches of the current epoch.
+        problems: images and boxes skipped so far, each once, in the order of discovery.
     """
 
     def __init__(
@@ -141,12 +139,12 @@ class Loader:
         """Start the threads, without reading anything yet.
 
         Args:
-            dataset: images, layout of the network, augmentation and seed.
+            dataset: prepared images.
             batch: images per batch; the last batch of an epoch may hold fewer.
-            workers: threads; 0 makes each batch when it is needed.
+            workers: number of threads; 0 makes each batch when it is needed.
             accumulate: batches per step; the last step of an epoch may hold fewer.
-            strict: raise an error at the first problem.
-            report: called once per problem, in the consumer's thread.
+            strict: whether to raise an error at the first problem.
+            report: function called once per problem, in the consumer's thread.
         """
         self.dataset = dataset
         self.batch = batch
@@ -176,17 +174,17 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
 
     def steps(self, epoch: int, skip: int = 0) -> Iterator[Step]:
-        """Yield the steps of an epoch, counted from 0, each with its batches.
+        """Yield the steps of an epoch, each with its batches.
 
         Args:
-            epoch: determines order and augmentation.
-            skip: steps to leave out at the start, unread: for a resume within the epoch.
+            epoch: epoch, counted from 0; determines order and augmentation.
+            skip: steps to skip at the start without reading them, to resume within the epoch.
 
         Raises:
-            ImageError: no image can be read; or one cannot, and the loader is strict.
-            AnnotationError: a box had to be skipped, and the loader is strict.
+            ImageError: no image can be read or, if the loader is strict, one image cannot.
+            AnnotationError: the loader is strict and a box is unusable.
         """
-        self.waited, found = 0.0, skip > 0  # the skipped steps had images
+        self.waited, found = 0.0, skip > 0  # assume that the skipped steps had images
 
         def take(count: int) -> Iterator[Batch]:
             nonlocal found
@@ -210,14 +208,18 @@ class Loader:
             raise ImageError(f"{none} be used; the first: {self.problems[0]}")
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """Plan the batches of an epoch, before anything is read."""
+        """Plan the batches of an epoch without reading any image."""
         return [
             PlannedBatch(number, turns, self.dataset.input_size(epoch, number, turns))
             for number, turns in enumerate(self.dataset.batches(epoch, self.batch), start=1)
         ]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
-        """Report the new problems of a finished batch; return the batch."""
+        """Report the new problems of a finished batch and return the batch.
+
+        Raises:
+            AnnotationError: the loader is strict and there is a problem.
+        """
         for problem in problems:
             if self.strict:
                 raise AnnotationError(str(problem))
@@ -245,7 +247,7 @@ class Loader:
             yield made
 
     def _make(self, epoch: int, planned: PlannedBatch) -> tuple[Batch, list[Problem]]:
-        """Make a batch, and list the skipped images and boxes. Runs in a worker."""
+        """Make a batch and list its skipped images and boxes; runs in a worker thread."""
         pixels = np.empty((len(planned.turns), *planned.size, 3), np.uint8)
         images: list[AnnotatedImage] = []
         positives: list[Positives[Column]] = []

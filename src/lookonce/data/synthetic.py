@@ -1,7 +1,7 @@
-"""Synthetic images for trying everything without data: letters and digits on textured backgrounds.
+"""Synthetic images for trying lookonce without data: letters and digits on textured backgrounds.
 
-Sizes, colors, rotations and backgrounds vary; the boxes are computed from the pixels drawn, so they are
-exact. The same seed gives the same images, however many are rendered.
+Sizes, colors, rotations and backgrounds vary; boxes are exact because they are computed from the drawn
+pixels. The same seed gives the same images, however many are rendered.
 
     background -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow
                -> light and grain
@@ -24,18 +24,18 @@ from lookonce.data.grounds import ground
 from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
 
-# None of these looks like another when rotated: no 6 with 9, N with Z, M with W, O with 0.
+# No two of these look alike when rotated, as 6 and 9, N and Z, M and W, or O and 0 would.
 CLASSES = ("2", "3", "4", "5", "8", "A", "F", "H", "R", "X")
 SIZES = ((320, 320), (320, 320), (288, 352), (352, 288), (240, 320))  # (height, width) of the images
-SIDES = 24, 150  # pixels: height of a letter before rotation
+SIDES = 24, 150  # smallest and largest height of a letter before rotation, in pixels
 MOST_OBJECTS = 8
 BACKGROUND = 0.06  # share of images without an object
-TURN = 35  # degrees, either way
-CONTRAST = 75  # gray levels between a letter and the background below it
-TRIES = 12  # attempts at finding a free place before the object is dropped
+TURN = 35  # largest rotation of a letter, in degrees, in either direction
+CONTRAST = 75  # least difference in gray levels between a letter and the background below it
+TRIES = 12  # attempts at finding a free place (else the object is dropped) or a contrasting color
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 FONT = lru_cache(maxsize=512)(ImageFont.load_default)  # by size
-STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two splits
+STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed: no image is in two splits
 
 Floats = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class Scene:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) float32 xyxy, tight around the drawn letters; no two overlap.
-        labels: (N,) int64, into `CLASSES`.
+        labels: (N,) int64 indices into `CLASSES`.
     """
 
     image: NDArray[np.uint8]
@@ -56,15 +56,15 @@ class Scene:
 
 
 def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
-    """Write images and their annotations, as one-line text.
+    """Write images and their annotations, in the format `lines`.
 
     Args:
-        out: a new or empty folder; gets `images/` and `annotations/`.
-        counts: number of images of each of the splits `train`, `val`, `test`.
-        seed: a different seed gives different images.
+        out: new or empty folder that receives `images/` and `annotations/`.
+        counts: number of images per split, by name (`train`, `val`, `test`).
+        seed: seed of the images.
 
     Returns:
-        The dataset YAML, to be given as DATA.
+        Path of the dataset YAML.
 
     Raises:
         AnnotationError: `out` cannot be written, or holds annotations already.
@@ -82,7 +82,7 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
 
 
 def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
-    """Write images without annotations, different from those of `render`, for detection.
+    """Write images without annotations for detection, different from those of `render`.
 
     Raises:
         ImageError: the folder cannot be written.
@@ -92,13 +92,13 @@ def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
 
 
 def _scenes(part: str, count: int, seed: int) -> Iterator[Scene]:
-    """Draw the images of a part; a seed per image, so that their number changes none of them."""
+    """Draw `count` images of a part; each has its own seed, so that none depends on their number."""
     for number in range(count):
         yield scene(np.random.default_rng((seed, STREAMS[part], number)))
 
 
 def scene(rng: Generator) -> Scene:
-    """Draw one image; the generator alone decides its content."""
+    """Draw one image; it depends only on the state of the generator."""
     height, width = SIZES[rng.integers(len(SIZES))]
     canvas = ground(rng, height, width)
     boxes: list[tuple[int, int, int, int]] = []
@@ -119,7 +119,7 @@ def scene(rng: Generator) -> Scene:
 
 
 def glyph(rng: Generator, letter: str) -> Floats:
-    """Draw a letter of random font, weight, size and angle: (h, w) opacity 0..1, with room for a shadow."""
+    """Draw a letter in a random font, weight, size and angle: (h, w) opacity 0..1, with room for a shadow."""
     side = float(np.exp(rng.uniform(*np.log(SIDES))))
     drawn = _drawn(rng, letter, 2 * round(side))  # twice the size, for smooth edges
     height, width = drawn.shape
@@ -157,7 +157,7 @@ def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
 def _free_place(
     rng: Generator, mask: Floats, size: tuple[int, int], taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int] | None:
-    """Choose left and top of a mask so that its box overlaps no other and lies completely in the image."""
+    """Choose (left, top) of a mask inside the image so that its box overlaps no other; None if all fail."""
     room = size[1] - mask.shape[1], size[0] - mask.shape[0]
     if min(room) < 0:
         return None
@@ -190,7 +190,7 @@ def _paint(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) ->
 
 
 def _color(rng: Generator, below: Sequence[float]) -> Floats:
-    """Draw a random color that differs enough in brightness from the background: (3,) RGB 0..255."""
+    """Draw a random color whose brightness differs enough from the background's: (3,) RGB 0..255."""
     for _ in range(TRIES):
         hue, saturation, value = rng.uniform((0, 0.2, 0.1), (1, 1, 1))
         color = [255 * channel for channel in colorsys.hsv_to_rgb(hue, saturation, value)]

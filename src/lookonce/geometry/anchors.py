@@ -1,7 +1,7 @@
 """Anchors: the published ones, and k-means anchors for new data.
 
-Legend: **N** boxes, **K** anchors. A shape is (width, height) in pixels of the network input; the position of
-    a box is irrelevant, so two shapes are compared as boxes with a common upper left corner.
+Legend: **N** boxes, **K** anchors. A shape is (width, height) in pixels of the network input; two shapes are
+compared as boxes with a common upper left corner.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ Anchors = tuple[
 ]  # per scale, finest first: (width, height) of each anchor
 Shapes = NDArray[np.float64]  # (N, 2)
 
-GOOD_IOU = 0.5  # such an anchor needs little adjustment; the IoU at which AP50 counts a box as found
+GOOD_IOU = 0.5  # an anchor with this IoU needs little adjustment; it is also the IoU threshold of AP50
 RESTARTS = 5
 MOST_ROUNDS = 100
-MOST_SHAPES = 20_000  # larger sets are sampled for k-means: the medians hardly change, the time does
+MOST_SHAPES = 20_000  # k-means samples larger sets: this saves time and hardly changes the medians
 
 # yolov3.cfg and yolov3-spp.cfg; mask 0,1,2 belongs to stride 8, 3,4,5 to 16 and 6,7,8 to 32.
 YOLOV3: Anchors = (
@@ -25,8 +25,8 @@ YOLOV3: Anchors = (
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
 )
-# yolov3-tiny.cfg: mask 0,1,2 for stride 16 and 3,4,5 for 32. Files with 1,2,3 for stride 16 also exist: they
-# never use (10, 14) and use (81, 82) twice. Such a `.cfg` is read as written.
+# yolov3-tiny.cfg: mask 0,1,2 for stride 16 and 3,4,5 for 32. Some files have 1,2,3 for stride 16, never use
+# (10, 14) and use (81, 82) twice; lookonce reads such a `.cfg` as written.
 YOLOV3_TINY: Anchors = (
     ((10, 14), (23, 27), (37, 58)),
     ((81, 82), (135, 169), (344, 319)),
@@ -40,7 +40,7 @@ YOLOV3_TINY_3L: Anchors = (
 
 
 def flatten(anchors: Anchors) -> Shapes:
-    """Concatenate anchors per scale -> (K, 2), finest scale first."""
+    """Concatenate the anchors of all scales: (K, 2), finest scale first."""
     return np.array([anchor for scale in anchors for anchor in scale], np.float64).reshape(-1, 2)
 
 
@@ -51,13 +51,13 @@ def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
 
 
 def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
-    """Return the share of boxes with a shape IoU of `iou` or more with some anchor; NaN without boxes."""
+    """Return the share of boxes whose shape IoU with some anchor is at least `iou`; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best >= iou)) if len(best) else np.nan
 
 
 def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
-    """Return the mean over the boxes of the IoU with their best anchor; NaN without boxes."""
+    """Return the mean shape IoU of the boxes with their best anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best)) if len(best) else np.nan
 
@@ -65,17 +65,17 @@ def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
 def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
     """Compute the anchors of each scale from the boxes that its published anchors fit best.
 
-    k-means over all boxes at once would give the coarsest scale its share of the anchors even if all boxes
-    are small, and a head of 21 pixels is hard to find from cells of 32: benchmarks/recipes.md has the cost.
+    k-means over all boxes at once would assign anchors to the coarsest scale even if all boxes are small, and
+    a head of 21 pixels is hard to detect from cells of 32 pixels; benchmarks/recipes.md gives the loss in AP.
 
     Args:
         shapes: (N, 2), all sides above 0; N may be 0.
-        published: the anchors of the network, finest scale first.
-        seed: the same seed gives the same anchors.
+        published: anchors of the network, finest scale first.
+        seed: seed of k-means.
 
     Returns:
-        As many per scale as published, sorted by area. A scale with fewer different boxes than anchors keeps
-        its published ones.
+        As many anchors per scale as published, sorted by area. A scale with fewer different boxes than
+        anchors keeps its published ones.
     """
     scale_of_anchor = np.repeat(np.arange(len(published)), [len(scale) for scale in published])
     scale_of_box = scale_of_anchor[shape_iou(shapes, flatten(published)).argmax(axis=1)]
@@ -89,22 +89,23 @@ def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
 
 
 def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
-    """Return the k most typical shapes: k-means with 1 - shape IoU as the distance.
+    """Compute k anchors by k-means with 1 - shape IoU as the distance.
 
-    Each center moves to the median of its boxes, which a few huge boxes hardly affect: mean best IoU of
-    six anchors is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells, and 0.783 and 0.861 with the mean.
-    The best round of several starts is returned, because with this distance a round can also get worse.
+    Each center moves to the median of its boxes, on which a few huge boxes have little effect. With six
+    anchors the mean best IoU is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells; with means in place of
+    medians it is 0.783 and 0.861. A round can lower the mean best IoU, so the best round of all starts is
+    returned.
 
     Args:
         shapes: (N, 2), all sides above 0.
         k: number of anchors.
-        seed: the same seed gives the same anchors.
+        seed: seed of the starts, and of the sample if there are many boxes.
 
     Returns:
         (k, 2), sorted by area.
 
     Raises:
-        ValueError: fewer than k different shapes.
+        ValueError: there are fewer than k different shapes.
     """
     if (different := _different(shapes)) < k:
         raise ValueError(f"expected at least {k} different box shapes, found {different}")
@@ -118,7 +119,7 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
 
 
 def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
-    """Draw the first centers, each among the boxes far from the earlier ones (k-means++, Arthur 2007)."""
+    """Draw the initial centers, boxes far from earlier centers being likelier (k-means++, Arthur 2007)."""
     chosen = [int(rng.integers(len(shapes)))]
     nearest = np.ones(len(shapes))
     for _ in range(k - 1):
@@ -129,7 +130,7 @@ def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
 
 
 def _refine(shapes: Shapes, centers: Shapes) -> Shapes:
-    """Move centers to the medians of their boxes until no box changes its center; return the best round."""
+    """Move centers to the medians of their boxes until no box changes center; return the best round."""
     best, best_score, owner = centers, -np.inf, np.full(len(shapes), -1)
     for _ in range(MOST_ROUNDS):
         overlap = shape_iou(shapes, centers)  # (N, K)
@@ -148,5 +149,5 @@ def _refine(shapes: Shapes, centers: Shapes) -> Shapes:
 
 
 def _different(shapes: Shapes) -> int:
-    """Count the shapes that differ by a thousandth of a pixel or more."""
+    """Count the different shapes after rounding to a thousandth of a pixel."""
     return len(np.unique(shapes.round(3), axis=0))

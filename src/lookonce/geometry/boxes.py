@@ -1,10 +1,10 @@
-"""Box arithmetic, once for both numpy arrays and torch tensors.
+"""Box arithmetic for both numpy arrays and torch tensors.
 
 Legend: **N**, **M** boxes, `...` any leading axes. A box is `xyxy` = (left, top, right, bottom) in pixels;
-width is right - left, with no +1. Only the two conversions handle any other form.
+width is right - left, with no +1. Only the two conversions handle another form.
 
-Every function takes its operations from the array's own library, so gradients flow through torch tensors and
-numpy stays free of torch.
+Every function computes with the library of its arrays, so gradients flow through torch tensors, and torch is
+not needed for numpy arrays.
 """
 
 import math
@@ -16,35 +16,35 @@ from numpy.typing import NDArray
 
 Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 
-# Areas are in square pixels. Anything below this is an empty box; dividing by it keeps IoU, GIoU and their
-# gradients finite where the reference gives 0/0 (reference fault 2).
+# Lower bound of divisors, in square pixels: it keeps IoU, GIoU and their gradients finite for empty boxes,
+# for which the reference computes 0/0 (reference fault 2).
 SMALLEST_AREA = 1e-9
-SMALLEST_SIDE = 1e-2  # pixels; least side in the aspect ratio, whose gradient is 1 / side
+SMALLEST_SIDE = 1e-2  # pixels; lower bound of the sides in CIoU's aspect ratio, whose gradient is 1 / side
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
-    """(..., 4) corners -> (..., 4) center x, center y, width, height."""
+    """Convert (..., 4) corners to (..., 4) center x, center y, width, height."""
     xp = _library(boxes)
     low, high = boxes[..., :2], boxes[..., 2:]
     return xp.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
-    """(..., 4) center x, center y, width, height -> (..., 4) corners."""
+    """Convert (..., 4) center x, center y, width, height to (..., 4) corners."""
     xp = _library(boxes)
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     return xp.concatenate([center - half, center + half], axis=-1)
 
 
 def area(boxes: Array) -> Array:
-    """(..., 4) -> (...). An inverted box has area 0."""
+    """Compute the area in square pixels: (..., 4) -> (...); 0 for an inverted box."""
     return (boxes[..., 2] - boxes[..., 0]).clip(0) * (boxes[..., 3] - boxes[..., 1]).clip(0)
 
 
 def iou(a: Array, b: Array) -> Array:
     """Compute the intersection over union, element by element: (..., 4), (..., 4) -> (...), broadcasting.
 
-    Two empty boxes give 0 (the reference gives NaN).
+    The IoU of two empty boxes is 0 (NaN in the reference).
     """
     return _overlap(a, b)[0]
 
@@ -55,9 +55,9 @@ def pairwise_iou(a: Array, b: Array) -> Array:
 
 
 def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return whether boxes share area: (N, 4), (M, 4) -> (N, M). If not, their IoU is 0.
+    """Return whether boxes share area: (N, 4), (M, 4) -> (N, M); if not, their IoU is 0.
 
-    This takes a tenth of the time of IoU, so test it first if most boxes lie apart.
+    This test takes a tenth of the time of IoU, so use it first if most boxes lie apart.
     """
     left, top, right, bottom = np.ascontiguousarray(a.T)[:, :, None]
     left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)[:, None, :]
@@ -71,9 +71,9 @@ def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDA
 def giou(a: Array, b: Array) -> Array:
     """Compute the generalized IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
-    GIoU = IoU - (E - U) / E with E the area of the smallest enclosing box and U that of the union
-    (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.
-    Two empty boxes in one place give 0.
+    GIoU = IoU - (E - U) / E, with E the area of the smallest enclosing box and U that of the union
+    (Rezatofighi et al. 2019). Unlike IoU, it has a gradient while the boxes do not touch. The GIoU of two
+    empty boxes at the same position is 0.
     """
     xp = _library(a)
     overlap, union = _overlap(a, b)
@@ -86,8 +86,8 @@ def giou(a: Array, b: Array) -> Array:
 def diou(a: Array, b: Array) -> Array:
     """Compute the distance IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
-    DIoU = IoU - d^2 / c^2 with d the distance of the centers and c the diagonal of the smallest enclosing box
-    (Zheng et al. 2020).
+    DIoU = IoU - d^2 / c^2, with d the distance between the centers and c the diagonal of the smallest
+    enclosing box (Zheng et al. 2020).
     """
     xp = _library(a)
     overlap, _ = _overlap(a, b)
@@ -98,10 +98,10 @@ def diou(a: Array, b: Array) -> Array:
 
 
 def ciou(a: Array, b: Array) -> Array:
-    """Compute the complete IoU, element by element: (..., 4), (..., 4) -> (...): DIoU less a shape term.
+    """Compute the complete IoU, element by element: (..., 4), (..., 4) -> (...).
 
-    CIoU = DIoU - alpha v with v = 4 / pi^2 (arctan(w/h) - arctan(w'/h'))^2 and alpha = v / (1 - IoU + v),
-    which the gradient takes as a constant (Zheng et al. 2020).
+    CIoU = DIoU - alpha v, with v = 4 / pi^2 (arctan(w/h) - arctan(w'/h'))^2 and alpha = v / (1 - IoU + v),
+    which is a constant for the gradient (Zheng et al. 2020).
     """
     xp = _library(a, b)
 
@@ -116,11 +116,11 @@ def ciou(a: Array, b: Array) -> Array:
     return diou(a, b) - weight * shape
 
 
-BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}  # by the names that `loss.box` takes
+BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}  # by value of the setting `loss.box`
 
 
 def clip(boxes: Array, height: float, width: float) -> Array:
-    """Cut (..., 4) boxes to an image of the given size; a box outside becomes empty, on the border."""
+    """Clip (..., 4) boxes to an image of the given size; a box outside becomes an empty box on the border."""
     xp = _library(boxes)
     x = xp.clip(boxes[..., 0::2], 0, width)
     y = xp.clip(boxes[..., 1::2], 0, height)
@@ -128,26 +128,26 @@ def clip(boxes: Array, height: float, width: float) -> Array:
 
 
 def shift(boxes: NDArray[np.float32], x: float, y: float) -> NDArray[np.float32]:
-    """Move boxes (N, 4) right by x and down by y pixels."""
+    """Shift (N, 4) boxes right by x and down by y pixels."""
     return boxes + np.array([x, y, x, y], np.float32)
 
 
 def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(..., 4) -> (...): no width, no height, inverted, or not a number."""
+    """Return which boxes have no width or height, are inverted, or contain NaN: (..., 4) -> (...)."""
     return ~((boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1]))
 
 
 def _library(*arrays: Array) -> Any:
     """Return numpy, or array-api-compat's namespace for other arrays.
 
-    numpy has every operation used here under the same name; importing array-api-compat's wrapper of numpy
-    would take as long as numpy itself, a noticeable delay when a process detects on one image.
+    numpy has all operations used here under the same names, and importing array-api-compat's wrapper of numpy
+    would take as long as importing numpy itself, a noticeable delay in a process that detects on one image.
     """
     return np if all(isinstance(array, np.ndarray) for array in arrays) else array_namespace(*arrays)
 
 
 def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the IoU and the area of the union, both (...)."""
+    """Return the IoU and the area of the union in square pixels, both (...)."""
     xp = _library(a, b)
     width = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     height = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])

@@ -1,4 +1,4 @@
-"""Boxes from the predictions of cells, once for both numpy arrays and torch tensors.
+"""Decoding of raw maps into boxes, for both numpy arrays and torch tensors.
 
 ```
       column cx                       box center  x = (cx + σ(tx) * s - (s - 1) / 2) * stride
@@ -9,8 +9,8 @@ row  │         │                      box sides   w = anchor width  * exp(tw
      └─────────┴──                    (paper, section 2.1; the write-up's `decode`)
 ```
 
-s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1 a center may lie a little outside its cell. Scales of other
-networks differ by form:
+s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1, a center may lie a little outside its cell. The scales of
+other Darknet networks have one of these forms:
 
 form               sides                  objectness                          class probabilities
 yolo               anchor * exp(t)        σ                                   σ of each class
@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 
-# exp(10) is 22,026 anchors: far beyond any image, and far from float32 overflow, which is where the
-# reference's loss becomes NaN (fault 1)
+# Limit of |tw| and |th|: exp(10) = 22,026 times the anchor exceeds any image and is far from the float32
+# overflow that makes the reference's loss NaN (fault 1).
 LARGEST_LOG_SIDE = 10.0
 
 Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic", "region_tree"]
@@ -39,10 +39,10 @@ Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic", "r
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """Conversion of one scale's raw numbers to boxes and scores; the default is YOLOv3's.
+    """Conversion of one scale's raw numbers to boxes and scores; the defaults are YOLOv3's.
 
     Attributes:
-        form: a row of the table above.
+        form: form of the scale, see the table above.
         scale_x_y: stretch of the center's offset within the cell.
     """
 
@@ -51,7 +51,7 @@ class Decoding:
 
     @property
     def columns(self) -> int:
-        """Return the raw numbers per anchor besides the classes: 5, or 9 with an uncertainty per side."""
+        """Return how many raw numbers an anchor has besides its classes: 5, or 9 if boxes are Gaussian."""
         return 9 if self.form == "gaussian" else 5
 
 
@@ -59,9 +59,13 @@ YOLO = Decoding()
 
 
 def center_of(inside: Array, corner: Array, stride: int | Array, scale_x_y: float = 1.0) -> Array:
-    """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centers (..., 2) in input pixels.
+    """Return box centers in input pixels, (..., 2).
 
-    `stride`: side of a cell in pixels, or its (width, height), (2,).
+    Args:
+        inside: (..., 2) σ(tx, ty).
+        corner: (..., 2) (column, row) of the cells.
+        stride: side of a cell in pixels, or (2,) its width and height.
+        scale_x_y: stretch of the offset within the cell.
     """
     if scale_x_y != 1:
         inside = inside * scale_x_y - (scale_x_y - 1) / 2
@@ -69,7 +73,7 @@ def center_of(inside: Array, corner: Array, stride: int | Array, scale_x_y: floa
 
 
 def sides_of(raw: Array, anchor: Array, form: Form = "yolo") -> Array:
-    """(tw, th) and anchor sides in pixels, each (..., 2) -> box sides (..., 2) in input pixels."""
+    """Return box sides in input pixels, (..., 2), from (tw, th) and anchor sides in pixels, both (..., 2)."""
     xp = array_namespace(raw)
     if form == "new_coords":
         return anchor * (1 + xp.tanh(raw / 2)) ** 2  # 1 + tanh(t / 2) = 2 σ(t), without overflow
@@ -77,7 +81,7 @@ def sides_of(raw: Array, anchor: Array, form: Form = "yolo") -> Array:
 
 
 def cell_corners(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return (column, row) of every cell, (rows * columns, 2), row by row."""
+    """Return (column, row) of every cell: (rows * columns, 2), row by row."""
     grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
     return grid.reshape(-1, 2).astype(np.float32)
 
@@ -90,7 +94,7 @@ def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., C) -> (..., C): probabilities of classes that exclude each other."""
+    """Return the probabilities of mutually exclusive classes: (..., C) -> (..., C)."""
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities

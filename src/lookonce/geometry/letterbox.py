@@ -1,4 +1,4 @@
-"""Fit an image into the network's input, and map boxes back.
+"""Fit an image into the network input, and map boxes in both directions.
 
 ```
    image (H, W)              input (height, width)
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lookonce.geometry import boxes as box_ops
 
-Fit = Literal["letterbox", "stretch"]  # ways to bring images to the input's size
+Fit = Literal["letterbox", "stretch"]  # ways to resize an image to the input
 
 GRAY = 128  # of 255; the reference's padding
 
@@ -30,8 +30,8 @@ GRAY = 128  # of 255; the reference's padding
 class Letterbox:
     """Mapping between one image size and the network input, in both directions.
 
-    The sizes are whole pixels, so the true scale of the axes can differ by rounding; boxes use that
-    true scale and the whole-pixel offsets both ways (reference fault 6).
+    Sizes are whole pixels, so rounding can make the scales of the two axes differ. Boxes are mapped with the
+    actual scale of each axis and the whole-pixel offsets in both directions (reference fault 6).
 
     Attributes:
         source: (height, width) of the image.
@@ -49,10 +49,10 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Fit the image into the input as large as its aspect ratio allows, centered.
+        """Fit an image into the input as large as its aspect ratio allows, centered.
 
-        The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
-        down but never to 0.
+        The size is computed in integers: one side fills the input exactly, and the other is rounded down, but
+        never to 0.
         """
         (h, w), (height, width) = source, target
         if width * h <= height * w:
@@ -68,15 +68,15 @@ class Letterbox:
 
     @classmethod
     def for_policy(cls, policy: Fit, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Letterbox or stretch an image of (height, width) `source` into an input of `target`."""
+        """Letterbox or stretch an image of (height, width) `source` into an input of size `target`."""
         return cls.stretch(source, target) if policy == "stretch" else cls.fit(source, target)
 
     @classmethod
     def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:
-        """Fit into the smallest input with sides that are multiples of `multiple`: wide for a wide image.
+        """Fit an image into the smallest input whose sides are multiples of `multiple`.
 
-        The image is as large as `fit` makes it; only padding is left out. The sides of `target` must be such
-        multiples too.
+        The image has the same size as with `fit`; only padding is omitted. The sides of `target` must be
+        multiples of `multiple`.
         """
         resized = cls.fit(source, target).resized
         height, width = (-(-side // multiple) * multiple for side in resized)
@@ -84,13 +84,17 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(vertical, horizontal) factors from image to input."""
+        """Return the (vertical, horizontal) factors from image to input."""
         return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
 
     def image(self, image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centers, no antialiasing.
+        """Resize and pad an image: (H, W, 3) uint8 -> (height, width, 3) uint8.
 
-        Writes into `out` if given, so that a batch can be filled in place.
+        The interpolation is bilinear, with half-pixel centers and no antialiasing. The result is written into
+        `out` if given, so that a batch can be filled in place.
+
+        Raises:
+            ValueError: the image does not have the size `source`.
         """
         if image.shape[:2] != self.source:
             raise ValueError(f"expected an image of {self.source}, found {image.shape[:2]}")
@@ -106,17 +110,17 @@ class Letterbox:
         return canvas
 
     def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) xyxy in image pixels -> in input pixels."""
+        """Map (N, 4) xyxy boxes from image pixels to input pixels."""
         factor, offset = self._way_in()
         return (boxes * factor + offset).astype(np.float32)
 
     def boxes_out(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) xyxy in input pixels -> in image pixels, clipped at the image's border."""
+        """Map (N, 4) xyxy boxes from input pixels to image pixels, clipped to the image."""
         factor, offset = self._way_in()
         return box_ops.clip((boxes - offset) / factor, *self.source).astype(np.float32)
 
     def _way_in(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return factor and offset, (4,) each, of xyxy from image to input."""
+        """Return the factors and offsets that map xyxy from image to input, (4,) each."""
         vertical, horizontal = self.scale
         factor = np.array([horizontal, vertical, horizontal, vertical])
         return factor, np.array([self.left, self.top, self.left, self.top])

@@ -1,13 +1,14 @@
-"""Non-maximum suppression: greedy, or soft.
+"""Non-maximum suppression (NMS), greedy or soft.
 
-Greedy: sorting finds the pairs of one class that share columns of pixels; usually they are few, and the
-    better box of each that is too close drops the other. If they are many, boxes are processed by descending
-    score in blocks: each block is resolved first, and the boxes it keeps suppress everything after it. So the
-    cost follows the number of boxes kept, not N², and memory is one block times N.
+Greedy NMS first finds, by sorting, the pairs of boxes of one class that overlap horizontally. Usually there
+are few: IoU is computed for these pairs only, and of two boxes that overlap too much, the better one is kept.
+If there are many, boxes are processed in blocks by descending score: each block is resolved by itself, and
+its kept boxes then remove overlapping boxes from all later blocks. Time thus grows with the number of kept
+boxes rather than with N², and memory with the size of a block times N.
 
-Soft: a box that overlaps a better one is not dropped; its score is lowered, more so the more they overlap.
+Soft-NMS lowers the score of a box that overlaps a better one, the more they overlap, instead of dropping it.
 
-Legend: **N** boxes, **K** kept.
+Legend: **N** boxes, **K** kept boxes.
 """
 
 import numpy as np
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
-SIGMA = 0.5  # for Soft-NMS: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
-MOST_PAIRS = 50_000  # pairs that share columns; beyond, boxes go by blocks. Any number gives the same result
-ROUNDS = 3  # rounds of decisions on all boxes at once
-BLOCK = 128  # the fastest of 32 to 256 for 100 to 10,000 boxes; any number gives the same result
+SIGMA = 0.5  # Soft-NMS: from Bodla et al. 2017, and best F1 on training images (benchmarks/nms.md)
+MOST_PAIRS = 50_000  # pairs above which boxes are processed in blocks; does not affect the result
+ROUNDS = 3  # vectorized rounds before the remaining boxes are decided one by one; does not affect the result
+BLOCK = 128  # boxes per block: fastest of 32 to 256 for 100 to 10,000 boxes; does not affect the result
 
 Indices = NDArray[np.int64]
 
@@ -31,14 +32,14 @@ def nms(
 ) -> Indices:
     """Keep the best of overlapping boxes, greedily by descending score.
 
-    A box is dropped when its IoU with a kept box is above the threshold; at exactly the threshold it stays
-    (as in the reference). Equal scores keep their input order, so the result is deterministic.
+    A box is dropped if its IoU with a kept box of higher score is above the threshold; at the threshold it
+    stays, as in the reference. Boxes with equal scores keep their input order.
 
     Args:
         boxes: (N, 4) xyxy.
-        scores: (N,).
-        labels: (N,) to suppress within each class only; None suppresses across classes.
-        iou_threshold: between 0 and 1.
+        scores: (N,) scores.
+        labels: (N,) class numbers, to compare boxes within each class only; None compares across classes.
+        iou_threshold: IoU threshold, from 0 to 1.
 
     Returns:
         Indices of the kept boxes, (K,) int64, by descending score.
@@ -49,7 +50,7 @@ def nms(
     ranked = boxes[waiting]
     if (pairs := _sharing_columns(ranked, labels[waiting])) is not None:
         i, j = pairs
-        # `take` gathers rows in half of the time that indexing needs
+        # `take` gathers rows in half the time of indexing
         too_close = iou(ranked.take(i, axis=0), ranked.take(j, axis=0)) > iou_threshold
         return _settle(waiting, (i[too_close], j[too_close]))
     kept = [waiting[:0]]
@@ -68,16 +69,17 @@ def soft_nms(
     floor: float,
     sigma: float = SIGMA,
 ) -> tuple[Indices, NDArray[np.float32]]:
-    """Lower the score of each box for every better one that it overlaps: times exp(-IoU²/sigma).
+    """Multiply the score of a box by exp(-IoU² / sigma) for every better box that it overlaps.
 
-    The Gaussian form of Bodla et al. 2017: the box with the highest remaining score is kept and lowers the
-    others, and so on. Of equal scores, the first in the input is kept. Takes N² time and N memory.
+    This is the Gaussian form of Bodla et al. 2017: the box with the highest remaining score is kept and
+    lowers the scores of the others, until none is left. Of equal scores, the first in the input is kept.
+    Time grows with N², memory with N.
 
     Args:
         boxes: (N, 4) xyxy.
-        scores: (N,).
-        labels: (N,) to lower scores within each class only; None does so across classes.
-        floor: a box is dropped when its score is no longer above it.
+        scores: (N,) scores.
+        labels: (N,) class numbers, to compare boxes within each class only; None compares across classes.
+        floor: score at or below which a box is dropped.
         sigma: width of the Gaussian; a larger one lowers scores less.
 
     Returns:
@@ -101,16 +103,16 @@ def soft_nms(
 
 
 def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[Indices, Indices] | None:
-    """Find the pairs of one class that overlap horizontally, and a few that only touch.
+    """Find the pairs of boxes of one class that overlap horizontally (some may only touch).
 
-    Boxes are sorted by class and left side, so the partners of a box follow it directly.
+    Boxes are sorted by class and left edge, so the partners of a box directly follow it.
 
     Returns:
-        Pairs of indices, the smaller first, ordered by it; None if there are more than `MOST_PAIRS`.
+        Pairs of indices, the smaller one first, sorted by it; None if there are more than `MOST_PAIRS`.
     """
     left, right = boxes[:, 0].astype(np.float64), boxes[:, 2].astype(np.float64)
     start = left.min(initial=0)
-    span = max(left.max(initial=0), right.max(initial=0)) - start + 2  # wider than any box, and a margin
+    span = max(left.max(initial=0), right.max(initial=0)) - start + 2  # keeps the classes apart
     begins = labels * span + (left - start)
     order = np.argsort(begins)
     ends = (labels * span + (right - start))[order] + span * 1e-9  # rounding must not lose a pair
@@ -123,7 +125,7 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
     second = first + 1 + np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     i, j = order.take(first), order.take(second)
     low, high = np.minimum(i, j), np.maximum(i, j)
-    # NumPy sorts numbers of up to 16 bits by their digits, which takes a fraction of the time
+    # numpy uses radix sort for integers of up to 16 bits, which takes a fraction of the time
     by_better = np.argsort(low.astype(np.min_scalar_type(len(order))), kind="stable")
     return low.take(by_better), high.take(by_better)
 
@@ -135,7 +137,7 @@ def _conflicts(
     second: Indices,
     iou_threshold: float,
 ) -> tuple[Indices, Indices]:
-    """Return the pairs that cannot both stay, as indices into `first` and `second`, ordered by the former."""
+    """Return the pairs whose IoU is above the threshold, as indices into `first` and `second`."""
     a, b = boxes[first], boxes[second]
     candidates = pairwise_intersects(a, b) & (labels[first][:, None] == labels[second])
     # flatnonzero is ten times as fast as nonzero on two axes
@@ -145,11 +147,11 @@ def _conflicts(
 
 
 def _settle(block: Indices, conflicts: tuple[Indices, Indices]) -> Indices:
-    """Keep, from the best to the worst, every box that no kept box of the block suppresses.
+    """Return the boxes of a block that greedy NMS keeps, given the pairs that conflict.
 
-    A box that conflicts with no better one is kept, and drops the worse boxes that it conflicts with. A few
-    such rounds, on all boxes at once, decide nearly all; the rest, such as long chains, are decided one by
-    one.
+    In each round, every box that conflicts with no better undecided box is kept, and the worse boxes that it
+    conflicts with are dropped. A few vectorized rounds decide nearly all boxes; the rest, such as long
+    chains, are decided one by one.
     """
     better, worse = conflicts
     ordered = better < worse

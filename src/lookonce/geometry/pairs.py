@@ -1,4 +1,4 @@
-"""Pairs of overlapping boxes, found without a matrix of all pairs: memory grows only with their number."""
+"""Pairs of overlapping boxes, found without a matrix of all pairs to save memory."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
-ROWS, COLUMNS = 256, 1024  # compared at a time: where all boxes overlap, their pairs need 40 MB
+ROWS, COLUMNS = 256, 1024  # boxes compared at a time; if all of them overlap, their pairs take 40 MB
 
 
 class Pairs(NamedTuple):
-    """Overlapping boxes of two sets, by `first`, then by descending IoU, then by `second`. P pairs.
+    """P pairs of overlapping boxes of two sets, sorted by `first`, descending `iou`, and `second`.
 
     Attributes:
-        first: (P,) int64 row of the first set.
-        second: (P,) int64 row of the second set.
-        iou: (P,) float64.
+        first: (P,) int64 index into the first set.
+        second: (P,) int64 index into the second set.
+        iou: (P,) float64 IoU.
     """
 
     first: NDArray[np.int64]
@@ -25,16 +25,16 @@ class Pairs(NamedTuple):
     iou: NDArray[np.float64]
 
     def only(self, kept: NDArray[np.bool_ | np.int64]) -> "Pairs":
-        """Pick pairs by mask or index."""
+        """Select pairs by mask or index."""
         return Pairs(self.first[kept], self.second[kept], self.iou[kept])
 
     def best(self) -> "Pairs":
-        """Keep the pair with the highest IoU of each `first`."""
+        """Select the pair with the highest IoU for each `first`."""
         return self.only(np.diff(self.first, prepend=-1) != 0)
 
 
 def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: float = 0.0) -> Pairs:
-    """Find the pairs with an IoU above 0 and of at least `least`: (N, 4), (M, 4) xyxy -> P pairs."""
+    """Find the pairs with an IoU above 0 and at least `least`: (N, 4), (M, 4) xyxy -> P pairs."""
     a, b = (np.asarray(boxes, np.float64) for boxes in (a, b))
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for rows, columns in _blocks(a, b):
@@ -60,10 +60,10 @@ def count_overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[
 def _blocks(
     a: NDArray[np.floating], b: NDArray[np.floating]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield rows of `a` and rows of `b` that may overlap.
+    """Yield indices into `a` and `b`, block by block, of boxes that may overlap.
 
-    Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
-    if boxes are small, time grows with N + M.
+    Boxes are sorted by their left edge, so a block of `a` is compared only with boxes of `b` in the same
+    range of columns. If boxes are small, time grows with N + M.
     """
     by_left_a, by_left_b = np.argsort(a[:, 0]), np.argsort(b[:, 0])
     left, reach = b[by_left_b, 0], np.maximum.accumulate(b[by_left_b, 2])

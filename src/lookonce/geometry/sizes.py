@@ -1,19 +1,19 @@
-"""Sizes as text."""
+"""Image and input sizes: their text form, and rounding to multiples."""
 
 from collections.abc import Sequence
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Format a (height, width) as in every option and message: `height x width`, such as `320x416`."""
+    """Format (height, width) as every option and message does, such as `320x416`."""
     return f"{size[0]}x{size[1]}"
 
 
 def size_advice(sides: Sequence[int], multiple: int) -> str:
-    """Return "; use 384 or 416" for a side of 400, or for (400, 333) "; use 384x320 or 416x352".
+    """Suggest valid sizes: "; use 384 or 416" for a side of 400, "; use 384x320 or 416x352" for (400, 333).
 
     Args:
-        sides: (height, width), or one side of a square; one of them no positive multiple.
-        multiple: number that both must be multiples of.
+        sides: (height, width), or the side of a square; at least one is not a positive multiple.
+        multiple: number whose positive multiples are valid sides.
     """
     below = [max(side // multiple, 1) * multiple for side in sides]
     above = [max(-(-side // multiple), 1) * multiple for side in sides]
@@ -22,5 +22,5 @@ def size_advice(sides: Sequence[int], multiple: int) -> str:
 
 
 def to_multiple(side: float, stride: int = 32) -> int:
-    """Return the nearest multiple of a stride, at least one."""
+    """Return the multiple of `stride` nearest to `side`, at least `stride`."""
     return max(stride, stride * round(side / stride))

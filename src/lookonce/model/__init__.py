@@ -1,4 +1,4 @@
-"""The networks, readable top-down, and their files; without torch, the import error names what to install."""
+"""Networks and model files; without torch, importing this package names the extra to install."""
 
 from lookonce._optional import require
 

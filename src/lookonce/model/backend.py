@@ -1,4 +1,4 @@
-"""The torch backend: a network, freshly loaded or still in training, for the `Detector`."""
+"""Torch backend of `Detector`, for a network read from a file or still in training."""
 
 from pathlib import Path
 from threading import Lock, local
@@ -21,9 +21,9 @@ from lookonce.runtime.devices import AUTO, choose_device
 
 
 class TorchBackend:
-    """Network and decoding as one function; see `runtime.backends.Backend`.
+    """Network with decoding, computed by torch; see `runtime.backends.Backend`.
 
-    The network is used unchanged, on its device and in its mode.
+    The network stays on its device and in its mode (training or evaluation).
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class TorchBackend:
         arithmetic: Arithmetic = "float32",
         path: Path | None = None,
     ) -> None:
-        """Take a network.
+        """Wrap a network.
 
         Args:
-            network: from images to raw maps.
-            info: its description.
-            arithmetic: precision of its weights.
-            path: the file it was read from, whose output is checked; None: a network in training, which may
-                diverge.
+            network: network that computes raw maps from images.
+            info: description of the network.
+            arithmetic: precision of the weights.
+            path: file that the network was read from, which is named if scores are not numbers. None omits
+                this check, as a network in training may diverge.
         """
         self.info = info
         self.input_shape: InputShape = (None, None, None)
@@ -48,13 +48,13 @@ class TorchBackend:
         self._network: nn.Module | None = network
         self._decodings, self._path = decodings_of(info), path
         self._features: local | None = None
-        self._preparing = Lock()  # workers share the backend: one of them registers the hooks
+        self._preparing = Lock()  # workers share the backend, but only one must register the hooks
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
+        """Compute (B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
 
         Raises:
-            ModelFileError: scores of a model file are not numbers.
+            ModelFileError: the network was read from a file and its scores are not numbers.
             ValueError: the backend was closed.
         """
         network = self._open_network()
@@ -70,10 +70,15 @@ class TorchBackend:
         return decoded
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        """Return the output and the features of each image; see `runtime.backends.Backend`.
+
+        Raises:
+            ModelFileError: as `__call__`.
+            ValueError: as `__call__`.
+        """
         with self._preparing:
             if self._features is None:
-                features = local()  # hooks run in the calling thread
+                features = local()  # per thread: hooks run in the thread that calls the network
 
                 def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
                     if (kept := getattr(features, "kept", None)) is not None:
@@ -89,18 +94,18 @@ class TorchBackend:
         return decoded, np.concatenate(kept, axis=1)
 
     def close(self) -> None:
-        """Let the network go, which others may hold; calling afterwards is an error."""
+        """Release the network; later calls raise ValueError."""
         self._network = None
 
     def _open_network(self) -> nn.Module:
-        network = self._network  # stays alive until a call is done, even if another thread closes
+        network = self._network  # keeps it alive during a call, even if another thread closes the backend
         if network is None:
             raise ValueError(f"{self._path or self.info.architecture}: this backend was closed")
         return network
 
 
 def torch_device(wanted: str = AUTO) -> torch.device:
-    """Return the device that torch computes on; `auto`: a GPU with CUDA, else the CPU.
+    """Return the device for torch; `auto` is a CUDA GPU if there is one, else the CPU.
 
     Raises:
         ConfigError: torch finds no such device.
@@ -117,9 +122,9 @@ def open_model(
     """Open a model file with its batch normalization folded.
 
     Args:
-        path: the `.safetensors` file.
-        threads: threads of torch, for the whole process; None: unchanged.
-        arithmetic: precision of the network; decoding is float32 in either.
+        path: `.safetensors` file.
+        threads: number of torch's threads, for the whole process; None keeps it.
+        arithmetic: precision of the network; decoding is always float32.
         device: as in `torch_device`.
 
     Raises:

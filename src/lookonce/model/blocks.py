@@ -1,9 +1,9 @@
-"""Blocks shared by all named networks.
+"""Building blocks of the networks.
 
 Legend: **B** batch, **C** channels, **H**, **W** height and width.
 
-Modules are created in the order in which a Darknet weight file lists them, so iterating over a network's
-`ConvBlock`s follows the file.
+Networks create their modules in the order of the Darknet weight file, so iterating over the convolutions of a
+network follows that file.
 """
 
 import torch
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from lookonce.config import BatchNormSettings
 from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
 
-KERNEL_DEVIATION = 0.01  # the reference's initialization: normal, biases 0
+KERNEL_DEVIATION = 0.01  # standard deviation of initial kernels in the reference, whose biases start at 0
 
 
 class Convolution(nn.Module):
-    """A convolution and its batch normalization, as a Darknet weight file lists them.
+    """Convolution with optional batch normalization: one entry of a Darknet weight file.
 
     Attributes:
-        conv: the convolution, with a bias if it has no normalization.
-        bn: the normalization; `nn.Identity` for none, or once it is folded.
+        conv: convolution, with a bias if it has no batch normalization.
+        bn: batch normalization; `nn.Identity` if there is none or once it is folded.
     """
 
     conv: nn.Conv2d
@@ -46,7 +46,7 @@ class ConvBlock(Convolution):
 
 
 class Head(nn.Conv2d):
-    """The last 1x1 convolution of a scale, with bias and no activation: -> (B, A*(5+C), S, S)."""
+    """Last 1x1 convolution of a scale, with bias and no activation: (B, in, H, W) -> (B, A*(5+C), H, W)."""
 
     def __init__(self, channels: int, anchors: int, num_classes: int) -> None:
         super().__init__(channels, anchors * (5 + num_classes), kernel_size=1)
@@ -56,13 +56,16 @@ class Head(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
     def objectness_bias(self) -> Tensor:
-        """Return the bias of each anchor's objectness, (A,), a view."""
+        """Return the bias of each anchor's objectness as a view, (A,)."""
         assert self.bias is not None
         return self.bias.view(self.anchors, -1)[:, 4]
 
 
 class Residual(nn.Module):
-    """Squeeze to half the channels, expand, add; no activation after the sum. Shape is kept."""
+    """Residual block: squeeze to half the channels, expand, add the input; the shape is kept.
+
+    There is no activation after the sum.
+    """
 
     def __init__(self, channels: int, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
@@ -76,9 +79,9 @@ class Residual(nn.Module):
 
 
 class SpatialPyramidPooling(nn.Module):
-    """Maxima over 5, 9 and 13 cells around each cell, and the cell itself: (B, C, H, W) -> (B, 4C, H, W).
+    """Max pooling over windows of 13, 9 and 5 cells, concatenated with the input.
 
-    The order of the four parts is that of `yolov3-spp.cfg`: 13, 9, 5, input.
+    (B, C, H, W) -> (B, 4C, H, W), in the order of `yolov3-spp.cfg`: 13, 9, 5, input.
     """
 
     def __init__(self) -> None:
@@ -91,15 +94,15 @@ class SpatialPyramidPooling(nn.Module):
 
 
 def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSettings) -> None:
-    """Set the momentum of the running statistics for a batch.
+    """Set the momentum of the running statistics of batch normalization for the next batch.
 
-    With a fixed momentum the initial variance of 1 stays in the average; activations here start far below it,
-    so early in a run the network in evaluation mode would find nothing. `average_first` therefore makes them
-    the plain average of the first batches.
+    With a fixed momentum, the running variance would start at 1, far above the actual variance of these
+    networks, and early in a run the network would detect nothing in evaluation mode. With `average_first`,
+    the statistics are instead the plain average of the first batches.
 
     Args:
         network: network whose batch normalization is set.
-        batch: number of the coming batch, counted from 1 over the run.
+        batch: number of the next batch, counted from 1 over the run.
         settings: momentum, and whether to average first.
     """
     momentum = max(settings.momentum, 1 / batch) if settings.average_first else settings.momentum
@@ -109,7 +112,7 @@ def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSetting
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Fold each batch normalization into the convolution before it, in place, for inference.
+    """Fold each batch normalization into its convolution, in place, for inference.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
     """

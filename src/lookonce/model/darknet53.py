@@ -1,4 +1,4 @@
-"""Darknet-53, the backbone: 52 convolutions, three outputs."""
+"""Darknet-53, the backbone of YOLOv3: 52 convolutions and three outputs."""
 
 from torch import Tensor, nn
 
@@ -7,10 +7,10 @@ from lookonce.model.blocks import ConvBlock, Residual
 
 
 class Darknet53(nn.Module):
-    """(B, 3, H, W) -> feature maps of strides 8, 16 and 32.
+    """Backbone that computes feature maps of strides 8, 16 and 32 from images (B, 3, H, W).
 
-    At 416 and full width: (B, 256, 52, 52), (B, 512, 26, 26), (B, 1024, 13, 13), called route_1, route_2
-    and conv in the write-up.
+    At 416 and full width, they are (B, 256, 52, 52), (B, 512, 26, 26) and (B, 1024, 13, 13). The write-up
+    calls them route_1, route_2 and conv.
     """
 
     def __init__(self, channels: "ScaledChannels", *, bn_epsilon: float = BN_EPSILON) -> None:
@@ -25,7 +25,7 @@ class Darknet53(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outputs of the last three stages."""
+        """Return the outputs of the last three stages, finest first."""
         x = self.stem(x)
         outputs = []
         for stage in self.stages:
@@ -35,11 +35,11 @@ class Darknet53(nn.Module):
 
 
 class ScaledChannels:
-    """Function from a channel count to its count at a width factor: a multiple of 8, at least 8."""
+    """Function that scales a number of channels by a width factor, to a multiple of 8 and at least 8."""
 
     def __init__(self, width: float) -> None:
         self.width = width
 
     def __call__(self, full: int) -> int:
-        """Return the scaled count for `full` channels."""
+        """Return the number of channels that `full` channels become."""
         return scaled_channels(full, self.width)

@@ -1,6 +1,6 @@
-"""Darknet files into networks, and back.
+"""Read Darknet files into networks, and write networks as Darknet files.
 
-The blocks of a network are in the order of the weight file (see `blocks`), so nothing is looked up by name.
+A network's convolutions are in the order of the weight file (see `blocks`), so none is looked up by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,18 +24,18 @@ from lookonce.model.files import load_model
 from lookonce.model.graph import GraphConvolution
 from lookonce.model.network import build, to_input
 
-LARGEST_DIFFERENCE = 1e-4  # of a written model's raw maps; measured: below 1e-5
+LARGEST_DIFFERENCE = 1e-4  # relative, of the raw maps of a written model; measured: below 1e-5
 
 
 def load_darknet(cfg: Path, weights: Path | None = None) -> tuple[nn.Module, ModelInfo]:
-    """Read a `.cfg` and its weights into a network: a readable one if it is one of those, else its graph.
+    """Read a `.cfg` and its weights into a named network if it is one, else into a `DarknetGraph`.
 
     Args:
-        cfg: the `.cfg`, or the weights of one beside them.
-        weights: the weights; None: the file beside the `.cfg`.
+        cfg: `.cfg` file, or a weight file with its `.cfg` beside it.
+        weights: weight file; None for the one beside the `.cfg`.
 
     Raises:
-        ModelFileError: a damaged or missing file, or a `.cfg` that cannot be trained.
+        ModelFileError: a file is damaged or missing, or torch cannot build the network.
     """
     model = open_darknet(cfg, weights)
     network = build(model.info)
@@ -44,7 +44,7 @@ def load_darknet(cfg: Path, weights: Path | None = None) -> tuple[nn.Module, Mod
 
 
 def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
-    """Read the convolutions of a `.safetensors` model in file order, without names, and its description.
+    """Read the description of a `.safetensors` model and its convolutions in the order of a weight file.
 
     Raises:
         ModelFileError: as `model.files.load_model`.
@@ -54,7 +54,7 @@ def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
 
 
 def arrays_of(network: nn.Module) -> list[ConvWeights]:
-    """Return the convolutions of a network in file order, without names."""
+    """Return the convolutions of a network in the order of a weight file."""
     arrays = []
     for convolution, norm in _convolutions(network):
         if norm is None:
@@ -66,15 +66,15 @@ def arrays_of(network: nn.Module) -> list[ConvWeights]:
 
 
 def load_start(source: Path, base: Network) -> dict[str, Tensor]:
-    """Read weights without a network, to start training from; return them by their names in `base`.
+    """Read a weight file without a `.cfg` to start training from; return its tensors by name.
 
     Args:
-        source: weights in Darknet's form, which may end after any convolution, like the backbone
-            `darknet53.conv.74`; the length of the file tells where.
-        base: the network they belong to.
+        source: Darknet weight file, which may end after any convolution, as the backbone `darknet53.conv.74`
+            does.
+        base: network that the weights belong to.
 
     Raises:
-        ModelFileError: weights that end within a convolution, or too late.
+        ModelFileError: the file ends within a convolution, or is longer than the network.
     """
     arrays = read_weights(source, base.convolutions, partial=True)[1]
     check_weights(source, base.convolutions, arrays)
@@ -88,16 +88,16 @@ def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
     """Write a network as `.cfg`, `.weights` and `.names`; see `darknet.write.write_darknet`.
 
     Raises:
-        ModelFileError: class names that Darknet's form cannot hold.
+        ModelFileError: Darknet's files cannot hold the class names.
     """
     write_darknet(cfg, info, arrays_of(network))
 
 
 def largest_difference(cfg: Path, network: nn.Module) -> float:
-    """Compare a Darknet model, run without torch, with the network it should equal, on one image of noise.
+    """Compare a Darknet model, run by ONNX Runtime, with the network it was written from, on a noise image.
 
     Returns:
-        The largest difference of the raw maps, as a share of the largest value.
+        Largest difference between the raw maps, relative to the largest value of the scale.
 
     Raises:
         ModelFileError: the files cannot be read, or the difference is above `LARGEST_DIFFERENCE`.
@@ -109,7 +109,7 @@ def largest_difference(cfg: Path, network: nn.Module) -> float:
     _, *found = session.run(None, {"images": noise})
     with torch.inference_mode():
         expected = network.eval()(to_input(torch.from_numpy(noise).permute(0, 3, 1, 2)))
-    # numpy's maximum keeps NaN, Python's may lose it
+    # np.max, as it returns NaN if any value is NaN; Python's max may not
     shares = [
         float((torch.from_numpy(mine) - theirs).abs().max()) / max(float(theirs.abs().max()), 1e-30)
         for mine, theirs in zip(found, expected, strict=True)
@@ -123,12 +123,12 @@ def largest_difference(cfg: Path, network: nn.Module) -> float:
 
 
 def convolution_names(network: nn.Module) -> list[str]:
-    """Return the name of each convolution with its normalization, in file order."""
+    """Return the name of each convolution, in the order of the weight file."""
     return [name for name, module in network.named_modules() if isinstance(module, Convolution | Head)]
 
 
 def head_rows(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return, by name of each convolution that computes a raw map, A and its numbers beside the classes."""
+    """Return the anchors and the raw numbers besides the classes of each raw map, by convolution name."""
     rows = {}
     for name, module in network.named_modules():
         if isinstance(module, Head):
@@ -139,7 +139,7 @@ def head_rows(network: nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Yield every convolution and its batch normalization, in file order."""
+    """Yield every convolution with its batch normalization, in the order of the weight file."""
     for module in network.modules():
         if isinstance(module, Convolution):
             yield module.conv, module.bn if isinstance(module.bn, nn.BatchNorm2d) else None
@@ -148,7 +148,7 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2
 
 
 def fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
-    """Copy arrays into the first convolutions."""
+    """Copy arrays into the first convolutions of a network."""
     with torch.no_grad():
         for weights, (convolution, norm) in zip(arrays, _convolutions(network), strict=False):
             convolution.weight.copy_(_tensor(weights.kernel))

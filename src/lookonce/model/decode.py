@@ -1,9 +1,7 @@
-"""From raw maps to boxes.
+"""Decode raw maps into boxes and scores; see `geometry.decode` for the formula.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side (rows and columns may differ),
 **K** decoded boxes of all scales (10,647 at 416).
-
-The formula is in `geometry.decode`.
 """
 
 from collections.abc import Sequence
@@ -14,20 +12,21 @@ from torch import Tensor
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import YOLO, Decoding, center_of, sides_of
 
-LARGEST_PROBABILITY = 1 - 1e-6  # close to 1, with a finite logit
+LARGEST_PROBABILITY = 1 - 1e-6  # upper bound that keeps the logit finite
 
 
 def by_anchor(raw: Tensor, anchors: int) -> Tensor:
-    """(B, A*(5+C), S, S) -> (B, S, S, A, 5+C): a view, no copy when the memory is channels-last."""
+    """Reshape (B, A*(5+C), S, S) -> (B, S, S, A, 5+C); a view, without a copy, of channels-last memory."""
     b, channels, rows, columns = raw.shape
     return raw.permute(0, 2, 3, 1).reshape(b, rows, columns, anchors, channels // anchors)
 
 
 def standard(maps: Tensor, decoding: Decoding = YOLO) -> Tensor:
-    """(..., raw numbers of any form) -> (..., 5+C): tx, ty, tw, th, logits of objectness and classes.
+    """Reduce the raw numbers of any form to (..., 5+C): tx, ty, tw, th, logits of objectness and classes.
 
-    Only a [Gaussian_yolo] has more: an uncertainty after each of the first four. Its objectness, as a logit:
-    σ(objectness) * (1 - mean uncertainty), so that training optimizes the number that detection uses.
+    Only a [Gaussian_yolo] changes: it has an uncertainty after each of the first four numbers. Its objectness
+    becomes the logit of σ(objectness) * (1 - mean uncertainty), so that training optimizes the objectness
+    that detection uses.
     """
     if decoding.form != "gaussian":
         return maps
@@ -41,9 +40,15 @@ def standard(maps: Tensor, decoding: Decoding = YOLO) -> Tensor:
 def decode_boxes(
     raw: Tensor, column: Tensor, row: Tensor, anchor: Tensor, stride: int, decoding: Decoding = YOLO
 ) -> Tensor:
-    """Decode any cells: raw (..., >=4), column, row (...), anchor sides in pixels (..., 2) -> (..., 4).
+    """Decode the boxes of any cells: (..., 4) xyxy in pixels of the network input.
 
-    Returns xyxy in pixels of the network input.
+    Args:
+        raw: (..., >=4) tx, ty, tw, th.
+        column: (...) column of the cell.
+        row: (...) row of the cell.
+        anchor: (..., 2) width and height of the anchor, in pixels of the network input.
+        stride: pixels per cell.
+        decoding: decoding of the scale.
     """
     corner = torch.stack([column.expand_as(raw[..., 0]), row.expand_as(raw[..., 0])], dim=-1)
     center = center_of(torch.sigmoid(raw[..., :2]), corner, stride, decoding.scale_x_y)
@@ -53,7 +58,7 @@ def decode_boxes(
 def decode_all_boxes(
     maps: Tensor, anchors: Sequence[tuple[float, float]], stride: int, decoding: Decoding = YOLO
 ) -> Tensor:
-    """Decode every cell and anchor: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy in input pixels."""
+    """Decode the boxes of all cells and anchors: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy, input pixels."""
     _, rows, columns, _, _ = maps.shape
     column = torch.arange(columns, device=maps.device, dtype=maps.dtype)[None, :, None]  # (1, S, 1)
     row = torch.arange(rows, device=maps.device, dtype=maps.dtype)[:, None, None]  # (S, 1, 1)
@@ -64,9 +69,9 @@ def decode_all_boxes(
 def decode_scale(
     raw: Tensor, anchors: Sequence[tuple[float, float]], stride: int, decoding: Decoding = YOLO
 ) -> Tensor:
-    """Decode one raw map (B, A*(5+C), S, S) -> (B, S, S, A, 5+C).
+    """Decode one raw map: (B, A*(5+C), S, S) -> (B, S, S, A, 5+C).
 
-    The last axis holds xyxy in input pixels, objectness, class probabilities.
+    The last axis holds xyxy in input pixels, objectness, and class probabilities.
     """
     maps = standard(by_anchor(raw, len(anchors)), decoding)
     boxes = decode_all_boxes(maps, anchors, stride, decoding)
@@ -82,9 +87,10 @@ def decode(
     strides: Sequence[int],
     decodings: Sequence[Decoding] | None = None,
 ) -> Tensor:
-    """Decode all raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors.
+    """Decode the raw maps of all scales, finest first: (B, K, 5+C).
 
-    `decodings`: the decoding of each scale; None: YOLOv3's for all scales.
+    K runs over scales, rows, columns and anchors. `decodings` holds one decoding per scale; None uses
+    YOLOv3's for all scales.
     """
     decodings = decodings or [YOLO] * len(strides)
     decoded = [decode_scale(*scale) for scale in zip(raw_maps, anchors, strides, decodings, strict=True)]

@@ -1,8 +1,8 @@
-"""The lookonce model file: one `.safetensors` file that needs nothing else.
+"""The lookonce model file: one self-contained `.safetensors` file.
 
-It holds weights under their names in the network, and one JSON entry in the header (`ModelInfo`). A
-checkpoint of a running training is the same file with the optimizer's tensors beside them, under `training/`;
-readers of models ignore those. Nothing is ever unpickled.
+It holds the weights under their names in the network, and their description (`ModelInfo`) as a JSON entry of
+the header. A checkpoint additionally holds the training state under `training/`, which model readers ignore.
+Nothing is ever unpickled.
 """
 
 from collections.abc import Mapping
@@ -25,17 +25,22 @@ TRAINING_PREFIX = "training/"
 def save_model(
     path: Path, weights: Mapping[str, Tensor], info: ModelInfo, training: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a model file, whole or not at all; `weights` is a network's state dict.
+    """Write a model file, whole or not at all.
+
+    Args:
+        path: file to write.
+        weights: state dict of the network.
+        info: description of the network.
+        training: training state of a checkpoint, by name.
 
     Raises:
-        ModelFileError: it cannot be written, for example on a full disk; an earlier file of that name is
-            kept.
+        ModelFileError: the file cannot be written, for example to a full disk; an existing file is kept.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     for name, tensor in (training or {}).items():
         tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
     try:
-        # the library first writes under its own name; in our folder, a kill leaves no stray file
+        # safetensors first writes under a name of its own; a folder of ours lets cleanup find it after a kill
         with (
             replacing(path) as temporary,
             TemporaryDirectory(dir=path.parent, prefix=temporary.stem) as folder,
@@ -51,8 +56,8 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     """Read a model file into the network it describes.
 
     Raises:
-        ModelFileError: not a lookonce model, cut short, or weights that do not fit the description or are
-            not finite.
+        ModelFileError: the file is no lookonce model or is truncated, or its weights do not match the
+            description or are not finite.
     """
     weights, info = load_weights(path)
     try:
@@ -75,19 +80,19 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Read the weights of a model file by name, and its description.
+    """Read the weights of a model file, by name, and its description.
 
     Raises:
-        ModelFileError: not a lookonce model, or cut short.
+        ModelFileError: the file is no lookonce model, or is truncated.
     """
     return _read(path, training=False)
 
 
 def load_info(path: Path) -> ModelInfo:
-    """Read the description of a model file alone.
+    """Read only the description of a model file.
 
     Raises:
-        ModelFileError: not a lookonce model, or cut short.
+        ModelFileError: the file is no lookonce model, or is truncated.
     """
     return _read(path, training=None)[1]
 
@@ -96,13 +101,13 @@ def load_training(path: Path) -> dict[str, Tensor]:
     """Read the training state of a checkpoint, by name; empty for a model without one.
 
     Raises:
-        ModelFileError: not a lookonce model, or cut short.
+        ModelFileError: the file is no lookonce model, or is truncated.
     """
     return _read(path, training=True)[0]
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Describe each tensor that is missing, of another shape, or unknown."""
+    """Describe each tensor that is missing, has a different shape, or is unknown."""
     lines = []
     for name, tensor in expected.items():
         if name not in found:

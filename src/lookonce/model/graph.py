@@ -1,6 +1,6 @@
-"""Any Darknet network as a torch module: the graph of `darknet.network`, one module per convolution.
+"""Any Darknet network as a torch module, built from the graph of `darknet.network`.
 
-The readable networks (`model.yolov3`, `model.tiny`) are this graph written out; both give the same maps.
+`model.yolov3` and `model.tiny` write four of these graphs out as code; both compute the same raw maps.
 
 Legend: **B** batch, **C** channels, **H**, **W** height and width, **A** anchors of a scale.
 """
@@ -31,7 +31,7 @@ from lookonce.model.blocks import KERNEL_DEVIATION, Convolution
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
-    # in place where the gradient needs no input: it is always a fresh result here
+    # in place if the gradient does not need the input, which is a new tensor at every call
     "leaky": partial(F.leaky_relu, negative_slope=LEAKY_SLOPE, inplace=True),
     "relu": partial(F.relu, inplace=True),
     "relu6": F.relu6,
@@ -44,10 +44,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class GraphConvolution(Convolution):
-    """The weights of one [convolutional]; several layers may use them, each in its own way.
+    """Weights of a [convolutional], which several layers may share with their own stride and activation.
 
     Attributes:
-        scale: the scale whose raw map it computes, or None.
+        scale: scale whose raw map the convolution computes, or None.
     """
 
     def __init__(self, spec: ConvSpec, scale: Scale | None, *, bn_epsilon: float) -> None:
@@ -57,7 +57,7 @@ class GraphConvolution(Convolution):
         out, inputs, size, _ = spec.kernel_shape
         self.conv = nn.Conv2d(spec.channels, out, size, groups=spec.groups, bias=not normalized)
         self.bn = nn.BatchNorm2d(out, eps=bn_epsilon) if normalized else nn.Identity()
-        # without normalization the scale of the weights matters: Darknet's own, except in heads
+        # without batch normalization the weights must keep the variance: use Darknet's scale, except in heads
         keeps_size = (2 / (inputs * size * size)) ** 0.5
         nn.init.normal_(
             self.conv.weight, std=KERNEL_DEVIATION if normalized or scale is not None else keeps_size
@@ -66,10 +66,10 @@ class GraphConvolution(Convolution):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor, section: Convolutional) -> Tensor:
-        """(B, C, H, W) -> (B, out, H', W'), with stride, padding and activation of the layer."""
+        """Apply the weights with the stride, padding and activation of a layer: -> (B, out, H', W')."""
         padding = section.padding * section.dilation
         conv, kernel = self.conv, self.conv.weight
-        if section.xnor:  # gradients pass as if kernel and input (between -1 and 1) had not been binarized
+        if section.xnor:  # straight-through: gradients ignore the binarization of kernel and input (in -1..1)
             magnitude = kernel.abs().mean(dim=(1, 2, 3), keepdim=True)
             kernel = kernel + (torch.where(kernel > 0, magnitude, -magnitude) - kernel).detach()
             passing = F.hardtanh(x)
@@ -78,7 +78,7 @@ class GraphConvolution(Convolution):
         return ACTIVATIONS[section.activation](self.bn(x))
 
     def objectness_bias(self) -> Tensor | None:
-        """Return the bias of each anchor's objectness, (A,), a view; None if it computes no raw map."""
+        """Return the bias of each anchor's objectness as a view, (A,); None if this computes no raw map."""
         if self.scale is None:
             return None
         bias = self.conv.bias if self.conv.bias is not None else self.bn.bias
@@ -87,18 +87,18 @@ class GraphConvolution(Convolution):
 
 
 class DarknetGraph(nn.Module):
-    """(B, 3, H, W) float in [0, 1] -> raw maps, finest first, each (B, A*(5+C), H/s, W/s).
+    """Network of any `.cfg`: (B, 3, H, W) float in [0, 1] -> raw maps (B, A*(5+C), H/s, W/s), finest first.
 
     Attributes:
-        network: the layers.
-        layers: the convolutions with weights of their own, by Darknet's layer number.
+        network: layers and scales.
+        layers: convolutions with weights of their own, by Darknet's layer number.
     """
 
     def __init__(self, network: Network, *, bn_epsilon: float = BN_EPSILON) -> None:
         """Build the modules with initial weights.
 
         Raises:
-            ModelFileError: a scale whose raw map holds probabilities, not logits, or has a tree of classes.
+            ModelFileError: a scale's raw map holds probabilities, not logits, or its classes form a tree.
         """
         super().__init__()
         for scale in network.scales:
@@ -123,13 +123,13 @@ class DarknetGraph(nn.Module):
         needed = network.needs(by_source)
         owners = {network.shared.get(index, index) for index in needed}
         for name, module in self.layers.items():
-            if int(name) not in owners:  # feeds a [contrastive] or nothing
+            if int(name) not in owners:  # no raw map depends on it, for example if it feeds a [contrastive]
                 module.requires_grad_(False)
         self._order = [layer for layer in network.layers if layer.index in needed]
         self._last_reader = {source: layer.index for layer in self._order for source in layer.sources}
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the raw maps, finest first. Each output is kept until its last reader."""
+        """Return the raw maps, finest first; the output of a layer is freed after its last use."""
         if self.network.cfg.net.channels == 1:
             x = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         wanted = [scale.source for scale in self.network.scales]
@@ -148,9 +148,9 @@ class DarknetGraph(nn.Module):
 
 
 def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
-    """Compute a layer other than a convolution; [dropout] returns its input.
+    """Compute a layer without weights.
 
-    Dropout stays off in training as well: the published files set it for runs of hundreds of epochs.
+    [dropout] returns its input even in training: published files set it for runs of hundreds of epochs.
     """
     x = inputs[0]
     match layer.section:
@@ -170,11 +170,11 @@ def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
                 parts = [part.chunk(groups, dim=1)[group_id] for part in inputs]
             return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         case MaxPool(size, stride, padding):
-            # the odd cell goes right and below; padding never wins
+            # an odd cell of padding goes right and below; -inf is never the maximum
             return F.max_pool2d(F.pad(x, sides(padding), value=float("-inf")), size, stride)
         case LocalAvgPool(size, stride, padding):
             ones = F.pad(torch.ones_like(x[:1, :1]), sides(padding))
-            inside = F.avg_pool2d(ones, size, stride)  # share of the window that lies inside
+            inside = F.avg_pool2d(ones, size, stride)  # share of the window inside the map
             return F.avg_pool2d(F.pad(x, sides(padding)), size, stride) / inside
         case Upsample(stride):
             return F.interpolate(x, scale_factor=float(stride), mode="nearest")
@@ -184,16 +184,16 @@ def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
 
 
 def sides(padding: int) -> tuple[int, int, int, int]:
-    """Return the cells left, right, above and below of a pooling's whole padding."""
+    """Split the total padding of a pooling layer into cells left, right, above and below."""
     before = padding // 2
     return before, padding - before, before, padding - before
 
 
 def reorganized(x: Tensor, stride: int, *, scrambled: bool) -> Tensor:
-    """(B, C, H, W) -> (B, C*stride², H/stride, W/stride): squares of cells as channels.
+    """Turn squares of cells into channels: (B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
-    [reorg] does it with a mistake (`scrambled`): it reads its input as (C/stride², H*stride, W*stride), and
-    its result, of shape (C, H, W), as the correct shape.
+    Darknet's [reorg] has a bug, which `scrambled` reproduces: it reads its input as
+    (C/stride², H*stride, W*stride), and its result, of shape (C, H, W), as if it had the right shape.
     """
     b, c, h, w = x.shape
     square = stride * stride
@@ -204,7 +204,10 @@ def reorganized(x: Tensor, stride: int, *, scrambled: bool) -> Tensor:
 
 
 def space_to_depth(x: Tensor, stride: int) -> Tensor:
-    """(B, C, H, W) -> (B, stride²*C, H/stride, W/stride); the position within the square counts slowest."""
+    """Turn squares of cells into channels, (B, C, H, W) -> (B, stride²*C, H/stride, W/stride).
+
+    Channels are ordered by position within the square first.
+    """
     b, c, h, w = x.shape
     squares = x.reshape(b, c, h // stride, stride, w // stride, stride)
     return squares.permute(0, 3, 5, 1, 2, 4).reshape(b, stride * stride * c, h // stride, w // stride)

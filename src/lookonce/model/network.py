@@ -1,4 +1,4 @@
-"""Networks from their description, and images as network input."""
+"""Build networks from their description, and convert images to network input."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ def build(info: ModelInfo) -> nn.Module:
     """Build the network that `info` describes, with initial weights, in channels-last memory.
 
     Raises:
-        ModelFileError: an unknown architecture, strides other than its own, or a `.cfg` not for training.
+        ModelFileError: the architecture is unknown, its strides or number of anchors differ from those in
+            `info`, or torch cannot build its `.cfg`.
     """
     published = NETWORKS.get(info.architecture)
     if published and info.strides != published.strides:
@@ -43,5 +44,5 @@ def build(info: ModelInfo) -> nn.Module:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> float32 in [0, 1], channels-last: RGB / 255, as in the reference."""
+    """Convert (B, 3, H, W) uint8 to float32 in [0, 1], channels-last: RGB / 255, as in the reference."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -1,4 +1,4 @@
-"""YOLOv3-tiny: a backbone of seven convolutions and max pooling, with two scales, or three for small objects.
+"""YOLOv3-tiny: seven convolutions with max pooling as the backbone, and two or three scales.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 """
@@ -15,7 +15,7 @@ from lookonce.model.yolov3 import join
 
 
 class YOLOv3Tiny(nn.Module):
-    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 16, 32, each (B, A*(5+C), H/s, W/s)."""
+    """Tiny network: (B, 3, H, W) float in [0, 1] -> raw maps (B, A*(5+C), H/s, W/s), strides s 16, 32."""
 
     def __init__(
         self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
@@ -40,10 +40,10 @@ class YOLOv3Tiny(nn.Module):
 
 
 class YOLOv3Tiny3l(nn.Module):
-    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 8, 16, 32, each (B, A*(5+C), H/s, W/s).
+    """Tiny network: (B, 3, H, W) float in [0, 1] -> raw maps (B, A*(5+C), H/s, W/s), strides s 8, 16, 32.
 
-    The scale of stride 8 is for small objects: it joins the fourth convolution's output as YOLOv3-tiny joins
-    the fifth's.
+    The scale of stride 8 detects small objects: it uses the output of the fourth convolution as YOLOv3-tiny
+    uses that of the fifth.
     """
 
     def __init__(
@@ -74,7 +74,10 @@ class YOLOv3Tiny3l(nn.Module):
 
 
 class TinyBackbone(nn.Module):
-    """(B, 3, H, W) -> outputs of the fourth (stride 8), fifth (16) and last convolution (32)."""
+    """Backbone that computes feature maps of strides 8, 16 and 32 from images (B, 3, H, W).
+
+    They are the outputs of the fourth, the fifth and the last convolution.
+    """
 
     def __init__(self, channels: ScaledChannels, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
@@ -91,7 +94,6 @@ class TinyBackbone(nn.Module):
         fine: Tensor = self.convs[3](x)
         medium: Tensor = self.convs[4](self.halve(fine))
         x = self.convs[5](self.halve(medium))
-        # Darknet's pooling with stride 1 keeps the size: it extends one cell beyond right and bottom, and
-        # that padding is never the maximum
+        # Darknet's max pooling with stride 1 keeps the size: it pads one cell right and below with -inf
         x = nn.functional.max_pool2d(pad(x, (0, 1, 0, 1), value=float("-inf")), 2, stride=1)
         return fine, medium, self.convs[6](x)

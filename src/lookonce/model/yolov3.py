@@ -1,4 +1,4 @@
-"""YOLOv3: backbone, neck, heads, read from top to bottom.
+"""YOLOv3: backbone, neck, and heads.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 
@@ -22,10 +22,10 @@ from lookonce.model.darknet53 import Darknet53, ScaledChannels
 
 
 class YOLOv3(nn.Module):
-    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 8, 16, 32, each (B, A*(5+C), H/s, W/s).
+    """YOLOv3: (B, 3, H, W) float in [0, 1] -> raw maps (B, A*(5+C), H/s, W/s), strides s 8, 16, 32.
 
-    The neck's modules are in Darknet's order: coarse scale first. `spp` pools over several sizes in the
-    middle of the coarse scale's five convolutions, as `yolov3-spp.cfg` does.
+    Modules are in Darknet's order, coarse scale first. `spp` adds spatial pyramid pooling within the coarse
+    scale's five convolutions, as in `yolov3-spp.cfg`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class YOLOv3(nn.Module):
 
 
 class _Scale(nn.Module):
-    """Five convolutions that the next finer scale shares, then this scale's own 3x3 and head."""
+    """Five convolutions, whose output the next finer scale also uses, then a 3x3 convolution and the head."""
 
     def __init__(
         self, channels: int, narrow: int, num_classes: int, anchors: int, eps: float, *, spp: bool = False
@@ -67,7 +67,7 @@ class _Scale(nn.Module):
             ConvBlock(channels, narrow, 1, bn_epsilon=eps),
             ConvBlock(narrow, wide, 3, bn_epsilon=eps),
             ConvBlock(wide, narrow, 1, bn_epsilon=eps),
-            # with pyramid pooling: four times the input channels, and one more convolution, as in the .cfg
+            # pooling gives four times the channels, which one more convolution reduces, as in the .cfg
             *([SpatialPyramidPooling(), ConvBlock(4 * narrow, narrow, 1, bn_epsilon=eps)] if spp else []),
             ConvBlock(narrow, wide, 3, bn_epsilon=eps),
             ConvBlock(wide, narrow, 1, bn_epsilon=eps),
@@ -82,5 +82,5 @@ class _Scale(nn.Module):
 
 
 def join(coarse: Tensor, skip: Tensor) -> Tensor:
-    """Upsample the coarse map (nearest) and append the skip connection, in Darknet's order."""
+    """Upsample the coarse map (nearest neighbor) and concatenate the skip connection, in Darknet's order."""
     return torch.cat([interpolate(coarse, scale_factor=2.0, mode="nearest"), skip], dim=1)
