@@ -1,8 +1,8 @@
 """Find the largest batch whose training step fits into memory, for `batch: auto`.
 
-On a CUDA GPU, real steps are run, from the largest batch downwards, until one fits. On a CPU, the kernel
-kills a process that takes too much memory, so nothing can be tried: the memory that a small forward pass
-keeps for its backward pass is measured instead, and extrapolated linearly to the batch.
+On a CUDA GPU, real steps are run, starting with the largest batch, until one fits. On a CPU, trying is not
+possible, because the kernel kills a process that runs out of memory. Instead, the memory that small forward
+passes keep for the backward pass is measured and extrapolated linearly.
 """
 
 import gc
@@ -25,28 +25,28 @@ from lookonce.train.learner import Learner, forward
 from lookonce.train.setup import TrainData, describe
 from lookonce.train.transfer import freeze_parts
 
-BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64, the learning rate would need another value
-FEWEST_STEPS = 8  # per epoch: on a small data set, many steps help more than large batches
+BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64, the learning rate would have to change
+FEWEST_STEPS = 8  # per epoch; on a small data set, more steps help more than larger batches
 MARGIN = 0.8  # share of the free memory for a step; the rest is for other programs and fragmentation
 WEIGHT_COPIES = 5  # weights, gradients, Adam's two moments and the running average
-MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # images whose boxes one mosaic or blend can hold
+MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # images combined in a mosaic or a blend, and so are their boxes
 
 
 @dataclass(frozen=True, slots=True)
 class StepMemory:
-    """Bytes that a training step needs: `fixed + batch * per_image`."""
+    """Memory of a training step in bytes: `fixed + batch * per_image`."""
 
     fixed: int
     per_image: int
 
     def of(self, batch: int) -> int:
-        """Return the bytes at a batch size."""
+        """Return the bytes that a step needs at a batch size."""
         return self.fixed + batch * self.per_image
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch size, and the reason for it as a sentence for the log."""
+    """Chosen batch size, and a line for the log that gives the reason."""
 
     batch: int
     why: str
@@ -55,10 +55,10 @@ class Choice:
 def choose_batch(
     data: TrainData, settings: TrainSettings, device: torch.device, processes: int = 1
 ) -> Choice:
-    """Find the largest batch that fits, at the largest input of the run.
+    """Find the largest batch that fits into memory at the largest input of the run.
 
     Args:
-        data: images of the run; an epoch keeps at least `FEWEST_STEPS` steps.
+        data: images of the run; the batch is limited to `FEWEST_STEPS` steps per epoch.
         settings: settings of the run.
         device: device of the run.
         processes: number of processes that share each batch, each with its own device of this kind.
@@ -76,7 +76,7 @@ def choose_batch(
     else:
         free = free_bytes()
         memory = trial.estimate()
-        # the processes share one memory, and each keeps its own images in it
+        # the processes share the memory, and each has its own image cache
         needs = lambda images: processes * (memory.of(images) + MOST_BYTES)  # noqa: E731
     height, width = trial.size
     for batch in batches:
@@ -100,14 +100,14 @@ def choose_batch(
 
 
 class Trial:
-    """Training steps on synthetic images, to measure how much memory they take.
+    """Training steps on gray images, to measure how much memory they take.
 
     Attributes:
-        size: (height, width) of the largest input that the run will see.
+        size: (height, width) of the largest input of the run.
     """
 
     def __init__(self, data: TrainData, settings: TrainSettings, device: torch.device) -> None:
-        # the anchors do not affect memory, and computing them takes a while
+        # official anchors save time: computing others is slow and does not affect memory
         self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
         self._settings, self._device = settings, device
         spread = 1 + settings.augment.multi_scale
@@ -118,7 +118,7 @@ class Trial:
         self._boxes *= MIXUP_IMAGES if settings.augment.mixup else 1
 
     def estimate(self) -> StepMemory:
-        """Measure the memory kept by a forward pass of two and of three images, without large tensors."""
+        """Estimate the memory of a step from forward passes of two and of three images."""
         network = self._network()
         two, three = (self._kept(network, batch) for batch in (2, 3))
         weights = sum(tensor.nbytes for tensor in network.state_dict().values())
@@ -128,12 +128,12 @@ class Trial:
         )
 
     def peak_on_cuda(self, batch: int) -> int:
-        """Measure the GPU memory of two real steps, in bytes; the second includes the optimizer's memory.
+        """Measure the peak GPU memory of two real steps, in bytes; the first creates the optimizer's state.
 
         Raises:
             torch.OutOfMemoryError: the steps do not fit.
         """
-        gc.collect()  # memory left over from the previous trial
+        gc.collect()  # free the memory of the previous trial
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_reserved(self._device)
@@ -159,7 +159,7 @@ class Trial:
     def _kept(self, network: nn.Module, batch: int) -> int:
         """Return the bytes that autograd holds between forward and backward pass, without the weights.
 
-        The largest tensor counts three times: in the backward pass, a layer's two gradients are held as well.
+        The largest tensor counts three times, because the backward pass of a layer also holds two gradients.
         """
         held: dict[int, torch.UntypedStorage] = {}
 
@@ -175,7 +175,7 @@ class Trial:
         return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
-        """Make gray images, each with as many boxes as the fullest one; their positions affect no size."""
+        """Make gray images, each with the most boxes an image can have; their positions do not matter."""
         height, width = self.size
         scales, anchors = len(self._info.strides), min(map(len, self._info.anchors))
         image = torch.arange(batch).repeat_interleave(self._boxes * anchors)
@@ -190,13 +190,13 @@ class Trial:
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Return the bytes of memory that the kernel and its control groups still allow this process.
+    """Return the bytes of memory that the kernel and its control groups leave to this process.
 
     Args:
         root: folder that holds `proc` and `sys`.
 
     Raises:
-        ConfigError: the system is not Linux, or the kernel does not report the number.
+        ConfigError: the system is not Linux, or its kernel does not report the available memory.
     """
     meminfo = _lines(root / "proc/meminfo")
     free = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
@@ -218,7 +218,7 @@ def free_bytes(root: Path = Path("/")) -> int:
             allowed, used = _lines(folder / limit), _lines(folder / usage)
             if folder.is_relative_to(top) and allowed and used and allowed[0] != "max":
                 statistics = dict(line.split() for line in _lines(folder / "memory.stat"))
-                cached = int(statistics.get(reclaimable, 0))  # the kernel drops these when memory runs short
+                cached = int(statistics.get(reclaimable, 0))  # the kernel frees this when memory runs short
                 free.append(int(allowed[0]) - int(used[0]) + cached)
     return max(min(free), 0)
 

@@ -22,8 +22,8 @@ from lookonce.train.optimizer import optimizer_tensors, restore
 LAST, BEST = "last.safetensors", RUN_MODEL
 # prefixes of the tensors that a checkpoint holds besides the model
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
-LARGEST_CHANGE = 0.2  # share by which the number of images may change before a run is resumed
-LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below it, AP moves by chance
+LARGEST_CHANGE = 0.2  # share by which the number of images may change between start and resume
+LEARNED = 0.01  # AP from which a plateau is counted; below it, AP varies by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Progress:
 
     Attributes:
         epochs: finished epochs.
-        best_ap: highest validation AP so far; -1 before the first evaluation that gave a number.
+        best_ap: highest validation AP so far; -1 without any.
         best_epoch: epoch of the best AP, counted from 1.
         seconds: seconds of training and evaluation in finished epochs.
     """
@@ -68,22 +68,22 @@ def save(
     metrics: Mapping[str, float],
     clock: Clock | None = None,
 ) -> Progress:
-    """Write the checkpoints of a finished epoch; a file appears whole or not at all.
+    """Write the checkpoints of a finished epoch; each file appears whole or not at all.
 
-    `best.safetensors` is the model alone, with the metrics it reached; `last.safetensors` is the model and
-    everything that `resume` needs. The best is written first, so that `last` never refers to a missing file.
-    With `keep_epochs`, the model of every epoch is kept as well.
+    `best.safetensors` holds only the model and its metrics; `last.safetensors` holds the model and everything
+    that `resume` needs. The best model is written first, so that `last` never refers to a missing file. With
+    `keep_epochs`, the model of every epoch is kept as well.
 
     Args:
         folder: run folder.
         learner: network, optimizer and average.
-        progress: progress, this epoch included.
-        metrics: AP and AP50 of this epoch; empty without evaluation. If no epoch of a run is evaluated, its
-            last model counts as the best.
+        progress: progress including this epoch.
+        metrics: `ap` and `ap50` of this epoch; empty without evaluation. If no epoch of a run is evaluated,
+            its last model counts as the best.
         clock: clock of a run with `minutes`.
 
     Returns:
-        The progress, with the best epoch so far.
+        Progress with the best epoch so far.
 
     Raises:
         NonFiniteLossError: as `save_within`.
@@ -96,7 +96,7 @@ def save(
             folder / f"epoch-{progress.epochs:03}.safetensors", learner.evaluated.state_dict(), described
         )
     ap = metrics.get("ap", -1.0)
-    if ap > progress.best_ap or ap == progress.best_ap <= 0:  # while AP is still 0, the newest is the best
+    if ap > progress.best_ap or ap == progress.best_ap <= 0:  # while AP is 0, take the newest
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         save_model(folder / BEST, learner.evaluated.state_dict(), described)
     save_within(folder, learner, progress, Epoch(progress.epochs), clock)
@@ -108,12 +108,12 @@ def save_within(
 ) -> None:
     """Write `last.safetensors` within an epoch, after an optimizer step.
 
-    Its model is the running average of the weights if there is one; the weights in training are stored
-    beside it.
+    Its model is the running average of the weights if there is one; the current weights are then stored as
+    well.
 
     Raises:
-        NonFiniteLossError: a loss that was not read yet, or a weight, is not finite; nothing is written, and
-            the previous checkpoint is kept.
+        NonFiniteLossError: a weight or a loss not yet read is not finite; nothing is written, and the
+            previous checkpoint is kept.
     """
     _check_finite(learner, folder)
     meter = epoch.meter.state()
@@ -140,7 +140,7 @@ def save_within(
 
 
 def _check_finite(learner: Learner, folder: Path) -> None:
-    """Raise if a weight is not finite: the loss of the step that made it so may still have been finite."""
+    """Raise an error if a weight is not finite, which a step with a finite loss can cause."""
     for network in (learner.network, learner.evaluated):
         if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
             raise NonFiniteLossError(
@@ -152,10 +152,10 @@ def _check_finite(learner: Learner, folder: Path) -> None:
 def resume(
     folder: Path, learner: Learner, say: Callable[[str], None], clock: Clock | None = None
 ) -> tuple[Progress, Epoch]:
-    """Restore a run from its last checkpoint: its progress, and the current or next epoch.
+    """Restore a run from its last checkpoint; return its progress and the epoch to continue with.
 
-    Small changes in the number of images or boxes are reported and accepted. A large change is refused: it
-    suggests a wrong path, which must not ruin a run.
+    Small changes of the data are reported and accepted. A large change in the number of images is refused,
+    because it suggests a wrong path.
 
     Raises:
         ModelFileError: the checkpoint is damaged.
@@ -202,7 +202,7 @@ def resume(
 
 
 def describe_data(data: TrainedOn) -> str:
-    """Describe the data of a run by its counts and the start of its digest."""
+    """Describe the data of a run by its counts and the first eight digits of its digest."""
     return (
         f"{counted(data['images'], 'training image')} with {counted(data['boxes'], 'box')} and "
         f"{counted(data['validation'], 'validation image')} (digest {data['digest'][:8]})"

@@ -1,4 +1,4 @@
-"""Plan the length of a run: a number of epochs, or with `minutes` as many steps as the measured speed allows.
+"""Plan the length of a run: a number of epochs or, with `minutes`, as many steps as the time allows.
 
 ```
 time   │ used so far │ steps that still fit, and the evaluations between │ last evaluation, checkpoint │
@@ -6,9 +6,9 @@ rate   │  ╱‾‾╲_                                        ╲__          
        0            now                                                                        minutes
 ```
 
-After every step, the number of steps of the whole run is estimated again, and the learning rate takes the
-value that it has at this step in a run of that length. So the schedule follows the time even if the speed
-changes.
+After every step, the number of steps of the whole run is estimated again from the measured speed, and the
+next step takes its learning rate from a schedule of that length. The schedule thus fits the available time
+even if the speed changes.
 """
 
 import time
@@ -19,23 +19,23 @@ from lookonce.metadata import ClockState
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
-UNSTEADY = 2  # first steps of a process, which are slower than the others and so are not measured
-REMEMBERED = 10  # steps for which the pace of an earlier process counts
-SHORTEST_WARMUP = 10  # steps: an early estimate may be far off, and the rate must not jump with it
+UNSTEADY = 2  # first steps of a process, which are slower than the others and not measured
+REMEMBERED = 10  # weight, in steps, of the pace measured by an earlier process
+SHORTEST_WARMUP = 10  # steps; keeps the learning rate from jumping with inaccurate early estimates
 
 
 @dataclass(slots=True)
 class Clock:
-    """Time of a run in seconds, including that of earlier processes if the run was resumed.
+    """Time of a run in seconds, including earlier processes of a resumed run.
 
     Attributes:
         total: planned length of the run.
-        started: reading of `now` when this process started.
-        now: the clock to read.
+        started: value of `now()` when this process started.
+        now: clock that returns seconds.
         before: time used by earlier processes.
         pace: time per step, measured by earlier processes; 0 if unknown.
         closing: expected time of the last evaluation and its checkpoints; None if unknown.
-        closed: the `total` at which the run has ended; 0 while it runs.
+        closed: `total` at which the run ended; 0 while it runs.
     """
 
     total: float
@@ -48,7 +48,7 @@ class Clock:
     _steps: int = field(default=0, init=False)  # steps since `_since`; below 1 during the unsteady ones
     _since: float = field(default=0.0, init=False)
     _unsteady: float = field(default=0.0, init=False)  # seconds per unsteady step
-    _apart: float = field(default=0.0, init=False)  # seconds since then that were not spent on training
+    _apart: float = field(default=0.0, init=False)  # seconds since `_since` not spent on training
 
     @property
     def used(self) -> float:
@@ -56,11 +56,11 @@ class Clock:
         return self.before + self.now() - self.started
 
     def begin(self) -> None:
-        """Record that the first step begins."""
+        """Record the start of the first step."""
         self._since, self._steps, self._apart = self.now(), -UNSTEADY, 0.0
 
     def step_done(self) -> None:
-        """Record that a step is done; the first `UNSTEADY` ones are not measured."""
+        """Record the end of a step; the pace leaves out the first `UNSTEADY` steps."""
         self._steps += 1
         if self._steps <= 0:
             self._unsteady = (self.now() - self._since - self._apart) / (self._steps + UNSTEADY)
@@ -68,11 +68,11 @@ class Clock:
             self._since, self._apart = self.now(), 0.0
 
     def apart(self, seconds: float) -> None:
-        """Leave out of the pace some time that was not spent on training."""
+        """Exclude seconds that were not spent on training from the pace."""
         self._apart += seconds
 
     def seconds_per_step(self) -> float:
-        """Return the measured pace; during the first steps, the pace of an earlier process counts too."""
+        """Return the measured pace, combined with that of an earlier process during the first steps."""
         if self._steps <= 0:
             return self.pace or self._unsteady
         earlier = REMEMBERED if self.pace else 0
@@ -80,7 +80,7 @@ class Clock:
         return (measured + earlier * self.pace) / (self._steps + earlier)
 
     def left(self) -> float:
-        """Return the seconds left for training and the evaluations between."""
+        """Return the seconds left for training and all evaluations but the last."""
         return self.total - self.used - (self.closing or 0.0)
 
     def fits_evaluation(self) -> bool:
@@ -88,14 +88,14 @@ class Clock:
         return self.left() >= 2 * (self.closing or 0.0)
 
     def steps_that_fit(self, until: int, between: int) -> int:
-        """Return how many more steps fit into the time.
+        """Return how many more steps fit into the remaining time.
 
         Args:
             until: number of steps until the next evaluation.
             between: number of steps between two evaluations after that.
         """
         pace, closing, left = max(self.seconds_per_step(), 1e-6), self.closing or 0.0, self.left()
-        spare = left - 2 * closing - until * pace  # at the next evaluation, beyond what it takes to fit
+        spare = left - 2 * closing - until * pace  # at the next evaluation, see `fits_evaluation`
         evaluations = 1 + spare // (between * pace + closing) if spare >= 0 else 0
         return max(0, round((left - evaluations * closing) / pace))
 
@@ -116,12 +116,12 @@ class Clock:
 
 
 class Course:
-    """The learning rate of every step, and the end of the run.
+    """Learning rate of every step, and the end of the run.
 
     Attributes:
-        schedule: learning rate by step; with a clock, it is replaced after every step.
+        schedule: learning rate by step; replaced after every step if there is a clock.
         steps: number of steps of the whole run, as currently planned.
-        clock: clock of a run with `minutes`; only the first process plans by it.
+        clock: clock of a run with `minutes`; only the first process uses it to plan.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Course:
         """Plan a run.
 
         Args:
-            schedule: learning rate according to the settings.
+            schedule: learning rate and number of steps according to the settings.
             clock: clock of a run with `minutes`; None for a run with `epochs`.
             between: number of steps between two evaluations.
             group: processes of the run.
@@ -139,14 +139,14 @@ class Course:
         self._planned, self._between, self._group = schedule, between, group
 
     def step_done(self, number: int) -> bool:
-        """Return whether step `number`, counted from 1, was the last one."""
+        """Plan the rest of the run; return whether step `number`, counted from 1, was the last one."""
         clock, between, planned = self.clock, self._between, self._planned
         if clock is not None:
             clock.step_done()
             self.steps = self._group.on_first(
                 lambda: number + clock.steps_that_fit(-number % between, between)
             )
-            # the warm-up takes its share of the run, but no more steps than planned
+            # keep the warm-up's share of the run, but never exceed its planned number of steps
             warmup = max(round(planned.warmup * self.steps / planned.steps), SHORTEST_WARMUP)
             warmup = min(warmup, planned.warmup)
             self.schedule = replace(planned, warmup=warmup, steps=max(self.steps, warmup))

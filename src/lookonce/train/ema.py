@@ -1,10 +1,10 @@
-"""Keep a running average of the weights, which fluctuates less and is therefore evaluated and saved.
+"""Running average of the weights, which fluctuates less and is therefore evaluated and saved.
 
     average <- d * average + (1 - d) * weights        after every optimizer step
     d = min(decay, (1 + n) / (10 + n))                at update n
 
-The ramp of d, which is TensorFlow's, makes the average forget the first steps soon. The running statistics of
-batch normalization are averaged as well (Polyak and Juditsky 1992).
+This is Polyak averaging (Polyak and Juditsky 1992). The increasing d, taken from TensorFlow, removes the
+first steps from the average quickly. The running statistics of batch normalization are averaged as well.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """The average of a network's weights.
+    """Running average of a network's weights.
 
     Attributes:
-        network: a copy that holds the average.
+        network: copy of the network that holds the average.
         updates: number of updates so far.
     """
 
@@ -29,7 +29,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Include the current weights in the average, after an optimizer step."""
+        """Include the weights after an optimizer step in the average."""
         self.updates += 1
         share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
         mine, theirs = self.network.state_dict(), network.state_dict()
@@ -39,6 +39,6 @@ class Ema:
             mine[name].copy_(theirs[name])
 
     def restore(self, weights: Mapping[str, Tensor], updates: int) -> None:
-        """Continue from a saved average after this number of updates."""
+        """Continue from a saved average and its number of updates."""
         self.network.load_state_dict(weights)
         self.updates = updates

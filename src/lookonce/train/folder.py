@@ -1,4 +1,4 @@
-"""Check and prepare the folder of a run, when the run starts and when it is resumed."""
+"""Check and prepare the folder of a new or resumed run."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
     """Check that the folder holds a run to resume, or no run if a new one starts.
 
     Raises:
-        ConfigError: it holds a run although a new one starts, or none to resume, or is not a folder.
+        ConfigError: `out` is not a folder, has no run to resume, or holds a run although a new one starts.
     """
     check_utf8(out, ConfigError)
     if out.exists() and not out.is_dir():
@@ -33,14 +33,13 @@ def check_folder(out: Path, *, resume: bool) -> None:
 
 
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Make the run folder ready for a new run, or check that there is a run to resume.
+    """Prepare the folder of a new run, or check the settings of a run to resume.
 
-    A resumed run keeps its settings, except for those that decide when it ends: `minutes`, `patience` and,
-    once it is finished, a larger number of `epochs`. The learning rate then continues where it would be in a
-    run of that length.
+    A resumed run keeps its settings, except those that determine its end: `minutes`, `patience` and, once it
+    is finished, a larger number of `epochs`. The learning rate then continues as in a run of that length.
 
     Raises:
-        ConfigError: as `check_folder`; or `out` holds a run with other settings.
+        ConfigError: as `check_folder`, or `out` holds a run with other settings.
     """
     check_folder(out, resume=resume)
     for name in (checkpoint.LAST, checkpoint.BEST):
@@ -72,7 +71,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
 
 
 def write_settings(out: Path, settings: TrainSettings) -> None:
-    """Write the settings of a run, and a copy of the `.cfg` that they name, so that the folder can move."""
+    """Write the settings of a run and a copy of the `.cfg` that they name, which keeps the folder movable."""
     if settings.model not in NETWORKS:
         write_text(out / NETWORK, cfg_of(settings.model).text)
         settings = settings.model_copy(update={"model": NETWORK})

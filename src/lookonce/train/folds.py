@@ -1,4 +1,4 @@
-"""Cross-validate: train one run per fold, each evaluated on the images that it has not learned from.
+"""Cross-validate: train one run per fold, and evaluate each on the images held out of it.
 
 out/
     fold-1/, fold-2/, ...    the run folder of each fold, see `train.run`
@@ -39,7 +39,7 @@ class Fold:
 
     Attributes:
         model: path of the best model of the fold.
-        images: number of held-out images that could be read and were measured.
+        images: number of held-out images that could be read and evaluated.
         ap: AP on the held-out images; NaN without objects.
         ap50: AP50 on the held-out images; NaN without objects.
     """
@@ -56,7 +56,7 @@ class Folds:
 
     Attributes:
         folds: result of each fold.
-        evaluation: metrics over all images together, each detected by the model that has not learned from it.
+        evaluation: metrics over all images, each detected by the model that was not trained on it.
     """
 
     folds: tuple[Fold, ...]
@@ -90,15 +90,15 @@ def train_folds(
     weights: Path | None = None,
     resume: bool = False,
 ) -> Folds:
-    """Train one run per fold, and measure each on its held-out images.
+    """Train one run per fold, and evaluate each on its held-out images.
 
     Args:
         parts: training and held-out images of each fold.
         settings: settings of every run.
         out: folder for the run folders.
-        session: console, and how to stop; only a single process is supported.
-        weights: model that every run starts from.
-        resume: continue an earlier cross-validation; finished folds are only measured.
+        session: console and stop condition; only a single process is supported.
+        weights: model that every run starts from; None for random weights.
+        resume: whether to continue an earlier cross-validation; finished folds are only evaluated.
 
     Raises:
         LookonceError: as `train.run.train`.
@@ -137,7 +137,7 @@ def detect_all(
         with Detector.open(model, conf=EVALUATION_CONF, threads=parallel.threads, device=device) as detector:
             measured = detect_samples(detector, samples, own_values(detector, samples), parallel)
     finally:
-        torch.set_num_threads(threads)  # the detector changed it, and this process trains the next fold
+        torch.set_num_threads(threads)  # the detector changed it, but this process trains the next fold
     for problem in measured.unreadable:
         session.say(f"skipped: {problem}")
     return measured.samples, measured.found

@@ -1,15 +1,15 @@
 """Hold images out of training for validation, if the data has no validation split.
 
-Near-identical images stay together, because a model that has learned one frame of a video has in effect seen
-the next one too. These belong to one group:
+Near-identical images stay together, because a model trained on one frame of a video has in effect seen the
+next one too. These images belong to one group:
 
 - files with the same bytes, and images that look the same (`doctor.duplicates`);
-- neighboring frames: names that differ in their last number alone and follow each other, if the images
-  resemble each other by more than chance;
-- images of one folder, or with the same text in their name, if the settings say so (`group`).
+- neighboring frames: images whose names differ only in their last number and follow each other, if they
+  resemble each other more than by chance;
+- images of one folder, or with the same text in their name, if the setting `group` asks for it.
 
 Whole groups are held out. If all images belong to one group, such as a single video, its last frames are held
-out, and earlier frames that look like any of these are used for neither.
+out, and earlier frames that look like any of them are left out of both.
 """
 
 import hashlib
@@ -27,18 +27,18 @@ from lookonce.doctor.duplicates import SIMILAR, Groups, alike, correlations
 from lookonce.doctor.images import THUMBNAIL, ImageFacts
 from lookonce.samples import Sample, group_numbers
 
-NEIGHBOR = 0.9  # correlation of the thumbnails of two frames that follow each other
-MOST_COMPARED = 20_000  # images whose pairs are all compared, in half a minute; of more, only neighbors are
+NEIGHBOR = 0.9  # correlation of thumbnails from which two consecutive frames belong together
+MOST_COMPARED = 20_000  # images up to which all pairs are compared (in half a minute), not just neighbors
 FRAME_NUMBER = re.compile(r"(\d+)\D*$")
-LARGEST_PART = 0.5  # share of all images that one group may hold out, and of a group's that may be left out
+LARGEST_PART = 0.5  # largest share of all images in a held-out group, and of a group's that may be left out
 
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """The images on either side of a split, as ascending indices.
+    """Split of the images into training and validation, as ascending indices.
 
     Attributes:
-        train: images to learn from.
+        train: training images.
         held_out: validation images.
         left_out: images used for neither, because they look like images of both.
         together: number of images that share their group with another.
@@ -63,17 +63,17 @@ class HoldOut:
 def hold_out(
     samples: Sequence[Sample], share: float, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
 ) -> HoldOut:
-    """Divide images at random into training and validation; at least one stays for training.
+    """Split images at random into training and validation; at least one stays for training.
 
-    The lot of a group depends on file names and seed, so adding or removing a few images moves few others to
-    the other side: those at the end of the share.
+    The order in which groups are held out depends only on file names and seed, so adding or removing a few
+    images moves few others to the other side.
 
     Args:
         samples: annotated images.
         share: share of the images to hold out; groups may make it larger or smaller.
         seed: seed of the choice.
-        facts: thumbnail and digest of each image; an image without them is not grouped by its looks.
-        group: further images that belong together, as for `samples.group_numbers`.
+        facts: thumbnail and digest of each image; an image without them is not compared.
+        group: additional grouping, as in `samples.group_numbers`; empty for none.
     """
     units = by_lot(samples, seed, facts, group)
     wanted = min(round(share * len(samples)), len(samples) - 1)
@@ -96,7 +96,7 @@ def hold_out(
 def folds(
     samples: Sequence[Sample], count: int, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
 ) -> list[HoldOut]:
-    """Divide images into `count` folds of about equal size, each held out once; groups stay together.
+    """Split images into `count` folds of about equal size, each held out once; groups stay together.
 
     Returns:
         One split per fold; fewer if there are fewer groups.
@@ -111,7 +111,7 @@ def folds(
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
-    """Return a sort key that puts frame 10 after frame 9."""
+    """Return a sort key that orders numbers in a path by value: frame 9 before frame 10."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
@@ -119,7 +119,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def by_lot(
     samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
 ) -> list[list[int]]:
-    """Return the groups in random order, each sorted by name; its lot depends on names and seed."""
+    """Return the groups in a random order that depends only on names and seed, each sorted by name."""
     roots = groups_of(samples, facts, group)
     units: dict[int, list[int]] = {}
     for i in sorted(range(len(samples)), key=lambda i: natural(samples[i].path)):
@@ -136,7 +136,7 @@ def by_lot(
 def groups_of(
     samples: Sequence[Sample], facts: Mapping[Path, ImageFacts], group: str = ""
 ) -> NDArray[np.int64]:
-    """Return the group of each image, (N,): the number of one of its images."""
+    """Return the group of each image, (N,), named by the index of one of its images."""
     groups = Groups(len(samples))
 
     def join(pairs: Sequence[tuple[int, int]]) -> None:
@@ -165,13 +165,13 @@ def groups_of(
 
 
 def same_value(values: Sequence[object]) -> list[tuple[int, int]]:
-    """Pair each place with the first place of the same value."""
+    """Return index pairs of equal values: the first occurrence of each value with every later one."""
     first: dict[object, int] = {}
     return [(first[value], i) for i, value in enumerate(values) if first.setdefault(value, i) != i]
 
 
 def neighbors(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Pair the images whose names differ in their last number alone, each with the next."""
+    """Return index pairs of consecutive images whose names differ only in their last number."""
     series: dict[tuple[Path, str, str], list[tuple[int, int]]] = {}
     for i, sample in enumerate(samples):
         if found := FRAME_NUMBER.search(stem := sample.path.stem):
@@ -184,11 +184,11 @@ def neighbors(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 def last_frames(
     unit: Sequence[int], wanted: int, samples: Sequence[Sample], facts: Mapping[Path, ImageFacts]
 ) -> tuple[list[int], list[int]]:
-    """Hold out the last frames of a group, in the order of their names.
+    """Hold out the last frames of a group.
 
     Returns:
-        The frames held out, and the earlier frames left out because they look like one of these. Both are
-        empty if too few would remain for training.
+        Held-out frames, and earlier frames left out because they look like one of them. Both are empty if
+        too few frames would remain for training or the images are unknown.
     """
     taken, rest = list(unit[-wanted:]), list(unit[:-wanted])
     known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (taken, rest)]
@@ -198,7 +198,7 @@ def last_frames(
     likeness = correlations(before, ends).max(axis=1)
     left = [i for i, most in zip(known[1], likeness.tolist(), strict=True) if most >= SIMILAR]
     if rest and not left:
-        left = rest[-1:]  # the last frame before the cut is a neighbor, whatever it looks like
+        left = rest[-1:]  # always leave a gap of one frame at the cut
     return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
 
 

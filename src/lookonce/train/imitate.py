@@ -1,18 +1,18 @@
-"""Compute the losses of a network that also learns from another network's raw maps, its teacher's.
+"""Compute the losses of a network that is also trained on the raw maps of another network, its teacher.
 
 The loss against the teacher's maps is weighted by the teacher's objectness (Mehta and Ozturk 2018, "Object
-detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), summed
-over all cells, anchors and scales of an image:
+detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), the terms are
+sums over all cells, anchors and scales of an image:
 
     giou = t * (2 - w*h / area of the input) * (1 - GIoU(own box, the teacher's box))
     conf = (t - p)^2 * BCE(t)
     prob = t * sum over classes BCE(the teacher's class probability)
 
-These are the terms of `train.loss` with the teacher instead of the ground truth. There are two uses:
+These are the terms of `train.loss` with the teacher in place of the ground truth. They have two uses:
 
-- `lookonce slim`: a smaller network learns from the annotations and, at every position, from the original.
-- `--keep-classes`: a model to which classes are added learns annotated objects from the annotations, and the
-  rest of each image from the old model, because the old classes have no boxes in these images.
+- `lookonce slim`: a smaller network is trained on the annotations and, at every position, on the original.
+- `--keep-classes`: a model to which classes are added is trained on the annotated objects and, in the rest of
+  each image, on the old model, because the old classes have no boxes in these images.
 
 Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side.
 """
@@ -34,18 +34,18 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.decode import by_anchor, decode_all_boxes, standard
 from lookonce.train.loss import Losses, box_terms, class_probabilities, conf_terms, scale_terms
 
-UNSURE = 0.01  # where the teacher's objectness is below this, only that objectness is learned
-KEPT = 0.1  # weight of an old model's boxes and classes; with 1, added classes are learned slowly
+UNSURE = 0.01  # objectness of the teacher up to which only the objectness term counts
+KEPT = 0.1  # weight of an old model's box and class terms; at 1, added classes are learned slowly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Teacher:
-    """A network to learn from.
+    """Teacher of a network in training.
 
     Attributes:
         network: network whose raw maps have the same shapes as those of the network in training.
-        classes: numbers of the classes to learn from the teacher, because the images lack their boxes; None
-            for all classes, if the images have boxes of all.
+        classes: class numbers to learn from the teacher because the images lack their boxes; None for all
+            classes, if the images have boxes of all classes.
     """
 
     network: nn.Module
@@ -55,13 +55,13 @@ class Teacher:
 def imitation(
     raw_maps: Sequence[Tensor], taught: Sequence[Tensor], info: ModelInfo, settings: LossSettings
 ) -> Losses:
-    """Compute the losses of a batch against a teacher's maps, with the weights of the usual losses.
+    """Compute the weighted losses of a batch against a teacher's maps.
 
     Args:
         raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
         taught: raw maps of the teacher, of the same shapes.
         info: description of the model; anchors, strides and decoding are those of both networks.
-        settings: weights of the terms, and the measure of the box loss.
+        settings: weights of the terms, and type of the box loss.
     """
     scales = [
         imitated(raw, theirs, anchors, stride, settings, decoding)
@@ -82,21 +82,21 @@ def continuation(
     settings: LossSettings,
     ignored: Sequence[Tensor] = (),
 ) -> Losses:
-    """Compute the losses of a batch in which some classes are annotated and a teacher knows the others.
+    """Compute the losses of a batch in which some classes are annotated and a teacher predicts the others.
 
-    Positives have their usual terms. Background has the terms against the teacher's maps in place of an
-    objectness target of 0; the box and class terms among these have the weight `KEPT`. Ignored positions have
-    no loss.
+    Positives have their usual terms. Background positions have the terms against the teacher's maps in place
+    of an objectness target of 0; their box and class terms have the weight `KEPT`. Ignored positions have no
+    loss.
 
     Args:
         raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
         taught: raw maps of the teacher, of the same shapes.
-        classes: numbers of the classes that the teacher knows and that are not annotated.
+        classes: numbers of the classes that the teacher predicts and that are not annotated.
         positives: assigned cells and anchors, as for `train.loss.compute_losses`.
         truth: (B, N, 4) xyxy in input pixels.
         info: description of the model; anchors, strides and decoding are those of both networks.
         settings: weights of the terms, and thresholds.
-        ignored: per scale, the cells in ignored areas; empty if there are none.
+        ignored: cells in ignored areas per scale, as in `data.loader.Batch`; empty if there are none.
     """
     decodings, scales = decodings_of(info), []
     for s, (raw, theirs, cells) in enumerate(zip_longest(raw_maps, taught, ignored)):
@@ -119,18 +119,18 @@ def imitated(
     counted: Tensor | None = None,
     classes: Sequence[int] | None = None,
 ) -> Losses:
-    """Compute the losses of one scale against the teacher's map, without the weights of the terms.
+    """Compute the unweighted losses of one scale against the teacher's map.
 
     Args:
         raw: (B, A*(5+C), S, S) raw map.
         theirs: raw map of the teacher, of the same shape.
         anchors: anchors of the scale, in input pixels.
         stride: input pixels per cell.
-        settings: settings that choose the measure of the box loss.
+        settings: settings that select the type of the box loss.
         decoding: decoding of the scale.
         counted: (B, S, S, A) positions that have a loss; None for all.
-        classes: numbers of the classes to learn from the teacher, whose objectness is then reduced to the
-            share of these classes; None for all.
+        classes: class numbers to learn from the teacher, whose objectness is then multiplied by the share
+            of these classes in its class probabilities; None for all.
     """
     mine, told = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, theirs))
     target, probability = torch.sigmoid(told[..., 4]), class_probabilities(told[..., 5:], decoding)

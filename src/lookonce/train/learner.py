@@ -1,4 +1,4 @@
-"""Hold a network in training, with everything that changes its weights at a step.
+"""A network in training, with everything that updates its weights.
 
 batch -> network -> losses -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> average
 """
@@ -26,17 +26,17 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class Learner:
-    """A network on its device, with the optimizer, gradient scaler and running average of the settings.
+    """Network in training, with its optimizer, gradient scaler and running average.
 
     Attributes:
-        network: the network in training.
-        info: description with its anchors and strides.
+        network: network in training, on its device.
+        info: description of the network.
         settings: settings of the run.
         group: processes that share each batch.
         optimizer: optimizer of the parameters that are not frozen.
         scaler: gradient scaler, which skips steps whose gradients overflow float16.
-        ema: running average of the weights; None if the settings have none.
-        teacher: another network to learn from as well; None for none.
+        ema: running average of the weights, or None.
+        teacher: network whose raw maps are learned as well, or None.
     """
 
     def __init__(
@@ -51,25 +51,25 @@ class Learner:
         self.teacher = teacher
         if teacher:
             teacher.network.to(next(network.parameters()).device).eval()
-        freeze_parts(network, info, settings.freeze)  # first, because the optimizer takes what is not frozen
+        freeze_parts(network, info, settings.freeze)  # first: the optimizer gets the parameters not frozen
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
         self.ema = Ema(network, settings.ema) if settings.ema else None
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network to evaluate and save: the running average, if there is one."""
+        """Return the network to evaluate and save: the running average if there is one."""
         return self.ema.network if self.ema else self.network
 
     def start_epoch(self) -> None:
-        """Put the network into training mode, frozen layers excepted."""
+        """Put the network, except for frozen layers, into training mode."""
         self.network.train()
         freeze_parts(self.network, self.info, self.settings.freeze)
 
     def losses(self, batch: Batch, number: int) -> Losses:
         """Compute the losses of batch `number` of the run, counted from 1.
 
-        A process without images of this batch runs the network only if batch normalization is synchronized.
+        A process without images in this batch runs the network only if batch normalization is synchronized.
         """
         if not batch.paths and not self.settings.sync_bn:
             return Losses.none()
@@ -77,16 +77,16 @@ class Learner:
         return forward(self.network, batch, self.info, self.settings, self.teacher)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to those of the step; an empty batch adds nothing."""
+        """Add the gradients of a loss to those of the step; the loss of an empty batch has none."""
         if loss.requires_grad:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float) -> None:
-        """Update the weights with the gradients since the last step; without gradients, nothing changes."""
+        """Update the weights with the gradients since the last step, if there are any."""
         set_rate(self.optimizer, rate)
         self.group.sum_gradients(self.network)
         if all(parameter.grad is None for parameter in self.network.parameters()):
-            return  # every batch of the step was skipped, which the scaler would report as an error
+            return  # every batch of the step was skipped; the scaler would raise an error
         clip = self.settings.optimizer.clip
         if clip:
             self.scaler.unscale_(self.optimizer)
@@ -129,12 +129,12 @@ def forward(
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Return a scaler that keeps small gradients from vanishing in float16; otherwise it does nothing."""
+    """Return a scaler that keeps small gradients from vanishing in float16; it is disabled otherwise."""
     return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Return the precision of the network; `auto` avoids bfloat16 where the device only emulates it."""
+    """Return the precision of the network; `auto` avoids bfloat16 if the device only emulates it."""
     if settings.precision != "auto":
         return PRECISIONS[settings.precision]
     if device.type == "cuda":
@@ -147,10 +147,10 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Return whether PyTorch trains in bfloat16 natively on this CPU.
+    """Return whether this CPU computes in bfloat16 natively.
 
-    PyTorch knows this on any system. `runtime.cpu` is for engines: it works only on Linux, and includes ARM's
-    instructions, with which training has not been measured.
+    PyTorch reports this on every system. `runtime.cpu`, which is for engines, works only on Linux and
+    includes ARM's instructions, on which training was not measured.
     """
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

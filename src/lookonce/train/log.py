@@ -30,10 +30,10 @@ DATA_BOUND = 0.1  # share of an epoch spent waiting for images above which the l
 
 
 class RunLog:
-    """The log of one run; a resumed run continues the same files and repeats no row.
+    """Log of one run; a resumed run continues the same files without repeating rows.
 
     The TensorBoard tags are the write-up's (`lr`, `loss/total_loss`, `loss/giou_loss`, `loss/conf_loss`,
-    `loss/prob_loss`), and `val/ap`, `val/ap50` and the images `val/predictions`.
+    `loss/prob_loss`), `val/ap`, `val/ap50`, and the images `val/predictions`.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class RunLog:
         Args:
             folder: run folder.
             console: console for the progress bar and the log lines.
-            settings: settings of the run, which plan its length in epochs or minutes.
+            settings: settings of the run, which give its length in epochs or minutes.
             images: number of images per epoch.
             steps: number of steps per epoch.
-            epoch: progress within the epoch that comes next; rows of later epochs and steps are removed.
+            epoch: progress of the next epoch; rows of later epochs and steps are removed.
         """
         self._console, self._images, self._minutes = console, images, settings.minutes
         epochs = None if settings.minutes else settings.epochs
@@ -82,7 +82,7 @@ class RunLog:
         return self
 
     def _board_failed(self, failed: threading.ExceptHookArgs) -> None:
-        """Ignore a full disk in TensorBoard's thread: the same error is raised in this one."""
+        """Ignore file errors, such as a full disk, in TensorBoard's thread: this thread raises them too."""
         of_board = type(failed.thread).__module__.startswith("tensorboard.")
         if not (of_board and isinstance(failed.exc_value, OSError)):
             self._hook(failed)
@@ -98,7 +98,7 @@ class RunLog:
         self._epochs.close()
 
     def step(self, report: StepReport, epochs: float) -> None:
-        """Log some steps; `epochs` is the number of epochs in the whole run, as currently planned."""
+        """Log the steps since the last report; `epochs` is the currently planned length of the whole run."""
         losses = report.losses
         self._board.add_scalar("lr", report.rate, report.step)
         for term, value in losses.items():
@@ -136,7 +136,7 @@ class RunLog:
 
 
 class _Table:
-    """A CSV file that grows row by row; its first column counts up from 1."""
+    """CSV file written row by row; its first column holds increasing numbers from 1."""
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int) -> None:
         rows = []
@@ -153,7 +153,7 @@ class _Table:
         self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, row: Sequence[object]) -> None:
-        """Write a row, and flush it."""
+        """Write and flush a row."""
         self._writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row)
         self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Train for one epoch; the code reads in the order in which things happen.
+"""Train for one epoch.
 
 for each step: (for each of its batches: network -> losses -> backward) -> weights
 """
@@ -17,15 +17,15 @@ from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.meter import LossMeter
 
-MOST_SKIPPED = 10  # batches in a row, or all of an epoch: then the weights are to blame, not an image
+MOST_SKIPPED = 10  # batches in a row, or all of a shorter epoch, after which the weights must be the cause
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One entry of the log.
+    """Report of the steps since the previous one, for the log.
 
     Attributes:
-        step: number of optimizer steps done in this run.
+        step: number of optimizer steps done in the run.
         rate: learning rate of the last step.
         losses: mean of each loss term since the last report, by name.
         images: number of images trained on since the last report.
@@ -45,8 +45,8 @@ class Epoch:
         number: number of the epoch, from 0; it determines the order of the images and their augmentation.
         steps: number of steps done so far; a resumed run continues after them.
         meter: running means of the losses.
-        seconds: seconds of training in this epoch, including those before an interruption.
-        waited: seconds among these spent waiting for images.
+        seconds: seconds of training in this epoch, including time before an interruption.
+        waited: seconds of this time spent waiting for images.
         skipped: number of batches skipped because their loss was not finite.
     """
 
@@ -71,15 +71,15 @@ def train_one_epoch(
         learner: network and optimizer.
         loader: loader that yields the batches of each step.
         course: learning rate of each step, and the end of the run.
-        epoch: progress, which is updated after every step.
-        after_step: function called after every step, when a checkpoint may be written; it gets a report every
+        epoch: progress, updated after every step.
+        after_step: function called after every step, which may write a checkpoint; it receives a report every
             `log_every` steps and at the end of the epoch, otherwise None.
 
     Returns:
         Whether the run ends with this epoch.
 
     Raises:
-        NonFiniteLossError: a loss is not finite, and the settings do not allow skipping it.
+        NonFiniteLossError: a loss is not finite, and the settings do not allow skipping the batch.
         TrainingError: the losses of too many batches in a row are not finite.
     """
     settings, gather, steps = learner.settings, learner.group.gather, loader.steps_per_epoch
@@ -116,15 +116,15 @@ def train_one_epoch(
 
 
 class Skips:
-    """Decide which batches of an epoch to skip because their loss is not finite, if the settings allow it."""
+    """Skips the batches of an epoch whose loss is not finite, if the settings allow it."""
 
     def __init__(self, learner: Learner, batches: int) -> None:
-        """Start an epoch with this number of batches."""
+        """Start an epoch of `batches` batches."""
         self._allowed, self._gather = learner.settings.loss.non_finite == "skip", learner.group.gather
         self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
 
     def skip(self, loss: Tensor, batch: Batch) -> bool:
-        """Return whether to skip a batch: all processes do if its loss is not finite in any of them.
+        """Return whether to skip a batch, which all processes do if its loss is not finite in any of them.
 
         Raises:
             TrainingError: the losses of too many batches in a row were not finite.

@@ -1,6 +1,6 @@
 """Compute the three losses of the write-up's `compute_loss`, from sparse positives.
 
-Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side, **N** boxes of the fullest image,
+Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side, **N** most boxes per image,
 **P** positives.
 
 Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
@@ -9,15 +9,15 @@ Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
     conf = sum over all cells (o - p)^2 * BCE(o) * [positive, or best IoU with any box < ignore threshold]
     prob = sum over positives and classes BCE(smoothed label)
 
-Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
-computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (fault 11).
+Each term is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU
+is computed on positives only (its fault 1, NaN), and the ignore test uses every box of the image (fault 11).
 
-In an ignored area no term has a gradient. In an area where only some classes may lack boxes, a position to
-which the network gives such a class a score of 0.1 or more is not background: its objectness has no loss, and
-the scores of the other classes are lowered instead. The term of each of these is s^2 * BCE(s, 0), where
-s = p * σ(class logit) and the gradient only flows through the class logit.
+In an ignored area, no term has a gradient. In an area where only some classes may lack boxes, a position that
+the network gives a score of 0.1 or more for such a class does not count as background: its objectness has no
+loss. Instead, each of the other classes has the loss s^2 * BCE(s, 0) with its score s = p * σ(class logit),
+whose gradient flows only through the class logit.
 
-The settings can replace GIoU by DIoU or CIoU, and the target o = 1 by the IoU of the positive's box; the
+The settings can replace GIoU with DIoU or CIoU, and the target o = 1 with the IoU of the positive's box; the
 names of the terms stay the same. All arithmetic is float32, whatever the precision of the network.
 """
 
@@ -43,7 +43,7 @@ Anchors = Sequence[Sequence[tuple[float, float]]]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Loss terms of each image of a batch, (B,) each, still attached to the graph."""
+    """Loss terms of each image in a batch, (B,) each, attached to the autograd graph."""
 
     giou: Tensor
     conf: Tensor
@@ -66,21 +66,21 @@ class Losses:
         return cls(settings.giou * self.giou, settings.conf * self.conf, settings.prob * self.prob)
 
     def per_image(self) -> Tensor:
-        """Sum of the three terms: (B,)."""
+        """Return the sum of the three terms: (B,)."""
         return self.giou + self.conf + self.prob
 
     def total(self, images: int | None = None) -> Tensor:
-        """Return the number to minimize: the mean over the images.
+        """Return the loss to minimize: the mean over the images.
 
         Args:
-            images: number to divide by, if these images are only some of a larger batch.
+            images: number of images to divide by if these are only a part of a batch; None for B.
         """
         return self.per_image().sum() / (len(self.giou) if images is None else images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTerms:
-    """Loss terms of one scale, position by position and unweighted; the losses are their sums.
+    """Unweighted loss terms of one scale for each position.
 
     Attributes:
         positives: positives of this scale.
@@ -107,19 +107,19 @@ class ScaleTerms:
 
     @property
     def prob(self) -> Tensor:
-        """(P,) class term."""
+        """Return the class term, (P,)."""
         return self.classes.sum(dim=1)
 
     @property
     def background(self) -> Tensor:
-        """(B, S, S, A) positions that are neither positive nor ignored."""
+        """Return the positions that are neither positive nor ignored, (B, S, S, A)."""
         background = ~self.ignored
         of = self.positives
         background[of.image, of.row, of.column, of.anchor] = False
         return background
 
     def sums(self) -> Losses:
-        """Return the sums over the positions of each image."""
+        """Sum each term over the positions of each image."""
         image = self.positives.image
         none = self.giou.new_zeros(len(self.conf))
         prob = none.index_add(0, image, self.prob)
@@ -144,13 +144,13 @@ def compute_losses(
 
     Args:
         raw_maps: one (B, A*(5+C), S, S) per scale, finest first.
-        positives: the assigned cells and anchors.
+        positives: assigned cells and anchors.
         truth: (B, N, 4) xyxy in input pixels; images with fewer boxes are padded with zeros.
-        anchors: (width, height) of each anchor in input pixels, by scale.
-        strides: input pixels per cell, by scale.
+        anchors: (width, height) of each anchor per scale, in input pixels.
+        strides: input pixels per cell, per scale.
         settings: weights of the terms, ignore threshold and label smoothing.
-        ignored: per scale, the cells in ignored areas, as in `data.loader.Batch`; empty if there are none.
-        decodings: decoding of each scale; None: YOLOv3's for all.
+        ignored: cells in ignored areas per scale, as in `data.loader.Batch`; empty if there are none.
+        decodings: decoding of each scale; None uses YOLOv3's for all scales.
     """
     decodings = decodings or [YOLO] * len(raw_maps)
     scales = [
@@ -172,9 +172,9 @@ def scale_terms(
     cells: Tensor | None = None,
     decoding: Decoding = YOLO,
 ) -> ScaleTerms:
-    """Compute the loss terms of one scale; `positives` and `cells` are those of this scale.
+    """Compute the loss terms of one scale; for the arguments, see `compute_losses`.
 
-    See `compute_losses`; without `cells` there is no ignored area.
+    `positives` and `cells` belong to this scale; None for `cells` means that there is no ignored area.
     """
     maps = standard(by_anchor(raw.float(), len(anchors)), decoding)  # (B, S, S, A, 5+C)
     cell = positives.image, positives.row, positives.column, positives.anchor
@@ -210,13 +210,13 @@ def scale_terms(
 
 
 def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str) -> Tensor:
-    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU, with up to twice the weight for small objects."""
+    """Compute 1 - GIoU, DIoU or CIoU, with up to twice the weight for small objects: (P, 4) twice -> (P,)."""
     weight = 2 - area(truth) / input_area
     return weight * (1 - BOX_MEASURES[measure](boxes, truth))
 
 
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
-    """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
+    """Compute the focal loss of objectness with gamma 2 (Lin et al. 2017): (B, S, S, A) each -> the same.
 
     Ignored positions have no loss; a positive is never ignored. As in the reference, the gradient also flows
     through the focal factor.
@@ -226,9 +226,9 @@ def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
 
 
 def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Decoding = YOLO) -> Tensor:
-    """(P, C), (P,) -> (P, C): binary cross-entropy of each class.
+    """Compute the binary cross-entropy of each class: (P, C), (P,) -> (P, C).
 
-    The classes of a [region] exclude each other, so theirs are the terms of the cross-entropy of a softmax.
+    The classes of a [region] are mutually exclusive, so their terms are those of a softmax cross-entropy.
     """
     if decoding.form == "region":
         return -smooth_labels(labels, logits, smoothing) * log_softmax(logits, dim=1)
@@ -237,12 +237,12 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
 
 @torch.no_grad()
 def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
-    """(B, S, S, A, 5+C) -> (B, S, S, A): positions that may show an object of a class that may lack boxes.
+    """Return the positions that may show an unannotated object: (B, S, S, A, 5+C) -> (B, S, S, A).
 
-    They are those to which the network itself gives such a class a score of `UNSURE` or more. All others are
-    background as usual, because a network that learns no background finds objects everywhere. A class learned
-    from other images does reach that score: the focal loss gives the few boxes there more weight than the
-    many positions that count as background here.
+    At these positions, the network itself gives a class that may lack boxes a score of `UNSURE` or more. All
+    others are background as usual, because a network trained without background finds objects everywhere. A
+    class learned from other images does reach that score: the focal loss gives its few boxes there more
+    weight than the many positions that count as background here.
 
     Args:
         maps: raw map by anchor.
@@ -254,39 +254,39 @@ def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor
 
 
 def class_probabilities(logits: Tensor, decoding: Decoding) -> Tensor:
-    """(..., C) -> (..., C): sigmoid of each class or, in a [region], softmax over all classes."""
+    """Compute the sigmoid of each class or, in a [region], the softmax: (..., C) -> (..., C)."""
     return torch.softmax(logits, dim=-1) if decoding.form == "region" else torch.sigmoid(logits)
 
 
 def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: Decoding = YOLO) -> Tensor:
-    """(B, S, S, A, 5+C) -> (B, S, S, A): focal cross-entropy of scores that should be 0.
+    """Compute the focal cross-entropy of scores that should be 0: (B, S, S, A, 5+C) -> (B, S, S, A).
 
     Args:
         maps: raw map by anchor.
-        classes: (B, S, S, 1, C) classes whose absence is known.
-        background: (B, S, S, A) positions that have the loss.
+        classes: (B, S, S, 1, C) classes known to be absent.
+        background: (B, S, S, A) positions that have this loss.
         decoding: decoding of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
     probability = class_probabilities(logits, decoding)
     other = 1 - probability if decoding.form == "region" else torch.sigmoid(-logits)
     score = torch.sigmoid(objectness) * probability
-    # 1 - score, as a sum of two positive numbers, which is exact even if the score is near 1
+    # 1 - score as a sum of two positive numbers, which stays accurate for a score near 1
     rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * other
     terms = -(score**2) * rest.clamp_min(SMALLEST_REST).log()
     return (terms * classes).sum(dim=-1) * background
 
 
 def smooth_labels(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
-    """(P,) class numbers, logits (P, C) -> (P, C) targets: (1 - smoothing) * one-hot + smoothing / C."""
+    """Return the class targets (1 - smoothing) * one-hot + smoothing / C: (P,), (P, C) -> (P, C)."""
     share = smoothing / logits.shape[1]
     return torch.full_like(logits, share).scatter_(1, labels[:, None], 1 - smoothing + share)
 
 
 @torch.no_grad()
 def best_iou(boxes: Tensor, truth: Tensor) -> Tensor:
-    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): highest IoU of each decoded box with a box of its image."""
+    """Return each decoded box's highest IoU with the truth: (B, S, S, A, 4), (B, N, 4) -> (B, S, S, A)."""
     best = boxes.new_zeros(boxes.shape[:-1])
-    for one in truth.unbind(dim=1):  # a loop over N, so that memory holds one box per image at a time
+    for one in truth.unbind(dim=1):  # a loop over N instead of broadcasting saves memory
         torch.maximum(best, iou(boxes, one[:, None, None, None, :]), out=best)
     return best

@@ -1,4 +1,4 @@
-"""Average the losses, and read them from the GPU only for the log, because reading makes the GPU wait."""
+"""Average the losses; read them from the GPU only for the log, because each reading waits for the GPU."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from lookonce.errors import NonFiniteLossError
 from lookonce.train.loss import Losses
 
 TERMS = ("total", "giou", "conf", "prob")
-Gather = Callable[[Any], list[Any]]  # one value from each process, by rank
+Gather = Callable[[Any], list[Any]]  # collects a value from every process, by rank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,9 +20,9 @@ class MeterState:
     """State of a meter within an epoch.
 
     Attributes:
-        images: number of images read so far.
+        images: number of images whose losses were read so far.
         sums: sums of the loss terms over these images, by name.
-        unread: (4, n) loss terms of the images since the last reading.
+        unread: (4, n) loss terms of the n images since the last reading, in the order of `TERMS`.
     """
 
     images: int
@@ -33,11 +33,11 @@ class MeterState:
 class LossMeter:
     """Means of the loss terms over images.
 
-    Each of several processes adds its own images; a reading covers those of all processes, and all get the
-    same.
+    Each process adds its own images; a reading covers the images of all processes and returns the same result
+    in each of them.
 
     Attributes:
-        images: number of images read so far.
+        images: number of images whose losses were read so far.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class LossMeter:
         return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
-        """Add a batch. Its losses are not read yet, except on a CPU, where reading is free.
+        """Add the losses of a batch without reading them, except on a CPU, where reading costs nothing.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -86,10 +86,10 @@ class LossMeter:
             _check_finite(terms, paths)
 
     def read(self, gather: Gather = lambda mine: [mine]) -> dict[str, float]:
-        """Read the mean of each term since the last reading, over all processes; empty without batches.
+        """Return the mean of each term since the last reading, over all processes; empty without images.
 
         Raises:
-            NonFiniteLossError: a loss is not finite; the images are named.
+            NonFiniteLossError: a loss is not finite; the message names the images.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
@@ -109,7 +109,7 @@ class LossMeter:
         return {term: value / images for term, value in zip(TERMS, sums, strict=True)}
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each term over everything read so far, by name."""
+        """Return the mean of each term over all images read so far, by name."""
         return {term: value / max(self.images, 1) for term, value in self._sums.items()}
 
 

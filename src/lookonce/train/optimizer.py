@@ -1,4 +1,4 @@
-"""Make Adam or SGD with weight decay on convolution kernels only, and save and restore their state."""
+"""Make the optimizer, with weight decay only on convolution kernels, and save and restore its state."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,11 @@ ADAM_EPSILON = 1e-7  # Keras' default, as in the reference
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """Make an optimizer for the parameters that are not frozen; only convolution kernels decay."""
+    """Make an optimizer of the parameters that are not frozen; only convolution kernels decay.
+
+    torch's Adam adds epsilon after the bias correction, Keras' Adam before it, so weights differ from the
+    reference's where gradients are below about 1e-3.
+    """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -33,7 +37,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as `number of the parameter/name` -> tensor, for `restore`."""
+    """Return the optimizer's state by `PARAMETER NUMBER/NAME`, for `restore`."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}/{name}": torch.as_tensor(value)
@@ -44,7 +48,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the tensors from `optimizer_tensors`.
+    """Restore the state returned by `optimizer_tensors`.
 
     Raises:
         TrainingError: the tensors belong to another network or optimizer.
@@ -64,6 +68,6 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     for parameter, slots in zip(trained, (state[i] for i in range(len(trained))), strict=True):
         for name, tensor in slots.items():
             if tensor.shape == parameter.shape:
-                # the fused step reads memory in storage order, so the state must have its parameter's layout
+                # the fused step reads memory in storage order, so the state needs its parameter's layout
                 slots[name] = torch.empty_like(parameter.detach()).copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

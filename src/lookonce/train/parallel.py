@@ -1,16 +1,16 @@
-"""Train one network with several processes, started by `torchrun`; a single process needs none of this.
+"""Train one network with several processes, started by `torchrun`.
 
     batch ─┬─> rank 0: its images -> gradients ─┐
            └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
-Gradients are summed all at once after the backward passes of a step, without DistributedDataParallel: a rank
-without images and several batches per step are then not special cases, and the network keeps its names. DDP
-would overlap the sum with the backward pass. What that would save is small: yolov3 has 62 million weights, or
-250 MB per step, which takes milliseconds between the GPUs of one machine, while the arithmetic takes about a
+Gradients are summed at once after the backward passes of a step, without DistributedDataParallel (DDP). A
+rank without images and several batches per step are then no special cases, and parameters keep their names.
+DDP would overlap the sum with the backward pass, but save little: the 62 million weights of yolov3 make
+250 MB per step, which the GPUs of one machine exchange in milliseconds, while the arithmetic takes about a
 hundred.
 
-Decisions that must be the same everywhere (the number of images in a batch, when to stop) are exchanged on
-the CPU, so no GPU waits for them. `watch` detects a rank that ends early.
+Values that all processes need (the number of images in a batch, when to stop) are exchanged between CPUs, so
+no GPU waits for them. `watch` detects a rank that ends early.
 """
 
 import os
@@ -35,12 +35,12 @@ from lookonce.train.watch import Watch
 
 T = TypeVar("T")
 
-JOINING = timedelta(minutes=5)  # until all processes have joined
-PATIENCE = timedelta(days=1)  # long, because a rank may wait for an evaluation; `watch` detects dead ranks
+JOINING = timedelta(minutes=5)  # time limit for all processes to join
+PATIENCE = timedelta(days=1)  # time limit of an exchange, in which ranks may wait for a long evaluation
 
 
 class Group:
-    """The processes of a run. This class is for a single process: an exchange returns its own value.
+    """Processes of a run. This class is for a single process: an exchange returns its own value.
 
     Attributes:
         rank: number of this process, from 0.
@@ -54,12 +54,12 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Return whether this is the process that writes and prints."""
+        """Return whether this is the first process, which writes and prints."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """The device of this process."""
+        """Return the device of this process."""
         return torch_device(self._wanted)
 
     def gather(self, mine: T) -> list[T]:
@@ -67,14 +67,14 @@ class Group:
         return [mine]
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """Run `work` in the first process only, and return its result everywhere; the others wait."""
+        """Run `work` in the first process only, and return its result in all processes; the others wait."""
         return self.gather(work() if self.is_first else None)[0]  # type: ignore[return-value]
 
     def sum_gradients(self, network: nn.Module) -> None:
-        """Replace the gradients by their sum over all processes."""
+        """Replace the gradients with their sum over all processes."""
 
     def share_statistics(self, network: nn.Module) -> None:
-        """Replace the running statistics, which differ between processes, by those of the first process."""
+        """Replace the running statistics, which differ between processes, with those of the first process."""
 
 
 ALONE = Group()
@@ -118,17 +118,17 @@ class _Joined(Group):
 
 
 class SharedLoader(Loader):
-    """A loader that makes only this process's share of every batch.
+    """Loader that makes only this process's share of every batch.
 
-    Batches are planned for all processes and then divided, so the images, their sizes and their augmentation
-    do not depend on the number of processes.
+    Batches are planned for all processes and then divided, so images, sizes and augmentation do not depend on
+    the number of processes.
     """
 
     def __init__(self, group: Group, dataset: Dataset, settings: TrainSettings, **options: Any) -> None:
-        """See `Loader`.
+        """Start the threads; see `Loader`.
 
         Args:
-            group: the processes of the run.
+            group: processes of the run.
             dataset: training images, the same in every process.
             settings: batch size, threads, and batches per step.
             options: `strict` and `report`, as for `Loader`.
@@ -148,14 +148,14 @@ class SharedLoader(Loader):
         return [replace(planned, turns=planned.turns[mine]) for planned in super().plan(epoch)]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
-        """Count the images and report the problems of all processes."""
+        """Report the problems of all processes; return the batch with the number of all their images."""
         parts = self._group.gather((batch.image_count, list(problems)))
         super().settle(batch, [problem for _, theirs in parts for problem in theirs])
         return replace(batch, image_count=sum(count for count, _ in parts))
 
 
 class _LostError(Exception):
-    """An exchange failed: another process has ended, or cannot be reached."""
+    """Failed exchange: another process has ended or cannot be reached."""
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 def stack_over_ranks(tensor: Tensor) -> Tensor:
-    """Gather a tensor of one shape from all processes, by rank: (...) -> (size, ...)."""
+    """Stack a tensor of the same shape from every process, by rank: (...) -> (size, ...)."""
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     with _exchange():
         dist.all_gather(parts, tensor)
@@ -183,7 +183,7 @@ def _exchange() -> Iterator[None]:
 
 @contextmanager
 def join(device: str = AUTO) -> Iterator[Group]:
-    """Join the processes that `torchrun` started; without it there is only this one.
+    """Join the processes that `torchrun` started; without `torchrun`, the group is this process alone.
 
     Args:
         device: device of this process; with several processes, `auto`, `cuda` or `cpu`.
@@ -226,7 +226,7 @@ def join(device: str = AUTO) -> Iterator[Group]:
 
 
 def _device_of(local_rank: int, wanted: str) -> torch.device:
-    """Return the device of one of several processes: a GPU, by its number on this machine, or the CPU.
+    """Return the device of one of several processes: the GPU with its number on this machine, or the CPU.
 
     Raises:
         ConfigError: there are fewer GPUs than processes, or several processes cannot use the device.

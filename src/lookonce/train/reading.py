@@ -1,4 +1,4 @@
-"""Read the images of a run, divide them into training and validation, and record which they are."""
+"""Read the images of a run, split them into training and validation, and fingerprint them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,13 +28,13 @@ def load_data(
 
     Args:
         data: annotations.
-        settings: share and groups of the images held out.
+        settings: share and groups of the images to hold out.
         console: console for the progress bar and the log lines.
-        record: read every image file, to keep images that look alike on one side, and to record in the model
-            which images it has learned from.
+        record: whether to read every image file, to keep similar images on one side of the split and to
+            record in the model which images it was trained on.
 
     Raises:
-        AnnotationError: the format is not recognized, or there is no box to train on.
+        AnnotationError: the format is not recognized, or there is no image to train on.
     """
     annotations = data.open()
     learn = annotations.load("train", data.class_names(), data.strict)
@@ -65,7 +65,7 @@ def load_data(
 
 
 def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Console) -> list[TrainData]:
-    """Return the training and the held-out images of each fold; a test split is never used.
+    """Return the training and held-out images of each fold; a test split is never used.
 
     Raises:
         AnnotationError: the format is not recognized, or there are fewer than two groups of images.
@@ -96,14 +96,14 @@ def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Co
 
 
 def inspect_images(samples: Sequence[Sample], console: Console) -> dict[Path, ImageFacts]:
-    """Decode and hash every image, with a progress bar."""
+    """Decode and hash every image with a progress bar."""
     with progress_bar(console, transient=True) as progress:
         bar = progress.add_task("comparing images", total=len(samples))
         return inspect_all([sample.path for sample in samples], lambda: progress.advance(bar))
 
 
 def after_earlier_training(data: TrainData, model: Path | None, console: Console) -> TrainData:
-    """Add the images that a model to start from has learned from; warn if some of them are held out now."""
+    """Add the images that the initial model was trained on; warn if some of them are validation images."""
     if model is None or model.suffix != ".safetensors":
         return data
     earlier = Seen.of(load_info(model).training)

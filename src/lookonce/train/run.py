@@ -2,10 +2,10 @@
 
 run folder/
     settings.yaml         settings of the run; a resumed run reads them back
-    network.cfg           the network, if it was given as a `.cfg`
-    last.safetensors      the newest model and everything needed to resume, written every few minutes
-    best.safetensors      the model with the highest validation AP
-    epoch-*.safetensors   the model after each epoch, with `keep_epochs`
+    network.cfg           network, if it was given as a `.cfg`
+    last.safetensors      latest model and everything needed to resume, written every few minutes
+    best.safetensors      model with the highest validation AP
+    epoch-*.safetensors   model after each epoch, with `keep_epochs`
     steps.csv, epochs.csv, tensorboard/
 """
 
@@ -62,15 +62,15 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The surroundings of a run: where it prints, which processes take part, and when to stop.
+    """Environment of a run: console, processes, and stop condition.
 
     Attributes:
         console: console for the progress bar and the log lines.
         group: processes that train together, all with the same arguments; the first one prints and writes.
         stop: function called after every step; once it returns true, the run saves its state and ends.
-        strict: whether to stop at the first image or box that would be skipped.
+        strict: whether to raise an error at the first image or box that would be skipped.
         now: clock that returns seconds.
-        started: reading of the clock when a run with `minutes` started; None: when training starts.
+        started: value of `now()` from which `minutes` count; None counts from the start of training.
     """
 
     console: Console
@@ -86,7 +86,7 @@ class Session:
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised when a run was asked to stop, after it has saved its state."""
+    """Raised when a run stops on request, after it has saved its state."""
 
 
 def train(
@@ -99,23 +99,23 @@ def train(
     resume: bool = False,
     teacher: Teacher | None = None,
 ) -> RunResult:
-    """Train to the end of the run: the last epoch, the last minute, or a plateau of the AP.
+    """Train until the last epoch, the last minute, or a plateau of the AP.
 
     Args:
         data: annotated images.
-        settings: settings of the run; if it is resumed, they may differ only as `prepare_folder` allows.
+        settings: settings of the run; for a resumed run, they may differ only as `prepare_folder` allows.
         out: run folder.
-        session: console, processes, and how to stop.
+        session: console, processes, and stop condition.
         weights: model to start from; None for random weights.
-        resume: continue from `out/last.safetensors`.
-        teacher: another network to learn from as well; None for none.
+        resume: whether to continue from `out/last.safetensors`.
+        teacher: network whose raw maps are learned as well; None for none.
 
     Raises:
         AnnotationError: no training image has a box.
-        ConfigError: `out` already holds a run, or has no run to resume, or one with other settings;
-            `patience` is set but there are no validation images; or the free memory for `batch: auto` is
-            not known.
-        TrainingError: a loss is not finite, or memory ran out; the message says what to change.
+        ConfigError: `out` already holds a run, has no run to resume, or holds one with other settings;
+            `patience` is set without objects in validation images; or the system does not report the free
+            memory for `batch: auto`.
+        TrainingError: a loss is not finite, or memory ran out; the message names the settings to change.
         ModelFileError: `weights` or the checkpoint is damaged or does not fit the network.
         Stopped: `session.stop` returned true.
     """
@@ -127,7 +127,7 @@ def train(
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, session, weights=weights, resume=resume, teacher=teacher)
     if session.group.is_first:
-        write_settings(out, settings)  # only now that everything is accepted
+        write_settings(out, settings)  # only after all checks
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -135,7 +135,7 @@ def train(
 def _prepare(
     data: TrainData, settings: TrainSettings, out: Path, session: Session, *, resume: bool
 ) -> TrainSettings:
-    """Prepare the run folder; return the settings, in which `batch: auto` has become a number."""
+    """Prepare the run folder; return the settings, with a number in place of `batch: auto`."""
     if resume and settings.batch == "auto" and (out / SETTINGS).exists():
         settings = settings.model_copy(update={"batch": load_settings(out / SETTINGS).batch})
     prepare_folder(out, settings, resume=resume)
@@ -147,7 +147,7 @@ def _prepare(
 
 
 def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
-    """Yield remarks on what was chosen from the data: the range of pixel values, and anchors."""
+    """Yield remarks on the range of pixel values and on scales that keep their published anchors."""
     if info.values is not None:
         low, high = info.values
         yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
@@ -159,7 +159,7 @@ def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
 
 
 class _Run:
-    """A run, from its start or from its last checkpoint.
+    """Run that starts anew or continues from its last checkpoint.
 
     Attributes:
         learner: network and optimizer.
@@ -242,8 +242,8 @@ class _Run:
             try:
                 last = train_one_epoch(self.learner, self.loader, self._course, self._epoch, self._after_step)
             except NonFiniteLossError as error:
-                # on a CPU, these are the weights that produced the loss; on a GPU, where losses are read only
-                # every `log_every` steps, they may be later ones
+                # On a CPU, these weights produced the loss. On a GPU, they may be newer, because losses are
+                # read only every `log_every` steps.
                 path, info = (
                     self._out / NON_FINITE,
                     replace(self.learner.info, training={"error": str(error)}),
@@ -265,7 +265,7 @@ class _Run:
         return self._progress
 
     def _end_before_start(self) -> str:
-        """Return why a resumed run has nothing left to do; empty if it has something to do."""
+        """Return why a resumed run has nothing left to do; empty if it continues."""
         settings, clock = self._settings, self._clock
         if clock and clock.closed >= clock.total:
             minutes = "the minute is" if settings.minutes == 1 else f"all {settings.minutes:g} minutes are"
@@ -277,7 +277,7 @@ class _Run:
         return plateau and f"{plateau}; raise patience to train for longer"
 
     def _end(self, steps: int, *, last: bool) -> str:
-        """Return why the run ends after an epoch, in the first process; empty if it continues."""
+        """Return why the run ends after an epoch; empty if it continues. For the first process."""
         if last and self._clock:
             epochs = steps / self.loader.steps_per_epoch
             return (
@@ -310,8 +310,7 @@ class _Run:
     def _save(self, metrics: Mapping[str, float], seconds: float, *, last: bool) -> Progress:
         """Log and save an epoch, in the first process.
 
-        The log comes first: if the process is killed between the two, there is a row too many, which
-        resuming removes.
+        The log comes first: if the process is killed in between, resuming removes the extra row.
         """
         assert self.log is not None
         progress = replace(self._progress, epochs=self._epoch.number + 1, seconds=seconds)
@@ -324,7 +323,7 @@ class _Run:
         return checkpoint.save(self._out, self.learner, progress, metrics, clock)
 
     def _after_step(self, report: StepReport | None) -> None:
-        """Log a step; save if a checkpoint is due, or if any process was asked to stop."""
+        """Log a step; save if a checkpoint is due or any process is to stop."""
         group, now, clock = self._session.group, self._session.now, self._clock
         per_epoch = self.loader.steps_per_epoch
         if report and self.log:
@@ -350,7 +349,7 @@ class _Run:
 
 @contextmanager
 def _memory_advice(settings: TrainSettings) -> Iterator[None]:
-    """Turn an out-of-memory error into one that says which settings to lower.
+    """Turn an out-of-memory error into one that names the settings to lower.
 
     Raises:
         TrainingError: memory ran out.

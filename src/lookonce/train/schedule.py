@@ -17,8 +17,8 @@ from dataclasses import dataclass
 class Schedule:
     """Learning rate of each optimizer step, counted from 1.
 
-    Unlike in the reference (its fault 7), the schedule applies from the first step, a warm-up longer than the
-    run is shortened, and after the last step the rate stays at its end value.
+    Unlike the reference (its fault 7), the schedule applies from the first step, shortens a warm-up that is
+    longer than the run, and keeps the rate at its end value after the last step.
 
     Attributes:
         rate: learning rate after warm-up.

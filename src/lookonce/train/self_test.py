@@ -1,7 +1,6 @@
-"""Check that a network can overfit eight of the images; if it cannot, a long run will fail as well.
+"""Overfit check: train a network on eight of the images until it finds every object in them.
 
-Wrong boxes, shifted coordinates, swapped classes or a broken setting show up within minutes: a network that
-was trained on the same eight images hundreds of times must find every object in them.
+Shifted boxes, swapped classes or bad settings make this check fail within minutes, before a long run does.
 """
 
 import time
@@ -26,11 +25,11 @@ from lookonce.train.setup import TrainData, describe, make_dataset, make_network
 from lookonce.train.validate import Validator
 
 IMAGES = 8
-GOAL = 0.99  # AP50
-SECONDS = 180.0
+GOAL = 0.99  # AP50 from which the check passes
+SECONDS = 180.0  # time limit
 MOST_STEPS, EVALUATE_EVERY = 600, 20
-FALLEN = 0.5  # share of the first loss below which the last one must be if time ran out
-FEWEST_STEPS = 20  # with fewer steps, the loss says nothing yet
+FALLEN = 0.5  # share of the first loss that the last one must fall below if time runs out
+FEWEST_STEPS = 20  # steps below which the loss is not yet meaningful
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class SelfTest:
         steps: number of optimizer steps.
         seconds: time taken.
         losses: mean loss over the first tenth of the steps, and over the last tenth.
-        lost: number of assignments that were replaced by another object on the same cell and anchor.
+        lost: number of positives replaced by another object on the same cell and anchor.
     """
 
     ap50: float
@@ -58,9 +57,9 @@ class SelfTest:
 
     @property
     def failed(self) -> bool:
-        """Return whether something is wrong: no overfit after all steps, or a high loss when time ran out.
+        """Return whether the check failed: no overfit after all steps, or a high loss when time ran out.
 
-        A slow machine alone is not a failure: after too few steps, nothing is known.
+        Too few steps within the time limit are no failure, as the machine may just be slow.
         """
         if self.passed or self.steps == MOST_STEPS:
             return not self.passed
@@ -111,7 +110,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console, group:
 
 
 def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
-    """Choose eight images with boxes: the first image that shows each class, then others from the start.
+    """Choose up to eight images with boxes: the first image of each class, then others in order.
 
     Raises:
         AnnotationError: no image has a box.

@@ -1,4 +1,4 @@
-"""Make what a run needs from its data and settings: the network, the data set and the learning rate."""
+"""Make the network, the data set and the learning rate schedule of a run from its data and settings."""
 
 import hashlib
 import math
@@ -38,7 +38,7 @@ class TrainData:
     Attributes:
         names: class names.
         train: images to train on.
-        val: validation images; if empty, the last model is the best one.
+        val: validation images; if empty, the last model counts as the best.
         seen: fingerprints of the training and validation images; empty to record none.
     """
 
@@ -48,7 +48,7 @@ class TrainData:
     seen: Seen = field(default_factory=Seen)
 
     def summary(self) -> TrainedOn:
-        """Return counts, and a digest of file names, boxes and classes that does not depend on folders."""
+        """Return counts, and a digest of file names, boxes and classes that is independent of folders."""
         digest = hashlib.sha256()
         for sample in chain(self.train, self.val):
             digest.update(os.fsencode(sample.path.name))
@@ -62,7 +62,7 @@ class TrainData:
 
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
-    """Return the description of the model that this data and these settings lead to.
+    """Describe the model that a run with this data and these settings trains.
 
     Raises:
         ConfigError: the anchors or the size do not suit the network.
@@ -104,23 +104,23 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 
 
 def as_trained(settings: TrainSettings, info: ModelInfo) -> TrainSettings:
-    """Return the settings with the range of pixel values and the epsilon that a model was trained with."""
+    """Return the settings with a trained model's range of pixel values and batch normalization epsilon."""
     norm = settings.batch_norm.model_copy(update={"epsilon": info.bn_epsilon})
     return settings.model_copy(update={"values": info.values, "batch_norm": norm})
 
 
 def base_network(settings: TrainSettings, info: ModelInfo) -> Network:
-    """Return the network that weights alone belong to: the `.cfg` as it is, else the network to train."""
+    """Return the network of weights without a `.cfg`: the unchanged `.cfg` to train, or the named network."""
     return network_of(info) if settings.model in NETWORKS else resolve(cfg_of(settings.model))
 
 
 @torch.no_grad()
 def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
-    """Build a network with initial weights, whose cells all predict the objectness `objectness_prior`.
+    """Build a network with initial weights whose cells predict the objectness `objectness_prior`.
 
     `build` initializes weights as the reference does: kernels from a normal distribution with standard
-    deviation 0.01, and biases of 0, which means an objectness of 0.5. A bias of log(p / (1 - p)) makes it p
-    (Lin et al. 2017, section 4.1).
+    deviation 0.01, and biases of 0, which give an objectness of 0.5. A bias of log(p / (1 - p)) changes it to
+    p (Lin et al. 2017, section 4.1).
     """
     network = build(info)
     prior = settings.objectness_prior
@@ -132,7 +132,7 @@ def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
 
 
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
-    """Return the data set of training images, with augmentation and assignment as in the settings."""
+    """Make the data set of training images, with augmentation and assignment from the settings."""
     return Dataset(
         data.train,
         info,
@@ -145,7 +145,7 @@ def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> D
 
 
 def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> Schedule:
-    """Return the learning rate schedule of a run with this number of steps per epoch."""
+    """Make the learning rate schedule of a run with `steps_per_epoch` steps per epoch."""
     optimizer = settings.optimizer
     warmup = round(optimizer.warmup_epochs * steps_per_epoch)
     return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps_per_epoch)

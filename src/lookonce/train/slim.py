@@ -1,9 +1,11 @@
-"""Make a trained network smaller: remove channels that it can do without, and measure what that costs in AP.
+"""Make a trained network smaller by removing its least important channels, and measure the change in AP.
 
-channels           -> change of the loss without each bundle                       importance_of
-importance         -> bundles to remove for a speed, measured on this machine      slim
+channels           -> change of the loss without each bundle of channels           importance_of
+importance         -> bundles to remove to reach a speed on this machine           slim
 smaller network    -> trained, with the original network as its teacher            train.run
 both networks      -> AP on the validation images, and time, measured in turn      judge
+
+A bundle holds channels that can only be removed together; see `darknet.channels`.
 """
 
 import json
@@ -38,8 +40,8 @@ from lookonce.train.learner import forward
 from lookonce.train.setup import TrainData, make_dataset
 
 IMAGES = 128  # training images from which the importance of the channels is estimated
-TRIES = 5  # networks built and timed until one is as fast as wanted
-NEAR = 0.04  # share by which the speed may exceed the one wanted
+TRIES = 5  # most networks built and timed
+NEAR = 0.04  # share by which the speed may exceed the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Parent:
 
     Attributes:
         network: layers of the model.
-        weights: weights of the convolutions, in file order.
+        weights: weights of the convolutions, in the order of a weight file.
         info: description of the model.
     """
 
@@ -57,7 +59,7 @@ class Parent:
     info: ModelInfo
 
     def digest(self) -> str:
-        """Return a hash of classes, anchors and all weights."""
+        """Return a hash of classes, anchors, strides and weights."""
         total = blake2b(
             repr((self.info.names, self.info.anchors, self.info.strides)).encode(), digest_size=16
         )
@@ -71,7 +73,7 @@ class Parent:
 
 
 def read_parent(path: Path) -> tuple[Parent, nn.Module]:
-    """Read a model; return it, and the same model as a torch network that can teach.
+    """Read a model; return it, and the same model as a torch network to use as the teacher.
 
     Raises:
         ModelFileError: the file is not a `.safetensors` or a `.cfg` with its weights.
@@ -88,7 +90,7 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
     """Return the data with the model's class numbers.
 
     Raises:
-        ConfigError: the data has other classes than the model, or no validation image to measure AP on.
+        ConfigError: the data has other classes than the model, or no object in its validation images.
     """
     data = replace(data, names=named_as_in(data.names, info.names))
     if set(data.names) != set(info.names):
@@ -112,22 +114,23 @@ def importance_of(
     settings: TrainSettings,
     advance: Callable[[int], None] = lambda images: None,
 ) -> NDArray[np.float64]:
-    """Estimate how much the loss would change without each bundle, from training images.
+    """Estimate from training images how much the loss would change without each bundle of channels.
 
-    Suppose that a factor on a channel, before its activation, goes from 1 to 0. To first order, the loss
-    changes by the derivative with respect to that factor, which is gamma * d gamma + beta * d beta. It is
-    summed over the channels of a bundle, squared, and summed over batches (Molchanov et al. 2019, "Importance
-    estimation for neural network pruning", equation 8).
+    Removing a channel multiplies it, before its activation, by 0 instead of 1. To first order, the loss
+    changes by its derivative with respect to this factor, which is gamma * d gamma + beta * d beta. The
+    derivative is summed over the channels of a bundle, squared, and summed over batches (Molchanov et al.
+    2019, "Importance estimation for neural network pruning", equation 8).
 
     Args:
         channels: channels of the parent.
-        parent: the trained model.
-        data: images to train on.
-        settings: settings of the training that follows; batch size, augmentation and loss are used here.
-        advance: function called with the number of images of each batch.
+        parent: trained model.
+        data: training images.
+        settings: settings of the training that follows, of which batch size, augmentation, assignment and
+            loss are used.
+        advance: function called with the number of images in each batch.
 
     Returns:
-        Importance of each bundle.
+        Importance of each bundle, (bundles,).
     """
     graph = DarknetGraph(parent.network, bn_epsilon=parent.info.bn_epsilon)
     fill(graph, parent.weights)
@@ -141,7 +144,7 @@ def importance_of(
                 graph.zero_grad()
                 forward(graph, batch, parent.info, settings).total().backward()  # type: ignore[no-untyped-call]
                 by_layer = {int(name): _derivatives(module) for name, module in graph.layers.items()}
-                # layers that share weights share their derivative, which is counted for the owner
+                # layers that share weights have one derivative, which counts for the layer that owns them
                 each = [by_layer[layer][number] if layer in by_layer else 0.0 for layer, number in places]
                 found += np.bincount(bundle_of, each, minlength=len(found)) ** 2
                 images += batch.image_count
@@ -152,7 +155,7 @@ def importance_of(
 
 
 def _derivatives(module: nn.Module) -> NDArray[np.float32]:
-    """Return the derivative of the loss with respect to a factor on each output channel, (out,)."""
+    """Return the derivative of the loss with respect to a factor on each output channel: (out,)."""
     assert isinstance(module, GraphConvolution)
     # the factor is applied after batch normalization or, without it, after the bias
     terms: list[Tensor | None] = (
@@ -169,10 +172,10 @@ def _derivatives(module: nn.Module) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class Slimmed:
-    """A smaller network, not yet trained.
+    """Smaller network before its training.
 
     Attributes:
-        model: the smaller network and its description.
+        model: smaller network and its description.
         share: multiplications of the smaller network, as a share of the parent's.
         times: times of the parent and of the smaller network, measured in turn.
     """
@@ -193,17 +196,17 @@ class Slimmed:
 def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
     """Remove bundles until the network reaches the target speed on this machine.
 
-    Importance and multiplications decide which bundles to remove, and the measured time decides how many: the
-    share of multiplications is corrected until the time in the default engine is the one wanted.
+    Importance and multiplications determine which bundles to remove, and the measured time how many: the
+    target share of multiplications is corrected until the time in the default engine meets the target.
 
     Args:
         channels: channels of the parent.
-        parent: the trained model.
+        parent: trained model.
         importance: importance of each bundle.
         faster: target speed, as the parent's time divided by the target time.
 
     Returns:
-        The largest of the networks tried that is fast enough; if none is, the fastest.
+        Largest tried network that is fast enough or, if none is, the fastest.
 
     Raises:
         ConfigError: no channel can be removed.
@@ -243,7 +246,7 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
 
 
 def save_start(path: Path, model: Parent, parent: Parent, faster: float) -> None:
-    """Write a smaller network as the model file that its training starts from, and a JSON with its origin."""
+    """Write a smaller network as the model that its training starts from, and a JSON file with its origin."""
     network = build(model.info)
     fill(network, model.weights)
     write_text(path.with_suffix(".json"), json.dumps({"parent": parent.digest(), "faster": faster}) + "\n")
@@ -251,10 +254,10 @@ def save_start(path: Path, model: Parent, parent: Parent, faster: float) -> None
 
 
 def check_start(path: Path, parent: Parent, model: Path, faster: float | None = None) -> float:
-    """Check that a run to resume was started from this parent, and return its `faster`.
+    """Check that a run to resume was started from this parent, and return its target speed.
 
     Raises:
-        ConfigError: the folder holds no run of `slim`, or one of another model or speed.
+        ConfigError: the folder holds no run of `slim`, or one with another model or target speed.
     """
     origin = path.with_suffix(".json")
     for each in (path, origin):
@@ -280,7 +283,7 @@ class SlimVerdict:
         compared: AP of both on the validation images.
         times: times of both, measured in turn.
         share: multiplications of the smaller model, as a share of the parent's.
-        parameters: number of parameters of the parent, and of the smaller model.
+        parameters: number of parameters of the parent and of the smaller model.
     """
 
     compared: Comparison
@@ -317,7 +320,7 @@ def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> SlimVerdict:
     """Measure AP and time of the parent and of a trained smaller model.
 
     Args:
-        parent: the trained model.
+        parent: trained model.
         path: model file of the smaller model.
         samples: annotated images, with the model's class numbers.
     """

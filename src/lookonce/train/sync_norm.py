@@ -1,7 +1,7 @@
-"""Normalize batches over the images of all processes instead of each process's own.
+"""Batch normalization over the images of all processes instead of each process's own.
 
-Legend: **B** this rank's images, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
-values of a channel here, **N** on all ranks.
+Legend: **B** images of this rank, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
+values of a channel on this rank, **N** on all ranks.
 
 With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g = dL/dy:
 
@@ -9,8 +9,8 @@ With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g
     var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N          (Chan et al. 1979)
     dL/dx  = gamma / sqrt(var + eps) * (g - sum(g) / N - ^x * sum(g * ^x) / N)  with sums over all ranks
 
-The forward pass exchanges 2C + 1 numbers, and the backward pass 2C. A rank without images takes part with
-n = 0. torch's own class does the same, but only on GPUs; this one runs, and is tested, everywhere.
+The forward pass exchanges 2C + 1 numbers and the backward pass 2C. A rank without images takes part with
+n = 0. torch's own class does the same, but only on GPUs; this one also runs, and is tested, on CPUs.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ PIXELS = (0, 2, 3)  # all but the channels
 
 
 class _Normalize(torch.autograd.Function):
-    """(B, C, H, W) -> the same normalized, mean (C,), variance (C,), and N as (1,)."""
+    """Normalize (B, C, H, W); also return mean (C,), variance (C,), and N (1,)."""
 
     @staticmethod
     def forward(
@@ -44,7 +44,7 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gamma, mean, inverse, count = ctx.saved_tensors
         g, standardized = gradient.float(), (x.float() - _across(mean)) * _across(inverse)
-        # the gradients of beta and gamma, which are summed over the ranks later
+        # gradients of beta and gamma, which `Group.sum_gradients` sums over the ranks
         own = torch.stack([g.sum(PIXELS), (g * standardized).sum(PIXELS)])
         mean_g, mean_gx = sum_over_ranks(own.clone()) / count
         of_x = _across(gamma * inverse) * (g - _across(mean_g) - standardized * _across(mean_gx))
@@ -52,7 +52,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute mean (C,), biased variance (C,) and N (1,), over all ranks."""
+    """Compute mean (C,), biased variance (C,) and N (1,) over all ranks."""
     channels, n = x.shape[1], x.numel() // x.shape[1]
     variance, mean = torch.zeros((2, channels), device=x.device)
     if n:
@@ -65,12 +65,12 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _across(channel: Tensor) -> Tensor:
-    """(C,) -> (1, C, 1, 1)."""
+    """Reshape for broadcasting over images: (C,) -> (1, C, 1, 1)."""
     return channel[None, :, None, None]
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose statistics in training are those of the images of all processes."""
+    """`nn.BatchNorm2d` that computes its statistics over the images of all processes in training."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -87,7 +87,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return made
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape; every rank must call it, even with B = 0."""
+        """Normalize (B, C, H, W); every rank must call it in training, even with B = 0."""
         if not self.training:
             return super().forward(x)
         y, mean, variance, count = _Normalize.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
@@ -99,7 +99,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronize(network: nn.Module) -> None:
-    """Replace every batch normalization by `SyncBatchNorm2d`; names and tensors stay."""
+    """Replace every batch normalization with `SyncBatchNorm2d`, in place; names and tensors stay the same."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):

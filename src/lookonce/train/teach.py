@@ -1,11 +1,11 @@
-"""Add classes to a trained model, with images in which only the new ones are annotated.
+"""Add classes to a trained model, with images in which only the new classes are annotated.
 
-    training images   -> the old model's maps stand for what is not annotated: see `imitate.continuation`
-    validation images -> the old model's detections from its score thresholds on become boxes, unless they are
-                         on an annotated box
+    training images   -> the old model's maps replace missing annotations, see `imitate.continuation`
+    validation images -> the old model's detections above its score thresholds become boxes, unless they
+                         overlap an annotated box
 
-So the AP and the counts in the log are measured against the old model. The boxes, and the old model with rows
-for the new classes that never predict one, are stored in the run folder, where a resumed run finds them.
+For the old classes, the AP in the log is thus measured against the old model. Its boxes, and the old model
+itself, extended by new classes that it never predicts, are stored in the run folder for a resumed run.
 """
 
 import json
@@ -41,20 +41,20 @@ from lookonce.train.setup import TrainData, as_trained, base_network, describe, 
 from lookonce.train.transfer import transfer
 from lookonce.values import measure_values
 
-TAUGHT, OLD = "taught.json", "old.safetensors"  # in the run folder
-SILENT = -20.0  # logit of the classes that the old model does not know
-SURE = 0.5  # score threshold if the old model has none of its own
-SAME = 0.5  # IoU from which a detection is taken for the annotated object
+TAUGHT, OLD = "taught.json", "old.safetensors"  # files in the run folder
+SILENT = -20.0  # logit of the new classes in the old model
+SURE = 0.5  # score threshold if the old model has none
+SAME = 0.5  # IoU from which a detection counts as the annotated object
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Boxes that an old model adds to one image.
+    """Boxes that the old model adds to one image.
 
     Attributes:
         name: file name of the image.
-        boxes: (N, 4) xyxy in pixels.
-        labels: class of each box.
+        boxes: (N, 4) xyxy in pixels of the image.
+        labels: (N,) class numbers.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Lesson:
 
     @classmethod
     def of(cls, sample: Sample, found: Detections, least: NDArray[np.float64]) -> Self:
-        """Keep the detections of an image that reach the score of their class and are not on annotated boxes.
+        """Keep the detections that reach their class's threshold and do not overlap an annotated box.
 
         Args:
-            sample: the annotated image.
+            sample: annotated image.
             found: detections of the old model.
-            least: (C,) lowest score to keep, by class.
+            least: (C,) score threshold of each class.
         """
         free = np.ones(len(found), bool)
         free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
@@ -76,19 +76,19 @@ class Lesson:
         return cls(sample.path.name, sure.boxes.tolist(), sure.labels.tolist())
 
     def add_to(self, sample: Sample) -> Sample:
-        """Return an image with the lesson's boxes beside its own."""
+        """Return the image with these boxes added to its own."""
         boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
         return sample.joined(Sample(sample.path, boxes, np.array(self.labels, np.int64)))
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The class names of the old and the new model together, and a lesson for each validation image.
+    """Class names of old and new classes, and the boxes that the old model adds to the validation images.
 
     Attributes:
-        names: the old model's classes in its order, then the new ones.
-        taught: numbers of the classes that only the old model knows.
-        val: lesson of each validation image, in the order of the data.
+        names: class names of the old model in its order, then the new ones.
+        taught: numbers of the old classes that the data does not annotate.
+        val: boxes added to each validation image, in the order of the data.
     """
 
     names: tuple[str, ...]
@@ -99,7 +99,7 @@ class Lessons:
         """Return the data with all class names, and the old model's boxes added to the validation images.
 
         Raises:
-            AnnotationError: these are the lessons for other images.
+            AnnotationError: the data has other validation images.
         """
         numbers = numbers_in(self.names, data.names)
         if [sample.path.name for sample in data.val] != [lesson.name for lesson in self.val]:
@@ -114,7 +114,7 @@ class Lessons:
         return replace(data, names=self.names, train=train, val=val)
 
     def write(self, folder: Path) -> None:
-        """Write the lessons to a run folder."""
+        """Write the lessons to a run folder, which is created if it does not exist."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / TAUGHT, json.dumps(asdict(self)))
 
@@ -137,7 +137,7 @@ class Lessons:
 def teach(
     data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console, device: str = AUTO
 ) -> TrainSettings:
-    """Label the old classes in the validation images with the old model, and store both in the run folder.
+    """Label the old classes in the validation images; store these boxes and the old model in the run folder.
 
     Args:
         data: images annotated for the new classes.
@@ -145,18 +145,18 @@ def teach(
         model: file of the old model.
         out: run folder.
         console: console for the counts of boxes, and for images that cannot be read.
-        device: device that the old model runs on; a name in `runtime.devices`.
+        device: device that the old model runs on, named as in `runtime.devices`.
 
     Returns:
-        The settings with the old model's network, width, anchors, range of values and epsilon.
+        Settings with the old model's network, width, anchors, range of pixel values and epsilon.
 
     Raises:
-        ConfigError: the data already has every class of the model.
+        ConfigError: the data annotates every class of the model.
         ModelFileError: the model cannot be trained.
     """
     skipped: list[Problem] = []
     with closing(open_backend(model_path(model), precision="auto", device=device)) as backend:
-        # detect without padding if training has none: a model that has seen no padding finds objects in it
+        # detect without padding if training has none: a model trained without padding finds objects in it
         rect = settings.augment.rectangles and backend.info.fit == "letterbox"
         teacher = Detector(backend, DetectOptions(conf=EVALUATION_CONF, rect=rect))
         if set(teacher.names) <= set(data.names):
@@ -183,12 +183,12 @@ def teach(
 
 
 def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:
-    """Label the objects of those old classes that the data does not annotate.
+    """Label the old classes that the data does not annotate, in the validation images.
 
     Args:
-        teacher: the old model, opened with a low score threshold.
+        teacher: old model, opened with a low score threshold.
         data: images annotated for the new classes, and perhaps for some of the old ones.
-        skipped: list that receives a problem for each unreadable image, whose lesson is empty.
+        skipped: list that receives a problem for each unreadable image, to which no box is added.
     """
     names = (*teacher.names, *(name for name in data.names if name not in teacher.names))
     least = np.array(teacher.info.thresholds or [SURE] * len(teacher.names))
@@ -202,7 +202,7 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
 
 
 def save_old_model(data: TrainData, settings: TrainSettings, model: Path, out: Path) -> None:
-    """Write the old model as a network of all classes that never predicts a new class.
+    """Write the old model, extended by the new classes, which it never predicts, to the run folder.
 
     Raises:
         ModelFileError: a layer of the old model does not fit the network.

@@ -1,4 +1,4 @@
-"""Start from another model's weights, and freeze layers."""
+"""Start training from another model's weights, and freeze layers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from lookonce.samples import numbers_in
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Names of the convolutions that were copied, and of those that start fresh."""
+    """Names of the convolutions that were copied, and of those that keep their initial weights."""
 
     taken: tuple[str, ...]
     fresh: tuple[str, ...]
@@ -33,22 +33,23 @@ class Transfer:
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
-    """Copy every layer of another model that computes the same.
+    """Copy every layer of another model that has the same function.
 
-    Heads are copied if the class names are the same; a head for the same number of other classes would have
-    the correct shape but another meaning. If the network has all classes of the other model and the same
-    anchors, the rows of a head are copied by class name, and those of new classes start fresh. In a network
-    that is a graph, a layer is copied if it and all layers that it depends on are the same in both.
+    Heads are copied if the class names are the same; a head for as many other classes would have the right
+    shape but a different meaning. If the network has all classes of the other model and the same anchors, the
+    rows of a head are copied by class name, and those of new classes keep their initial weights. In a
+    `DarknetGraph`, a layer is copied if it and all layers that it depends on are the same in both.
 
     Args:
         network: network to train.
         info: description of the network.
-        source: a lookonce model; a `.cfg` with its weights beside it, or those weights; or weights alone.
-        base: network that weights alone belong to, see `model.darknet_io.load_start`; None: the network to
-            train.
+        source: lookonce model, `.cfg` with its weights beside it, or Darknet weights with or without a
+            `.cfg`.
+        base: network of weights without a `.cfg`, see `model.darknet_io.load_start`; None for the network
+            to train.
 
     Raises:
-        ModelFileError: the source is no such model, or has another width, or nothing in it fits.
+        ModelFileError: the source is no such model, has another width, or has no layer that fits.
     """
     source_info: ModelInfo | None = None
     base = base or network_of(info)
@@ -94,7 +95,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
 
 
 def same_layers(target: Network, source: Network) -> set[int]:
-    """Return the layers that are the same in another network, with all the layers that they depend on."""
+    """Return the layers that are the same in both networks, as are all layers that they depend on."""
     same = {
         mine.index
         for mine, theirs in zip(target.layers, source.layers, strict=False)
@@ -106,7 +107,7 @@ def same_layers(target: Network, source: Network) -> set[int]:
 
 
 def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list[nn.Module]:
-    """Return the modules that keep their weights and statistics in training.
+    """Return the modules to freeze, which keep their weights and statistics in training.
 
     Args:
         network: network to train.
@@ -136,14 +137,14 @@ def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list
 
 
 def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None:
-    """Freeze weights, and batch normalization at its running statistics; see `frozen_parts`."""
+    """Freeze the weights and running statistics of some layers; see `frozen_parts`."""
     for part in frozen_parts(network, info, freeze):
         part.requires_grad_(False)
         part.eval()
 
 
 def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int, beside: int) -> Tensor:
-    """Copy the rows of an older head with fewer classes into a head's weights (A*(5+C), ...) or biases.
+    """Copy the rows of an older head with fewer classes into a head's weights or biases, (A*(5+C), ...).
 
     Args:
         old: weights or biases of the older head.

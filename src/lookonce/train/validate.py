@@ -1,6 +1,6 @@
-"""Validate during training, with the same metrics as `lookonce evaluate`.
+"""Validate during training with the same metrics as `lookonce evaluate`.
 
-With several processes, each detects on its share of the images, and the first one matches all detections with
+Each of several processes detects on its share of the images, and the first one matches all detections with
 the ground truth.
 """
 
@@ -35,14 +35,14 @@ from lookonce.train.parallel import ALONE, Group
 
 T = TypeVar("T")
 
-SHOWN, CELL = 9, (320, 320)  # number of images on the sheet of predictions, and their size
+SHOWN, CELL = 9, (320, 320)  # number of images on the sheet of predictions, and their (height, width)
 
 
 class Validator:
     """Evaluates a network on the validation images.
 
     Attributes:
-        samples: validation images that can be read; empty if none of them shows an object.
+        samples: validation images that can be read; empty if none of them has an object that counts.
         thresholds: score threshold of each class, chosen by the last evaluation; only in the first process.
     """
 
@@ -57,20 +57,20 @@ class Validator:
     ) -> None:
         self._network, self._names, self._group, self._console = network, info.names, group, console
         self.thresholds: tuple[float, ...] = ()
-        self._batch = -(-settings.batch_size // group.size)  # fits into memory, since it does in training
+        self._batch = -(-settings.batch_size // group.size)  # as in training, so that it fits into memory
         self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=EVALUATION_CONF))
         self.samples = list(samples)
         self._read(lambda images: [None for _ in images])
 
     def evaluate(self, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
-        """Return `ap` and `ap50`; empty if there is nothing to evaluate on.
+        """Return `ap` and `ap50`; empty if there is nothing to evaluate.
 
-        Every process of the group must call it; only the first one gets the result. `show` receives a sheet
-        (H, W, 3) of images with their detections.
+        Every process of the group must call it; only the first one gets the result. `show` is called with an
+        (H, W, 3) sheet of images with their detections.
         """
         if not self.samples:
             return {}
-        self._group.share_statistics(self._network)  # evaluate with the statistics that get saved
+        self._group.share_statistics(self._network)  # evaluate with the statistics that are saved
         found = self._read(self._detect)
         if not self.samples or not self._group.is_first:
             return {}
@@ -81,7 +81,7 @@ class Validator:
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
     def expected_seconds(self, now: Callable[[], float]) -> float:
-        """Measure a few images of this process, and extrapolate to all of its share."""
+        """Estimate the seconds that an evaluation takes from the time of a few images."""
         mine = self.samples[self._group.rank :: self._group.size]
         some, values = [sample.path for sample in mine[: 2 * self._batch]], self._detector.info.values
         started = now()
@@ -99,13 +99,14 @@ class Validator:
         return found
 
     def _read(self, work: Callable[[Iterable[NDArray[np.uint8]]], list[T]]) -> list[T]:
-        """Apply a function to this process's share of the images; unreadable ones are dropped from `samples`.
+        """Apply a function to this process's share of the images, and drop unreadable ones from `samples`.
 
         Args:
-            work: function from images (H, W, 3) to one result per image.
+            work: function that returns one result per image, (H, W, 3).
 
         Returns:
-            A result per remaining sample. If the readable images show no object, no sample remains.
+            Results of all processes, one per readable image. If these images have no object that counts,
+            `samples` becomes empty.
         """
         rank, size = self._group.rank, self._group.size
         numbers: list[int] = []
@@ -139,7 +140,7 @@ def prediction_sheet(
     names: Sequence[str],
     values: Values | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw ground truth and high-scoring detections on the first images, in one image (H, W, 3)."""
+    """Draw the ground truth and the detections of the first images side by side: (H, W, 3)."""
     return grid(
         [
             compare(read_image(sample.path, values), found[found.scores > CONF], sample, names, CELL)

@@ -1,9 +1,9 @@
 """Stop all processes of a run when one of them has ended, instead of waiting for it forever.
 
-Every rank holds a connection to rank 0 on which nothing is sent while all is well. When a process is killed,
-its system closes the connection at once; when a machine is lost, TCP's own probes detect it within half a
-minute. Since there is no timer, a long evaluation or a busy process is never mistaken for a dead one. Rank 0
-tells the other ranks.
+Every rank keeps a connection to rank 0, on which nothing is sent during normal operation. When a process is
+killed, its operating system closes the connection at once; when a machine is lost, TCP keepalive detects it
+within half a minute. As there is no other timer, a long evaluation or a busy process is never mistaken for a
+dead one. Rank 0 informs the other ranks.
 """
 
 import atexit
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
-# TCP probes that make a machine count as lost after 30 s
+# TCP keepalive: a machine counts as lost after 30 s
 PROBES = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4))
 NOTICED = 40  # seconds to wait for the reason of a broken exchange
 GRACE = 10  # seconds for an orderly exit once a rank is lost
@@ -27,9 +27,9 @@ GONE = "killed, crashed, or its machine is lost; resume from the last checkpoint
 
 
 class Watch:
-    """Ends this process when another one has ended early.
+    """Connection between the processes of a run that ends this process when another one has ended early.
 
-    After a failed exchange, `verdict` gives the reason; a process that is stuck or busy is terminated.
+    After a failed exchange, `verdict` returns the reason; a process that is stuck or busy is terminated.
     """
 
     def __init__(self, rank: int, size: int, store: "Store", joining: float) -> None:
@@ -74,16 +74,16 @@ class Watch:
             self._tell(DONE)
         else:
             self._tell(f"{self._name} ended: {error or type(error).__name__}")
-            if hasattr(signal, "alarm"):  # otherwise Python waits at exit for an exchange that nobody answers
+            if hasattr(signal, "alarm"):  # at exit, Python would wait for an exchange without a peer
                 atexit.register(signal.alarm, GRACE)
 
     def verdict(self) -> str:
-        """Return which process ended, and why; empty if that is not known in time."""
+        """Return which process ended and why; empty if this is not known within `NOTICED` seconds."""
         self._known.wait(NOTICED)
         return self._verdict
 
     def _listen(self, peer: socket.socket) -> None:
-        """Wait until a peer ends, and act if it failed. Runs in a thread."""
+        """Wait until a peer ends, and end this process if the peer failed. Runs in a thread."""
         name, last_words = "a rank", ""
         with suppress(OSError), peer, peer.makefile(encoding="utf-8") as words:
             name = words.readline().strip() or name
