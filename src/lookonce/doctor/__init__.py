@@ -1,8 +1,8 @@
-"""Check annotated images for `lookonce data check`: what is wrong with them, and what to do about it.
+"""Find defects in annotated images, explain them, and suggest remedies, for `lookonce data check`.
 
-the readers' problems ─┐
-images, read once ───┤
-their copies ──────────┼─► Finding, each of a kind that `kinds` explains ─► Diagnosis
+problems of readers ───┐
+image files ───────────┤
+duplicate images ──────┼─► Finding, each of a kind that `kinds` explains ─► Diagnosis
 boxes, classes ────────┤
-anchors, cells ─────────┘
+anchors, cells ────────┘
 """

@@ -1,4 +1,4 @@
-"""Advise on input size, model and anchors for given boxes, with the numbers behind the advice."""
+"""Advise on input size, model and anchors for given boxes, with measurements as reasons."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from lookonce.networks import BUILT_IN, NETWORKS
 from lookonce.samples import Sample, input_shapes
 
 SIZES = (320, 416, 608)
-SMALL = 12.0  # pixels: square root of the area below which such detectors miss most objects
+SMALL = 12.0  # square root of the area, in pixels of the input, below which most objects are missed
 ENOUGH = 0.1  # acceptable share of small objects
 GAIN = 0.05  # gain in mean best IoU from which other anchors are worth trying; see benchmarks/recipes.md
 
@@ -30,7 +30,7 @@ class SizeFit:
     """Sizes of the objects at one input size.
 
     Attributes:
-        side: side of the square input, or the longer one.
+        side: longer side of the input.
         small: share of objects below 12 pixels (square root of the area).
         below_8: share of objects with a side below 8 pixels, the finest stride of yolov3.
         below_16: share of objects with a side below 16 pixels, the finest stride of yolov3-tiny.
@@ -59,7 +59,7 @@ class SizeFit:
 
 @dataclass(frozen=True, slots=True)
 class AnchorFit:
-    """How well some anchors fit the boxes at the planned size.
+    """Fit of some anchors to the boxes at the planned input size.
 
     Attributes:
         name: name of the anchors in messages.
@@ -86,7 +86,7 @@ class Advice:
 
     Attributes:
         sizes: measurement at each input size; empty without boxes.
-        anchors: the network's own anchors, then those of k-means if there are enough different boxes.
+        anchors: fit of the network's own anchors, then of k-means anchors if boxes are varied enough.
         size_reason: sentence with the advised input size and the reason.
         model_reason: sentence on the finest stride of the network.
         anchor_reason: sentence with the advised anchors and the reason.
@@ -121,7 +121,7 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
         anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
     size = advised_size(sizes)
     gain = anchors[-1].mean_best_iou - anchors[0].mean_best_iou
-    is_trained = network.model in BUILT_IN  # other anchors cost AP: benchmarks/start.md
+    is_trained = network.model in BUILT_IN  # other anchors lower its AP: benchmarks/start.md
     anchor_reason = _anchor_reason(anchors, gain, is_trained=is_trained)
     settings = ["--size", str(size.side)]
     if gain >= GAIN and not is_trained:

@@ -1,4 +1,4 @@
-"""Find boxes that are drawn twice, tiny, of a shape that no anchor fits, or without a cell of their own."""
+"""Find boxes that are drawn twice, are tiny, fit no anchor, or lose all their cells to other boxes."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,12 @@ from lookonce.geometry.boxes import iou, xyxy_to_cxcywh
 from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample, SampleSet
 
-SAME_IOU = 0.9  # IoU from which two boxes are taken for one object that was drawn twice
-TINY = 3.0  # pixels of the network input
+SAME_IOU = 0.9  # IoU from which two boxes count as the same object drawn twice
+TINY = 3.0  # pixels of the network input: a box with a shorter side is tiny
 
 
 def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
-    """Yield findings about boxes that lie on an earlier one, of the same class or of another."""
+    """Yield findings about boxes that cover an earlier box of the same or another class."""
     pairs = repeats(sample)
     boxes = sample.boxes.astype(np.float64)
     overlaps = iou(boxes[[earlier for earlier, _ in pairs]], boxes[[later for _, later in pairs]])
@@ -37,10 +37,10 @@ def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
 
 
 def repeats(sample: Sample) -> list[tuple[int, int]]:
-    """Pair each box that lies on an earlier one, with an IoU of 0.9 or more, with the first such box.
+    """Return (earlier, later) for each box whose IoU with an earlier box is 0.9 or more, sorted by `later`.
 
-    A box on an earlier one of its class counts as drawn twice; the others are compared across classes. There
-    is at most one pair per box, even if many boxes lie on each other. Crowds are left out.
+    Boxes are first compared within each class; the remaining ones are then compared across classes. A box is
+    the later one of at most one pair, even if many boxes cover each other. Crowd boxes are left out.
     """
     boxes, labels = sample.boxes.astype(np.float64), sample.labels
     single = np.flatnonzero(~sample.crowd)
@@ -54,12 +54,12 @@ def repeats(sample: Sample) -> list[tuple[int, int]]:
 
 
 def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield (earlier, later) for each box of a group that lies on an earlier one of that group."""
-    by_left = group[np.argsort(boxes[group, 0], kind="stable")]  # boxes that so far lie on no other
+    """Yield (earlier, later) for each box of a group that covers an earlier box of that group."""
+    by_left = group[np.argsort(boxes[group, 0], kind="stable")]
     left = boxes[by_left, 0]
     claimed: set[int] = set()
     for i in group.tolist():
-        reach = (1 / SAME_IOU - 1) * (boxes[i, 2] - boxes[i, 0])  # left edges differ by no more at that IoU
+        reach = (1 / SAME_IOU - 1) * (boxes[i, 2] - boxes[i, 0])  # largest distance of left edges at this IoU
         begin = int(np.searchsorted(left, boxes[i, 0] - reach))
         end = int(np.searchsorted(left, boxes[i, 0] + reach, side="right"))
         near = by_left[begin:end]
@@ -70,13 +70,13 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
         new = [j for j in same.tolist() if j not in claimed]
         claimed.update(new)
         yield from ((i, j) for j in new)
-        if 2 * len(new) > end - begin:  # without the claimed boxes, a heap takes no quadratic time
+        if 2 * len(new) > end - begin:  # remove paired boxes, else many equal boxes take quadratic time
             by_left = by_left[~np.isin(by_left, list(claimed))]
             left = boxes[by_left, 0]
 
 
 def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Yield findings about boxes that are too small to show anything, or smaller than the finest cell."""
+    """Yield findings about boxes that are tiny or smaller than a cell of the finest grid."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     shorter = sides.min(axis=1)
     for i in np.flatnonzero((shorter < network.strides[0]) & ~sample.crowd).tolist():
@@ -93,7 +93,7 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
 
 
 def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Yield findings about boxes whose shape no anchor fits."""
+    """Yield findings about boxes whose shape fits no anchor."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
     for i in np.flatnonzero((best <= POSITIVE_IOU) & ~sample.crowd).tolist():
@@ -105,7 +105,7 @@ def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -
 
 
 def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
-    """Return how many cells and anchors are claimed twice in an image, and the objects left with none."""
+    """Return how many positives later boxes replace, and findings about objects left with none."""
     positives = network.assign(sample)
     if not positives.lost:
         return 0, []
@@ -119,7 +119,7 @@ def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> t
 
 
 def without_cell(sample: Sample, network: PlannedNetwork, positives: Positives[Column]) -> list[int]:
-    """Return the indices of the boxes that no cell is responsible for: of equal boxes, the earlier ones."""
+    """Return the indices of boxes without a positive; of equal boxes, the earlier ones count as without."""
     boxes = network.boxes(sample)
     responsible = {
         (*box, label) for box, label in zip(positives.box.tolist(), positives.label.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Turn the statistics of a data set into bars and maps, which the templates draw."""
+"""Compute the bar charts and maps of a data set, which the templates draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from lookonce.samples import SampleSet, input_shapes
 
 IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image; a bin ends before the next edge
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input
-CELLS = 24  # per side of a map
-SHAPE_RANGE = (2.0, 640.0)  # pixels of the input, on a logarithmic scale
-DECADES = (3, 10, 30, 100, 300)
+CELLS = 24  # cells per side of a map
+SHAPE_RANGE = (2.0, 640.0)  # sides shown in the map of shapes, in pixels of the input
+DECADES = (3, 10, 30, 100, 300)  # ticks of the map of shapes, in pixels of the input
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart: its label, its text, and its length from 0 to 1."""
+    """One row of a bar chart: label, text, and length from 0 to 1."""
 
     label: str
     text: str
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MapCell:
-    """One cell of a map: its column, its row, and its strength from 0 to 1, which the fullest cell has."""
+    """One cell of a map: column, row, and strength from 0 to 1, which is 1 in the fullest cell."""
 
     column: int
     row: int
@@ -39,7 +39,7 @@ class MapCell:
 
 @dataclass(frozen=True, slots=True)
 class AnchorMark:
-    """One anchor on the map of shapes, in cells from the left and from the top."""
+    """One anchor on the map of shapes; x and y in cells from the left and the top."""
 
     x: float
     y: float
@@ -54,10 +54,10 @@ class Plots:
         classes: number of objects per class.
         per_image: number of images by their number of boxes.
         sizes: number of objects by the square root of their area, in pixels of the input.
-        positions: map of the centers of the boxes in the image.
+        positions: map of box centers in the image.
         shapes: map of widths (to the right) and heights (upwards) in pixels of the input, logarithmic.
-        anchors: name of the anchors -> their marks on the map of shapes.
-        ticks: position in cells, and number of pixels, of each tick of the map of shapes.
+        anchors: marks of anchors on the map of shapes, by name of the anchors.
+        ticks: position in cells and number of pixels of each tick of the map of shapes.
         network: network and input size as text.
         cells: number of cells per side of a map.
     """
@@ -107,13 +107,13 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
 def _histogram(
     values: Sequence[float] | NDArray[np.float64], edges: Sequence[int], step: int
 ) -> tuple[Bar, ...]:
-    """Count the values between neighboring edges; empty rows at both ends are left out.
+    """Count the values between consecutive edges; empty rows at both ends are left out.
 
     Args:
-        values: any number of values.
+        values: values to count.
         edges: ascending lower edges of the rows.
-        step: what to subtract from the next edge to get the last value of a row, for its label: 1 for
-            integers, else 0.
+        step: difference between the next edge and the last value of a row, for its label: 1 for integers,
+            else 0.
     """
     counts = np.histogram(values, [*edges, np.inf])[0]
     filled = np.flatnonzero(counts)
@@ -129,7 +129,7 @@ def _histogram(
 
 
 def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...]:
-    """Count points per cell; the strength is the square root of the count, so that single points show."""
+    """Count points per cell; the strength follows the square root of the count, so single points show."""
     counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
     strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
     filled = np.argwhere(counts).tolist()
@@ -137,7 +137,7 @@ def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...
 
 
 def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert pixels to cells of the map of shapes."""
+    """Convert pixels to positions on the map of shapes, in cells."""
     low, high = np.log(SHAPE_RANGE)
     share = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
     cells: NDArray[np.float64] = share.clip(0, 1 - 1e-9) * CELLS

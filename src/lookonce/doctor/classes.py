@@ -1,4 +1,4 @@
-"""Find classes with too few objects."""
+"""Find classes with too few objects for training."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,14 +9,14 @@ from lookonce.doctor.findings import Finding
 from lookonce.samples import SampleSet
 
 RARE = 50  # objects below which a class is rare
-UNBALANCED = 10  # times as many objects of the most frequent class make a class unbalanced
+UNBALANCED = 10  # ratio to the objects of the most frequent class above which a class is unbalanced
 
 
 def class_findings(sets: Mapping[str, SampleSet], learn: str) -> Iterator[Finding]:
     """Yield findings about classes that are rare, unbalanced, or evaluated without being trained.
 
     Args:
-        sets: split -> samples.
+        sets: samples by split.
         learn: name of the training split.
     """
     counts = {split: count_classes(found) for split, found in sets.items()}
@@ -38,7 +38,7 @@ def class_findings(sets: Mapping[str, SampleSet], learn: str) -> Iterator[Findin
 
 
 def count_classes(found: SampleSet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Count the objects of each class, (C,); crowds do not count, since they are not trained on."""
+    """Count the objects of each class, (C,), without crowd boxes, which are not trained on."""
     single = (sample.labels[~sample.crowd] for sample in found.samples)
     labels = np.concatenate([np.zeros(0, np.int64), *single])
     return np.bincount(labels, minlength=len(found.names))

@@ -1,4 +1,4 @@
-"""Run all checks on the splits of a data set, and collect its defects."""
+"""Run all checks on the splits of a data set and collect the findings."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from lookonce.doctor.kinds import KINDS
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.samples import Sample, SampleSet
 
-SORTED_BY_FACTS = ("unreadable",)  # kinds of problems that inspecting the file explains better
+SORTED_BY_FACTS = ("unreadable",)  # kinds of reader problems that inspecting the file may refine
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Diagnosis:
     """Result of a check.
 
     Attributes:
-        sets: split -> samples, as read.
+        sets: samples as read, by split.
         learn: name of the training split.
         network: network of the planned training run.
-        facts: facts about every image file.
+        facts: facts about every image file, by path.
         findings: defects in the order of their kinds, and within a kind by descending weight.
         claims_lost: number of cells and anchors that a later object took from an earlier one.
         advice: advice on input size, model and anchors.
@@ -50,12 +50,12 @@ class Diagnosis:
 
     @property
     def needs_person(self) -> bool:
-        """Whether any defect needs a decision."""
+        """Return whether any defect needs a person's decision."""
         return any(KINDS[finding.kind].severity == "person" for finding in self.findings)
 
 
 def images_of(sets: Mapping[str, SampleSet]) -> list[Path]:
-    """Return every image file to inspect: those of the samples, and those that the readers skipped."""
+    """Return the image files to inspect: those of the samples, and unreadable ones that readers skipped."""
     paths = [sample.path for found in sets.values() for sample in found.samples]
     for problem in (problem for found in sets.values() for problem in found.problems):
         if problem.kind in SORTED_BY_FACTS and problem.image:
@@ -72,11 +72,11 @@ def diagnose(
     """Inspect every image and every box.
 
     Args:
-        sets: split -> samples, with the problems that the readers reported.
+        sets: samples and problems of the readers, by split.
         network: network of the planned training run.
-        done: function called after each image; with `doubted`, again after its detections.
-        doubted: function that yields findings about the labels of one image that a model doubts; None for
-            none.
+        done: function called after each image and, with `doubted`, again after its detections.
+        doubted: function that yields findings about an image's labels with which a model disagrees; None
+            for none.
     """
     facts = inspect_all(images_of(sets), done)
     learn = split_to_learn_from(sets)
@@ -104,19 +104,19 @@ def diagnose(
             findings.extend(doubted(found, sample))
             done()
     order = {kind: number for number, kind in enumerate(KINDS)}
-    findings.sort(key=lambda each: (order[each.kind], -each.weight))  # stable: equal ones keep file order
+    findings.sort(key=lambda each: (order[each.kind], -each.weight))  # stable: ties keep file order
     findings = [replace(each, place=as_given(each.place), what=as_given(each.what)) for each in findings]
     advice = advise(sets[learn].samples, network)
     return Diagnosis(sets, learn, network, facts, tuple(findings), claims_lost, advice)
 
 
 def split_to_learn_from(sets: Mapping[str, SampleSet]) -> str:
-    """Return `train`, else `trainval`, else the first split."""
+    """Return the training split: `train`, else `trainval`, else the first split."""
     return next((split for split in ("train", "trainval") if split in sets), next(iter(sets)))
 
 
 def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, ListedImage]:
-    """Return image -> its boxes and the splits that list it, without `trainval` if there is a `train`."""
+    """Return the sample and the splits of each image, without `trainval` if there is a `train`."""
     splits: dict[Path, set[str]] = defaultdict(set)
     samples: dict[Path, Sample] = {}
     for split, found in sets.items():
@@ -129,7 +129,7 @@ def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, ListedImage]:
 
 
 def _of_readers(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:
-    """Yield the problems that the readers reported, as findings."""
+    """Yield the problems that the readers reported as findings."""
     for problem in dict.fromkeys(problem for found in sets.values() for problem in found.problems):
         kind: str = problem.kind if problem.kind in KINDS else "annotation"
         known = facts.get(problem.image) if problem.image else None

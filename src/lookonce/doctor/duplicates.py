@@ -1,14 +1,14 @@
-"""Find images that occur several times: the same bytes, the same image saved again, or nearly the same image.
+"""Find images that occur several times: identical files, the same image saved again, or similar images.
 
-Bytes are compared by their hash. In addition, every image gets a difference hash of 64 bits, which tells for
-9 x 8 gray cells whether each is brighter than its neighbor. Pairs that differ in at most 8 bits are
-candidates, and the correlation of their 32 x 32 thumbnails decides. The hash alone is not enough: among 660
-photographs of classrooms, 120 pairs differ in at most 8 bits, and most of them show different rooms.
+Files are compared by the hash of their bytes. In addition, every image has a difference hash of 64 bits: for
+8 x 9 gray cells, whether each cell is brighter than its left neighbor. Pairs that differ in at most 8 bits
+are candidates, and the correlation of their 32 x 32 thumbnails decides. The hash alone is not enough: among
+660 photographs of classrooms, 120 pairs differ in at most 8 bits, and most of them show different rooms.
 
 On 39 photographs, encoding again at quality 30, halving, stretching and noise changed at most 5 bits and left
 a correlation of 0.999. 20% more brightness changed 5 bits and left 0.977, but 20 bits and 0.93 for an image
-with an overexposed sky. A crop of 2% per side changed up to 14 bits, so crops are not found, nor are mirrored
-images.
+with an overexposed sky. A crop of 2% per side changed up to 14 bits, so cropped images are not found, and
+neither are mirrored ones.
 """
 
 from collections import defaultdict
@@ -28,19 +28,19 @@ from lookonce.samples import Sample
 
 HASH_DISTANCE = 8  # bits of 64 in which candidates may differ
 COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails from which images are copies, or nearly the same
-FLAT = 1.0  # gray levels: standard deviation below which a thumbnail has nothing to correlate
+FLAT = 1.0  # standard deviation in gray levels below which a thumbnail is too flat to correlate
 SHOWN = 5  # largest number of file names in a message
 BLOCK = 512  # images compared with as many others at a time
-SAME_BOX = 0.5  # IoU from which boxes drawn by two people are taken for one object
+SAME_BOX = 0.5  # IoU from which boxes drawn by different people count as the same object
 
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image of the data set.
+    """Image of a data set.
 
     Attributes:
         sample: image and boxes.
-        splits: splits that list it; `trainval` does not count if there is a `train`.
+        splits: splits that list the image, without `trainval` if there is a `train`.
     """
 
     sample: Sample
@@ -53,8 +53,8 @@ def duplicate_findings(
     """Yield the findings about images that occur more than once.
 
     Args:
-        facts: facts about the image files.
-        listed: image -> its boxes and splits.
+        facts: facts about the image files, by path.
+        listed: boxes and splits of each image, by path.
     """
     paths = [path for path in listed if path in facts and facts[path].thumbnail is not None]
     for path, each in listed.items():
@@ -77,10 +77,10 @@ def duplicate_findings(
 
 
 class Groups:
-    """The connected groups of a graph whose edges are not stored, with the weakest edge of each group.
+    """Connected groups of a graph whose edges are not stored, with the weakest edge of each group.
 
     Attributes:
-        root: (N,) the first node of each node's group.
+        root: (N,) first node of each node's group.
     """
 
     def __init__(self, count: int) -> None:
@@ -104,7 +104,7 @@ class Groups:
         self.root = self._sets.roots()
 
     def groups(self) -> list[tuple[list[int], float]]:
-        """Return the nodes of each group of two or more, ascending, with the likeness of its weakest edge."""
+        """Return the ascending nodes of each group of two or more, and the likeness of its weakest edge."""
         members: dict[int, list[int]] = defaultdict(list)
         for node, root in enumerate(self.root.tolist()):
             members[root].append(node)
@@ -114,10 +114,11 @@ class Groups:
 def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
     """Group (N, 32, 32) thumbnails into copies of one image, and into images that are nearly the same.
 
-    Thumbnails are compared in square blocks, so memory does not grow with the number of pairs. First come
-    their hashes, by a matrix product of +1 and -1 that gives 64 minus twice the distance, then the thumbnails
-    of the candidates. Edges are merged into groups at once, since N near-identical frames have N x N of them,
-    and known copies are not compared again. 10,000 frames of a fixed camera take 7 seconds on one core.
+    Thumbnails are compared in square blocks, so memory does not grow with the number of pairs. Hashes come
+    first: as vectors of +1 and -1, their products are 64 minus twice the distance. Then the thumbnails of the
+    candidates are compared. Pairs are merged into groups at once, because N near-identical frames make N²
+    pairs, and known copies are not compared again. 10,000 frames of a fixed camera take 7 seconds on one
+    core.
 
     Returns:
         Groups of copies, and groups of images that are nearly the same.
@@ -142,7 +143,7 @@ def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
 
 
 def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N, 32, 32) -> (N, 64) bool: whether each of 8 rows of 9 cells is brighter than its left neighbor."""
+    """Compute the difference hashes of thumbnails: (N, 32, 32) -> (N, 64)."""
     if not len(thumbnails):
         return np.zeros((0, 64), bool)
     cells = np.stack([cv2.resize(each, (9, 8), interpolation=cv2.INTER_AREA) for each in thumbnails])
@@ -151,7 +152,10 @@ def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, 32, 32), (M, 32, 32) -> (N, M) correlations; flat thumbnails are alike if equally bright."""
+    """Compute the correlations of thumbnails: (N, 32, 32), (M, 32, 32) -> (N, M).
+
+    The correlation of two flat thumbnails is 1 if they are equally bright; it is 0 if only one is flat.
+    """
     pixels = [each.reshape(len(each), -1).astype(np.float32) for each in (a, b)]
     means = [each.mean(axis=1) for each in pixels]
     spreads = [each.std(axis=1) for each in pixels]
@@ -197,7 +201,7 @@ def _identical(group: list[Path], listed: Mapping[Path, ListedImage]) -> Finding
 def _alike(
     kind: str, across: str, group: list[Path], listed: Mapping[Path, ListedImage], likeness: float
 ) -> Finding:
-    """Report images that look the same: as `kind` within one split, as `across` between splits."""
+    """Report images that look alike, as kind `kind` within one split and as kind `across` between splits."""
     first, *rest = group
     splits = sorted({split for path in group for split in listed[path].splits})
     shown = "nearly the same as" if kind == "similar" else "the same image as"

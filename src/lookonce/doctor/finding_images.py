@@ -18,14 +18,14 @@ from lookonce.images import read_image
 from lookonce.samples import Sample
 
 RED: Color = (255, 59, 48)
-LONGER_SIDE = 480  # pixels of an image in the report
-ROOM = 6  # size of the window around small boxes, relative to the boxes
+LONGER_SIDE = 480  # longer side of an image in the report, in pixels
+ROOM = 6  # side of the window around small boxes, relative to their extent
 SMALLEST_WINDOW = 64  # pixels of the image
-ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which only a window is shown
-LEAST_MARK = 14  # pixels of the report, so that even a box without area is visible
-MOST_BESIDE = 4
-MOST_DRAWN = 500  # boxes of either kind in one image; more would cover it completely
-FAR = 1e6  # pixels to clip coordinates to: boxes are drawn as written, but 1e308 does not fit into float32
+ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, up to which only a window is shown
+LEAST_MARK = 14  # pixels of the report; makes even a box without area visible
+MOST_BESIDE = 4  # images side by side
+MOST_DRAWN = 500  # boxes of either kind in one image; more would cover it
+FAR = 1e6  # pixels; limit of the coordinates of a bad box, as 1e308 does not fit into float32
 
 
 def finding_image(
@@ -34,8 +34,8 @@ def finding_image(
     """Draw the findings of one kind in one image; return None if the image cannot be shown.
 
     Args:
-        findings: one or more findings; further images of the first one are placed beside it.
-        samples: image -> its boxes.
+        findings: one or more findings; if the first one affects further images, these are placed beside it.
+        samples: sample of each image, by path.
         values: pixel values shown as black and white in images of more than 8 bits, as in `read_image`.
     """
     first = findings[0]
@@ -84,7 +84,7 @@ def _drawn(
 
 
 def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of what to show: a window around small boxes, else the whole image."""
+    """Return left, top, right, bottom of the part to show: a window around small boxes, else everything."""
     height, width = size
     whole = 0, 0, width, height
     inside = clip(flagged[np.isfinite(flagged).all(axis=1)], height, width)

@@ -1,4 +1,4 @@
-"""Describe one defect, and find the place of its box in the annotations."""
+"""Finding: one defect of a data set, with its place in the annotations."""
 
 import re
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ class Finding:
 
     Attributes:
         kind: key of `kinds.KINDS`.
-        place: `file:line`, or as close to it as the format allows.
+        place: `FILE:LINE`, or as close to it as the format allows.
         what: description of the defect.
-        image: image to show; None if the defect is not about an image.
+        image: image to show; None if the defect does not concern an image.
         boxes: affected boxes, xyxy in pixels of the image.
         others: further affected images, such as copies.
-        weight: number by which the findings of a kind are sorted, in descending order.
+        weight: sort key within a kind, in descending order.
     """
 
     kind: str
@@ -43,20 +43,20 @@ class Finding:
 
 
 def box_place(found: SampleSet, sample: Sample, index: int) -> str:
-    """Return the place in the annotations where box `index` of a sample is written."""
+    """Return the place of box `index` of a sample in the annotations."""
     places = found.places.get(sample.path, ())
     return with_line(places[index] if index < len(places) else f"{sample.path}: box {index + 1}")
 
 
 def corners(sample: Sample, indices: Sequence[int]) -> tuple[Corners, ...]:
-    """Return some boxes of a sample in the form that `Finding.boxes` has."""
+    """Return some boxes of a sample in the form of `Finding.boxes`."""
     return tuple(tuple(sample.boxes[i].tolist()) for i in indices)
 
 
 def with_line(place: str) -> str:
     """Add the line of an XML object: `a.xml: object 3` -> `a.xml:41: object 3`; other places stay the same.
 
-    The XML parser gives no line numbers, so they are looked up only for the objects that are reported.
+    The XML parser gives no line numbers, so they are looked up here, only for reported objects.
     """
     match = _XML_OBJECT.fullmatch(place)
     if not match:
@@ -67,7 +67,7 @@ def with_line(place: str) -> str:
 
 @lru_cache(maxsize=64)
 def _object_lines(file: str) -> tuple[int, ...]:
-    """Return the line of each `<object>` of an XML file."""
+    """Return the line of each `<object>` in an XML file; empty if the file cannot be read."""
     try:
         text = read_bytes(Path(file), AnnotationError, limit=TEXT_LIMIT)
     except AnnotationError:

@@ -1,13 +1,13 @@
-"""Write a corrected copy of a data set, with a list of everything that was changed or left.
+"""Write a corrected copy of a data set, with a list of all changes and of defects left as they are.
 
     OUT/
-        annotations in the format they had    (VOC if the set combines several formats)
-        images/ or JPEGImages/                every image, copied; re-encoded if rotated or with other colors
+        annotations in the original format    (VOC if that cannot be written)
+        images/ or JPEGImages/                copies of all images; re-encoded if rotated, CMYK or with alpha
         changes.csv                           action, kind, place, before, after
 
-Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed; inverted corners
-are swapped; sizes, channels and borders are corrected by writing them again. Defects that need a decision are
-left as they are, and listed.
+Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed. Inverted corners
+are swapped. Declared sizes, channels and boxes beyond the border are corrected. Defects that need a decision
+are left as they are, and listed.
 """
 
 import csv
@@ -41,7 +41,7 @@ class Change:
     """One line of `changes.csv`.
 
     Attributes:
-        action: `changed`, `removed`, `skipped` (it cannot be written) or `left` (it needs a decision).
+        action: `changed`, `removed`, `skipped` (cannot be written) or `left` (needs a decision).
         kind: kind of the defect.
         place: place in the original, `file:line`.
         before: description of the defect.
@@ -57,10 +57,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A corrected copy.
+    """Corrected copy of a data set.
 
     Attributes:
-        data: path to give as DATA.
+        data: path of the copy, to use as DATA.
         changes: number of changes and removals.
         left: number of defects that were left or skipped.
     """
@@ -106,7 +106,7 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
 
 
 class _Images:
-    """Copies of images in the new folder, each made once, under a unique name."""
+    """Copies of images in the new folder, each made once and with a unique name."""
 
     def __init__(self, folder: Path, facts: Mapping[Path, ImageFacts]) -> None:
         self._folder = folder
@@ -116,7 +116,7 @@ class _Images:
         folder.mkdir(parents=True)
 
     def copy_of(self, image: Path) -> Path:
-        """Return the path of an image's copy, which is made at the first call."""
+        """Return the path of an image's copy, which the first call makes."""
         if image not in self.placed:
             facts = self._facts[image]
             known = not facts.fault and image.suffix.lower() not in SUFFIXES_BY_FORMAT[facts.format]
@@ -144,9 +144,9 @@ def _corrected(
     inverted: Mapping[Path, list[Problem]],
     images: _Images,
 ) -> SampleSet:
-    """Return the samples of one split as they will be written.
+    """Return the corrected samples of one split.
 
-    Of boxes of one class that cover each other, the first is kept; boxes with swapped corners come last.
+    Of boxes of one class that cover each other, the first is kept. Boxes with swapped corners come last.
     """
     samples = []
     for sample in found.samples:
@@ -173,7 +173,7 @@ def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dt
 
 
 def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
-    """Return image -> its inverted boxes that have an area once their corners are swapped."""
+    """Return the inverted boxes of each image that have an area once their corners are swapped."""
     inverted: dict[Path, list[Problem]] = {}
     for found in diagnosis.sets.values():
         samples = {sample.path: sample for sample in found.samples}
@@ -190,7 +190,7 @@ def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
 def _change(
     finding: Finding, inverted: Mapping[Path, list[Problem]], images: _Images, folder: Path
 ) -> Change:
-    """Describe the outcome of one finding."""
+    """Describe the result of one finding in the copy."""
     placed = images.placed.get(finding.image) if finding.image else None
     now = placed.relative_to(folder).as_posix() if placed else ""
     action, after = "left", now

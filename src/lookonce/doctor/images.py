@@ -1,7 +1,7 @@
-"""Inspect image files: each is opened once, hashed, decoded in full, and kept as a thumbnail of 1 KB.
+"""Inspect image files: open each once, hash it, decode it in full, and keep a thumbnail of 1 KB.
 
-Only decoding in full finds a truncated file. It takes 1.8 ms for a JPEG of 640 x 480; decoding at libjpeg's
-smaller scales would take 1.3 ms, since the entropy coding has to be undone all the same.
+Only full decoding detects all damage. It takes 1.8 ms for a JPEG of 640 x 480; libjpeg's reduced scales would
+still take 1.3 ms, because they save nothing of the entropy decoding.
 """
 
 import os
@@ -29,8 +29,8 @@ from lookonce.suffixes import SUFFIXES_BY_FORMAT
 
 THUMBNAIL = 32  # pixels per side
 PART = 1 << 16  # bytes read at a time
-FLAT_ROWS = 16  # height of a row of blocks in most JPEGs; damage affects at least one
-NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and not a sign of damage
+FLAT_ROWS = 16  # height of a row of blocks in most JPEGs; damage affects at least one such row
+NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common and no sign of damage
 
 ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -44,15 +44,15 @@ class ImageFacts:
 
     Attributes:
         path: image file.
-        digest: hash of its bytes; empty if they cannot be read.
-        fault: reason why it cannot be used; empty if it can.
+        digest: hash of the bytes; empty if they cannot be read.
+        fault: reason why the image cannot be used; empty if it can.
         cut_short: whether the end of the file is missing.
-        format: `JPEG`, `PNG`, ...; empty if unknown.
+        format: file format, such as `JPEG` or `PNG`; empty if unknown.
         color: color mode.
         orientation: EXIF orientation; 1 is upright.
-        is_deep: whether its pixel values have more than 8 bits.
-        flat_end: whether the last rows of a JPEG have one single color, neither black nor white.
-        thumbnail: (32, 32) uint8 gray, the whole image scaled down; None if it cannot be decoded.
+        is_deep: whether pixel values have more than 8 bits.
+        flat_end: whether the last rows of a JPEG have one color, neither black nor white.
+        thumbnail: (32, 32) uint8 gray version of the whole image; None if it cannot be decoded.
     """
 
     path: Path
@@ -68,7 +68,9 @@ class ImageFacts:
 
 
 def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 0) -> dict[Path, ImageFacts]:
-    """Inspect files in threads (OpenCV and hashing release the GIL), within `MAX_MEMORY` for all pixels.
+    """Inspect files in threads, because OpenCV and hashing release the GIL; return the facts by path.
+
+    The pixels of all threads together are limited to `MAX_MEMORY`.
 
     Args:
         paths: image files.
@@ -140,23 +142,23 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
 
 
 def _is_cut_short(stream: BinaryIO) -> bool:
-    """Return whether a JPEG or PNG lacks its end marker, which some writers follow with zeros."""
+    """Return whether a JPEG or PNG lacks its end marker; some writers append zeros to it."""
     stream.seek(0)
     start = stream.read(8)
     form = next((name for name, magic in STARTS.items() if start.startswith(magic)), None)
     if form is None:
         return False
     at, kept = stream.seek(0, SEEK_END), b""
-    while at and not kept:  # go back over trailing zeros
+    while at and not kept:  # skip trailing zeros, from the end
         count = min(at, PART)
         stream.seek(at := at - count)
         kept = stream.read(count).rstrip(b"\0")
     end = ENDS[form].rstrip(b"\0")
-    stream.seek(max(0, at + len(kept) - len(end)))  # the marker may begin in the block before
+    stream.seek(max(0, at + len(kept) - len(end)))  # the marker may start in the previous part
     return stream.read(len(end)) != end
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (32, 32) gray; every pixel is averaged in, so noise and scale hardly change the result."""
+    """Scale an image down to gray: (H, W, 3) -> (32, 32); averaging makes noise and scale irrelevant."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)

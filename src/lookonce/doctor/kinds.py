@@ -1,6 +1,6 @@
-"""Explain every kind of defect: its meaning, its effect, the remedy, and whether it needs a decision.
+"""Kinds of defects, each with its meaning, effect, remedy and severity.
 
-The order is that of the report: defects that need a decision come first, then those that do most damage.
+They are in the order of the report: defects that need a decision come first, and harmful ones before others.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ SEVERITIES: dict[Severity, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of defect, explained.
+    """Kind of defect.
 
     Attributes:
-        severity: whether a person must decide, should look, or need only know.
+        severity: `person` if a person must decide, `look` if one should look, or `info`.
         title: heading, in the plural.
         meaning: definition of the defect.
         why: effect on training or evaluation.

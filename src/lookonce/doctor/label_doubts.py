@@ -1,4 +1,4 @@
-"""Find labels that a trained model doubts: missing boxes, boxes without a detection, other classes."""
+"""Find labels that disagree with a trained model: missing boxes, boxes without a detection, other classes."""
 
 from collections.abc import Iterator
 
@@ -14,16 +14,16 @@ from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample, SampleSet
 
 SURE = 0.6  # score from which a detection is trusted
-ANYTHING = 0.05  # score from which a detection counts as found; the detector must be opened with it
-NEAR = 0.3  # IoU from which a detection is near a box
-ON = 0.5  # IoU from which a detection is on a box
+ANYTHING = 0.05  # score threshold of the detector, so that even a weak detection supports a box
+NEAR = 0.3  # IoU from which a detection counts as near a box
+ON = 0.5  # IoU from which a detection matches a box
 
 
 def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterator[Finding]:
-    """Detect on one image, and compare its boxes with the detections.
+    """Detect on one image, and yield findings about boxes that disagree with the detections.
 
     Args:
-        detector: opened with a score threshold of `ANYTHING`.
+        detector: detector with the score threshold `ANYTHING`.
         found: set that the sample belongs to.
         sample: image with its boxes.
 
@@ -36,7 +36,7 @@ def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterat
 
 
 def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
-    """Compare the boxes of one image with detections; the labels of both index `found.names`."""
+    """Yield findings about boxes that disagree with detections; labels of both index `found.names`."""
     pairs = overlapping_pairs(detections.boxes, sample.boxes, NEAR)
     ignored = in_crowd(sample, detections, ON) | in_ignored_areas(sample, detections)
     lonely = (detections.scores >= SURE) & ~ignored
@@ -49,7 +49,7 @@ def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> 
     on = pairs.only(pairs.iou >= ON)
     agrees = detections.labels[on.first] == sample.labels[on.second]
     agreed, seen = set(on.second[agrees].tolist()), set(pairs.second.tolist())
-    rivals: dict[int, int] = {}  # box -> the detection of another class on it with the highest score
+    rivals: dict[int, int] = {}  # by box: the highest-scoring detection of another class that matches it
     others = on.only(~agrees & (detections.scores[on.first] >= SURE))
     for d, i in zip(others.first.tolist(), others.second.tolist(), strict=True):
         if i not in rivals or detections.scores[d] > detections.scores[rivals[i]]:

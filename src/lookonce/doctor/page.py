@@ -1,4 +1,4 @@
-"""Make the page of `data check`, which explains each kind of defect and shows its worst cases as images."""
+"""HTML page of `data check`, which explains each kind of defect and shows its worst cases as images."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from lookonce.eight_bits import Values
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 
-IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # number of figures per kind
-PLACES = 300  # number of places listed per kind; findings.json has all of them
+IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # most figures per kind
+PLACES = 300  # most places listed per kind; findings.json has all of them
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One image of the page.
+    """Figure of the page.
 
     Attributes:
         url: data URL; empty if the image cannot be shown.
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class KindSection:
-    """One kind of defect on the page."""
+    """Section of the page about one kind of defect, with the number of its findings."""
 
     key: str
     kind: Kind

@@ -1,4 +1,4 @@
-"""Describe the network of the planned training run as far as boxes are concerned: size, anchors and cells."""
+"""Network of a planned training run: the properties against which boxes are checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,14 @@ from lookonce.samples import Sample
 
 @dataclass(frozen=True, slots=True)
 class PlannedNetwork:
-    """The input, the anchors and the cells of a network.
+    """Input size, anchors and strides of a network.
 
     Attributes:
         model: name of the architecture.
         size: (height, width) of the input.
-        anchors: (width, height) of each anchor in pixels of the input, by scale, finest first.
-        strides: input pixels per cell, by scale.
-        fit: how an image is fitted to the input size.
+        anchors: (width, height) of each anchor per scale, finest first, in pixels of the input.
+        strides: input pixels per cell, per scale.
+        fit: method of fitting an image to the input.
         values: pixel values that become 0 and 255 in images of more than 8 bits; None if unknown.
     """
 
@@ -44,7 +44,7 @@ class PlannedNetwork:
 
         Args:
             model: name of a network, or path of a `.cfg`.
-            size: (height, width) of the input; None: as in the file, or 416 for a named network.
+            size: (height, width) of the input; None for that of the file, or 416 for a named network.
 
         Raises:
             ConfigError: the name is unknown.
@@ -58,7 +58,7 @@ class PlannedNetwork:
 
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":
-        """Return the network of a trained model at an input of (height, width)."""
+        """Return the network of a trained model with an input of (height, width)."""
         return cls(info.architecture, size, info.anchors, info.strides, info.fit, info.values)
 
     def __str__(self) -> str:

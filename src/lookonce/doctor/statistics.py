@@ -1,4 +1,4 @@
-"""Count the images and boxes of a set of samples, and summarize their sizes."""
+"""Statistics of a split: numbers of images and boxes, and their sizes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lookonce.geometry.boxes import area
 from lookonce.samples import SampleSet
 
-COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image: the limits of COCO's AP small and medium
+COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # upper limits of COCO's small and medium areas, square pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The smallest, the median and the largest of some numbers."""
+    """Smallest value, median, and largest value."""
 
     least: float
     median: float
@@ -44,16 +44,16 @@ class Statistics:
         boxes: number of boxes, difficult and crowd boxes included.
         difficult: number of boxes that VOC flags as difficult.
         crowd: number of boxes that COCO flags as a crowd.
-        per_class: class -> number of boxes, in the order of the names.
-        images_per_class: class -> number of images with at least one box of it.
-        small: number of boxes below 32 x 32 pixels of the image.
-        medium: number of boxes from 32 x 32 to 96 x 96 pixels.
-        large: number of boxes above 96 x 96 pixels.
+        per_class: number of boxes by class name, in the order of the names.
+        images_per_class: number of images with at least one box of the class, by class name.
+        small: number of boxes with an area below 32² pixels of the image.
+        medium: number of boxes with an area of 32² or more and below 96² pixels of the image.
+        large: number of boxes with an area of 96² or more pixels of the image.
         boxes_per_image: spread of the number of boxes per image.
-        image_height: spread of the heights of the images, in pixels.
-        image_width: spread of the widths of the images, in pixels.
-        box_height: spread of the heights of the boxes, in pixels of the image.
-        box_width: spread of the widths of the boxes, in pixels of the image.
+        image_height: spread of the image heights, in pixels.
+        image_width: spread of the image widths, in pixels.
+        box_height: spread of the box heights, in pixels of the image.
+        box_width: spread of the box widths, in pixels of the image.
     """
 
     images: int
@@ -74,7 +74,7 @@ class Statistics:
 
 
 def statistics(found: SampleSet) -> Statistics:
-    """Count one split."""
+    """Compute the statistics of one split."""
     samples = found.samples
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(sample.boxes for sample in samples)])
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
