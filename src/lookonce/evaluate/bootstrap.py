@@ -1,13 +1,13 @@
-"""Compute 95% intervals by the bootstrap: how far a measurement would move with other images.
+"""Compute 95% intervals by the bootstrap: how much a metric would vary with other images.
 
 Images, or groups of images that belong together, are drawn with replacement a thousand times, and each of
-these resamples is measured. The detections are matched only once; a resample is just how often each image was
-drawn.
+these resamples is measured. Detections are matched only once; a resample only weights each image by how often
+it was drawn.
 
-With few images, AP is optimistic. The mean over the resamples lies above the measured AP about as far as the
-measured AP lies above that of all images of the kind, so this bias is subtracted. The width comes from
-Student's distribution, since with few images the spread is itself uncertain. For an AP it is computed on the
-angle whose squared sine is the AP, because there the spread hardly depends on the value.
+With few images, AP is optimistic. The mean over the resamples exceeds the measured AP about as much as the
+measured AP exceeds the true one, so this bias is subtracted. The width comes from Student's t distribution,
+because the spread over few images is itself uncertain. For AP, the interval is computed on the angle whose
+squared sine is the AP, because the spread of this angle hardly depends on its value.
 `tests/evaluate/test_bootstrap.py` measures how often such intervals contain the true value.
 
 Legend: **B** resamples, **I** images, **U** units (images or groups), **C** classes, **T** IoU thresholds.
@@ -26,7 +26,7 @@ from lookonce.evaluate.ranking import Ranking
 
 RESAMPLES = 1000
 LEVEL = 0.95
-AT_ONCE = 4_000_000  # numbers in memory at a time: images, or detections, times resamples
+AT_ONCE = 4_000_000  # numbers held in memory at a time: images or detections, times resamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Interval:
     """Interval that contains the true value in 95 of 100 measurements.
 
     Attributes:
-        low: lower end; NaN if there was nothing to measure.
-        high: upper end.
+        low: lower end; NaN if there is no interval.
+        high: upper end; NaN if there is no interval.
     """
 
     low: float
     high: float
 
     def around(self, value: float) -> str:
-        """Write the measured value with the interval: `0.56 (0.52 to 0.60)`."""
+        """Format the measured value with the interval: `0.560 (0.520 to 0.600)`."""
         if math.isnan(value):
             return "–"
         return f"{value:.3f}" if math.isnan(self.low) else f"{value:.3f} ({self.low:.3f} to {self.high:.3f})"
@@ -52,8 +52,8 @@ class Interval:
         """Compute the interval of a measured value.
 
         Args:
-            values: (1+B,) measured value, then the value of each resample; NaN if it could not be measured.
-            units: number of images or groups; a single one gives no interval.
+            values: (1+B,) measured value, then the value of each resample; NaN if not measurable.
+            units: number of images or groups; with fewer than two there is no interval.
         """
         value, seen = float(values[0]), values[1:][~np.isnan(values[1:])]
         if units < 2 or len(seen) < 2 or math.isnan(value):
@@ -64,14 +64,14 @@ class Interval:
 
     @classmethod
     def of_share(cls, values: NDArray[np.float64], units: int) -> Self:
-        """Compute the interval of a value from 0 to 1, such as an AP, on the angle; arguments as for `of`."""
+        """Compute the interval of a value from 0 to 1, such as AP, on its angle; arguments as for `of`."""
         angle = cls.of(np.arcsin(np.sqrt(values)), units)
         low, high = np.sin(np.clip([angle.low, angle.high], 0, math.pi / 2)) ** 2
         return cls(float(low), float(high))
 
 
 def student(freedom: int) -> float:
-    """Return the 97.5% quantile of Student's t by Hill's expansion (1970): within 0.5% from 4 degrees up."""
+    """Return the 97.5% quantile of Student's t (Hill 1970), within 0.5% from 4 degrees of freedom up."""
     z = 1.959964
     terms: tuple[float, ...] = (
         (z**3 + z) / 4,
@@ -83,12 +83,12 @@ def student(freedom: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ClassIntervals:
-    """Intervals of one class, or of all.
+    """Intervals of one class, or of all classes.
 
     Attributes:
-        ap: interval of the AP over ten IoU thresholds.
-        ap50: interval of the AP at IoU 0.50.
-        relative: interval of counted minus annotated, as a share of annotated.
+        ap: interval of AP over ten IoU thresholds.
+        ap50: interval of AP at IoU 0.50.
+        relative: interval of counted minus annotated objects, as a share of the annotated objects.
     """
 
     ap: Interval
@@ -115,13 +115,13 @@ class Intervals:
 
 
 def draws(images: int, groups: Sequence[int] | None = None) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each resample contains each image, in blocks of rows (B', I), the same in every call.
+    """Yield how often each resample contains each image, in blocks of rows (B', I).
 
-    The first row of the first block is the measured set itself: each image once.
+    The first block has one row with each image once, for the measured set itself. Every call yields the same.
 
     Args:
         images: number of images.
-        groups: (I,) number of each image's group, from 0; None: every image is its own group.
+        groups: (I,) number of each image's group, from 0; None if every image is its own group.
     """
     unit = np.arange(images) if groups is None else np.asarray(groups)
     units = int(unit.max(initial=-1)) + 1
@@ -137,7 +137,7 @@ def draws(images: int, groups: Sequence[int] | None = None) -> Iterator[NDArray[
 def precisions(
     rankings: Sequence[Ranking], images: int, groups: Sequence[int] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return AP and AP50, (1+B, C+1) each, of the images in row 0 and of the resamples below.
+    """Return AP and AP50, (1+B, C+1) each: of the images in row 0, of the resamples in the other rows.
 
     The last column is the mean over the classes with objects. A class without objects in a resample is NaN.
     """
@@ -153,7 +153,7 @@ def precisions(
 
 
 def with_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, C) -> (B, C+1): append the mean over the classes that could be measured."""
+    """Append the mean over the classes that are not NaN: (B, C) -> (B, C+1)."""
     measured = ~np.isnan(values)
     total = np.where(measured, values, 0).sum(axis=1)
     mean = np.where(measured.any(axis=1), total / np.maximum(measured.sum(axis=1), 1), np.nan)
@@ -168,7 +168,7 @@ def intervals(
     Args:
         rankings: matched detections of each class.
         counting: annotated and counted objects of the same images.
-        groups: (I,) number of each image's group, from 0; None: every image is its own group.
+        groups: (I,) number of each image's group, from 0; None if every image is its own group.
     """
     images = len(counting.annotated)
     units = images if groups is None else len(set(groups))

@@ -1,11 +1,11 @@
 """Break AP and recall down by size, shape and crowding of the objects.
 
 Objects are divided into bins by one property. A correct detection belongs to the bin of its object, a false
-one to the bin of its own box, as in COCO's AP by area. In each bin AP50 is the mean over the classes that
-have objects there.
+one to the bin of its own box, as in COCO's AP by area. The AP50 of a bin is the mean over the classes with
+objects in it.
 
-Bins hold about equal numbers of objects, so each is meaningful for any data: if all objects are small by
-COCO's measure, fifths still distinguish the smaller from the larger.
+Except for COCO's sizes, bins hold about equal numbers of objects, so they are meaningful for any data: if all
+objects are small by COCO's definition, fifths still separate smaller from larger ones.
 
 Legend: **D** detections, **G** objects, **C** classes, **K** bins.
 """
@@ -25,9 +25,9 @@ from lookonce.geometry.boxes import area
 from lookonce.geometry.pairs import count_overlaps
 from lookonce.samples import Sample
 
-COCO_SIZES = (32.0, 96.0)  # sides of the squares that separate small, medium and large
+COCO_SIZES = (32.0, 96.0)  # square roots of the areas that separate small, medium and large, in pixels
 BINS = 5
-FEWEST = 25  # objects per bin; with fewer, a single object is more than 4% of recall
+FEWEST = 25  # objects per bin; with fewer, one object would change recall by more than 4%
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Bin:
         high: largest value of the property in the bin; NaN without objects.
         objects: number of objects.
         ap50: mean AP50 over the classes with objects in the bin; NaN without objects.
-        recall: share of the objects with a correct detection above the threshold.
+        recall: share of the objects with a correct detection above the threshold; NaN without objects.
     """
 
     low: float
@@ -50,7 +50,13 @@ class Bin:
 
     @classmethod
     def of(cls, values: NDArray[np.float64], ap: NDArray[np.float64], found: NDArray[np.bool_]) -> Self:
-        """Summarize the values of a bin's objects, the AP50 of its classes, and the objects found."""
+        """Summarize a bin.
+
+        Args:
+            values: property of each object.
+            ap: AP50 of each class with objects.
+            found: whether each object is found.
+        """
         if len(values) == 0:
             return cls(math.nan, math.nan, 0, math.nan, math.nan)
         return cls(
@@ -60,10 +66,10 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """AP by four properties.
+    """AP50 and recall by four properties of the objects.
 
     Attributes:
-        coco_size: three bins: COCO's small, medium and large, by area in pixels of the image.
+        coco_size: COCO's three bins small, medium and large, by the square root of the area in pixels.
         size: bins by the square root of the area, in pixels of the image.
         shape: bins by width divided by height.
         crowding: bins by the number of neighbors: other objects, of any class, that overlap the box when it
@@ -82,7 +88,7 @@ def breakdown(
     detections: Sequence[Detections],
     threshold: float | Sequence[float],
 ) -> Breakdown:
-    """Divide the objects by each property.
+    """Divide the objects into bins by each property, and measure every bin.
 
     Args:
         outcomes: outcomes of the detections.
@@ -107,9 +113,9 @@ def breakdown(
 
 
 def even_edges(values: NDArray[np.float64], bins: int = BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
-    """Return the edges between bins of about equal size, (K-1,): the smallest value of all but the first.
+    """Return the least value of every bin but the first, (K-1,), for bins with about equally many values.
 
-    Equal values stay together. There are at most `bins` bins, and fewer if one would have fewer than `fewest`
+    Equal values stay together. There are at most `bins` bins, and fewer if one would hold less than `fewest`
     values.
     """
     distinct, first = np.unique(np.sort(values), return_index=True)
@@ -130,7 +136,7 @@ def _bins(
     edges: NDArray[np.float64],
     found: NDArray[np.bool_],
 ) -> tuple[Bin, ...]:
-    """Return AP and recall of each bin.
+    """Compute AP50 and recall of each bin.
 
     Args:
         outcomes: outcomes of the detections.
@@ -159,7 +165,7 @@ def _crowding(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Count the neighbors of each object, (G,), and of each detection, (D,).
 
-    The object that a detection lies on is not its neighbor.
+    An object is not a neighbor of itself, nor of the detection on it.
     """
     of_objects, of_detections = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for sample, found in zip(truth, detections, strict=True):

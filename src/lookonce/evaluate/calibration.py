@@ -1,10 +1,10 @@
 """Measure how reliable scores are: of 100 detections with a score of 0.8, 80 should be correct.
 
-A detection is correct as in all error measures, with an IoU of 0.5 or more; ignored detections do not count.
-The expected calibration error is that of Naeini et al. 2015 with bins of equal width: the mean distance
-between the score and the share of correct detections, each bin weighted by its detections. Thousands of false
-detections with scores near 0 make it small whatever the others are, so it is also given for the detections in
-use, which are those above a threshold.
+As for all errors, a detection is correct at an IoU of 0.5 or more, and ignored detections do not count. The
+expected calibration error is that of Naeini et al. 2015 with bins of equal width: the mean distance between
+the score and the share of correct detections, weighted by the number of detections in each bin. Thousands of
+false detections with scores near 0 make it small regardless of all others, so it is also computed for the
+detections in use, which are those above a threshold.
 """
 
 import math
@@ -22,7 +22,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class ScoreBin:
-    """The detections with scores above `low` and up to `high`.
+    """Detections with scores above `low` and up to `high`; the first bin includes a score of 0.
 
     Attributes:
         low: lower edge, exclusive.

@@ -9,20 +9,20 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.samples import Sample, named_as_in, numbers_in
 
-SHOWN = 8  # largest number of names listed in a message
+SHOWN = 8  # most names listed in a message
 
 _numbers_in = lru_cache(maxsize=8)(numbers_in)  # called for every image; there may be 100,000 names
 
 
 @dataclass(frozen=True, slots=True)
 class SharedClasses:
-    """The classes that a model and annotated images have in common.
+    """Classes that a model and annotated images have in common.
 
     Attributes:
         names: shared class names, in the order of the data.
-        model: class names of the model; a known alias is spelled as in the data.
+        model: class names of the model, with known aliases spelled as in the data.
         data: class names of the data.
-        renamed: aliases that were matched, as (name in the model, name in the data).
+        renamed: matched aliases, as (name in the model, name in the data).
     """
 
     names: tuple[str, ...]
@@ -55,21 +55,21 @@ class SharedClasses:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Classes of the data that the model does not know."""
+        """Return the class names of the data that the model does not have."""
         return tuple(name for name in self.data if name not in set(self.names))
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Classes of the model that the data does not have."""
+        """Return the class names of the model that the data does not have."""
         return tuple(name for name in self.model if name not in set(self.names))
 
     def sample(self, sample: Sample, to: Sequence[str] | None = None) -> Sample:
-        """Renumber the labels of a sample by `to`, by default the shared names; other objects are dropped."""
+        """Renumber the labels of a sample by names `to`, by default the shared ones; drop other objects."""
         names = named_as_in(self.names if to is None else to, self.data)
         return sample.renumbered(_numbers_in(names, self.data))
 
     def detections(self, found: Detections, to: Sequence[str] | None = None) -> Detections:
-        """Renumber the labels of detections by `to`, by default the shared names; others are dropped."""
+        """Renumber the labels of detections by names `to`, by default the shared ones; drop the others."""
         names = tuple(self.names if to is None else to)
         labels = _numbers_in(named_as_in(names, self.model), self.model)[found.labels]
         kept = labels >= 0
@@ -77,6 +77,6 @@ class SharedClasses:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List the first names, and say how many more there are."""
+    """List the first names and the number of further ones."""
     shown = ", ".join(names[:SHOWN])
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown or "none"

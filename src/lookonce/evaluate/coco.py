@@ -1,7 +1,7 @@
 """Compute the twelve COCO metrics, and AP per class.
 
-faster-coco-eval does the arithmetic and agrees with pycocotools; this module converts samples and detections
-to its input, and its arrays to `Metrics`.
+This module converts samples and detections for faster-coco-eval, which agrees with pycocotools, and converts
+its results to `Metrics`.
 
 Legend: **T** IoU thresholds 0.50, 0.55 ... 0.95; **R** 101 recall levels; **C** classes; **A** area ranges
 (all, small, medium, large); **M** limits on the detections of one class in one image.
@@ -23,13 +23,12 @@ from lookonce.evaluate.inputs import comparable, objects_that_count
 from lookonce.geometry.boxes import area
 from lookonce.samples import Sample
 
-CAPS = (1, 10, 100)  # COCO's limits on the detections of one class in one image, the best first
+CAPS = (1, 10, 100)  # COCO's limits on the number of detections per class and image, best first
 MOST = CAPS[-1]
 ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: all, below 32², up to 96², above, in pixels of the image
-IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
-# COCO has no flag to ignore an object other than crowd, but it ignores objects outside an area range. No
-# range contains this area, so a difficult object is neither rewarded nor missed, and its overlap is still a
-# plain IoU.
+IOU_50, IOU_75 = 0, 5  # indices of IoU thresholds
+# Area of difficult objects. COCO's only flag to ignore an object is crowd, which changes the IoU, but objects
+# outside an area range are ignored as well. No range contains this area.
 IGNORED_AREA = 1e11
 
 
@@ -44,7 +43,7 @@ class ClassMetrics:
         ap50: AP at IoU 0.50.
         ap75: AP at IoU 0.75.
         ar: share of the objects found with at most 100 detections per image, averaged over the IoU
-            thresholds.
+            thresholds (average recall).
     """
 
     name: str
@@ -57,18 +56,19 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """COCO's metrics. Each is a mean over the classes that have objects; NaN if there are none.
+    """COCO's metrics, averaged over the classes that have objects; NaN if there are none.
 
     Attributes:
         ap: average precision, averaged over the IoU thresholds 0.50 to 0.95; the main metric.
         ap50: AP at IoU 0.50.
         ap75: AP at IoU 0.75.
-        ap_small: AP of objects below 32 x 32 pixels.
-        ap_medium: AP of objects between 32 x 32 and 96 x 96.
-        ap_large: AP of objects above 96 x 96.
+        ap_small: AP of objects with an area below 32² pixels.
+        ap_medium: AP of objects with an area between 32² and 96² pixels.
+        ap_large: AP of objects with an area above 96² pixels.
         ar_1: average recall with 1 detection per class and image.
         ar_10: average recall with 10 detections per class and image.
-        ar_100: average recall with 100. All AP above, and the three AR below, also count only the best 100.
+        ar_100: average recall with 100 detections per class and image, the limit of all metrics but the
+            uncapped ones.
         ar_small: average recall of small objects.
         ar_medium: average recall of medium objects.
         ar_large: average recall of large objects.
@@ -108,7 +108,7 @@ class Metrics:
 
 
 def without_nan(value: Any) -> Any:
-    """Replace NaN by None in nested dicts and lists: JSON has no NaN."""
+    """Replace NaN with None in nested dicts and lists, as JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -117,10 +117,10 @@ def without_nan(value: Any) -> Any:
 
 
 def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Metrics:
-    """Compare detections with ground truth, without printing anything.
+    """Compute COCO's metrics without printing anything.
 
-    Any number of detections may lie in a crowd box without penalty, as in COCO. Difficult boxes are ignored:
-    a detection matched to one counts neither way.
+    As in COCO, detections in a crowd box of their class have no penalty. Difficult objects are ignored: a
+    detection that matches one counts neither as correct nor as false.
 
     Args:
         truth: annotated images.
@@ -171,9 +171,9 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
 def _accumulated(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
+    """Return precision (T, R, C, A, M) and recall (T, C, A, M) of faster-coco-eval; -1 without objects.
 
-    The last of M is a limit that no image exceeds; the others are `CAPS`.
+    The last limit in M is one that no image exceeds; the others are `CAPS`.
     """
     fce = require("faster_coco_eval", extra="evaluate")
     frame = {
@@ -201,7 +201,7 @@ def _accumulated(
         )
         for image, found in enumerate(detections)
     ]
-    # numbered from 1: 0 means "unmatched" to the evaluator
+    # ids start at 1, because the evaluator reads 0 as "unmatched"
     sides = [
         fce.COCO({**frame, "annotations": [{"id": i, **row} for i, row in enumerate(chain(*rows), 1)]})
         for rows in (objects, results)
@@ -214,7 +214,7 @@ def _accumulated(
 
 
 def _rows(image: int, boxes: NDArray[np.float32], **columns: NDArray[Any]) -> Iterator[dict[str, Any]]:
-    """Yield a row per box of an image; COCO's box is left, top, width, height."""
+    """Yield one row per box of an image; COCO's boxes are left, top, width, height."""
     exact = boxes.astype(np.float64)
     corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
     lists = {name: column.tolist() for name, column in {"bbox": corner_and_size, **columns}.items()}
@@ -223,6 +223,6 @@ def _rows(image: int, boxes: NDArray[np.float32], **columns: NDArray[Any]) -> It
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Average the entries that could be measured, which are not -1; NaN if there are none."""
+    """Average the entries other than -1, which stands for no objects; NaN if there are none."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else math.nan

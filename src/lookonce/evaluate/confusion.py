@@ -1,4 +1,4 @@
-"""Compute the confusion matrix: classes confused, objects missed, and false detections."""
+"""Compute the confusion matrix: confused classes, missed objects, and false detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Confusion:
     Attributes:
         counts: (C+1, C+1) int64 by true class (row) and detected class (column). The last column holds missed
             objects, the last row false detections.
-        thresholds: score threshold of each class, above which detections were counted.
+        thresholds: score threshold of each class; detections above it were counted.
         iou: lowest IoU at which a detection matches an object.
     """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lookonce.evaluate.curves import curves
 from lookonce.evaluate.matching import Matches
 
-USUAL_THRESHOLD = 0.25  # used if no threshold is best because no detection is correct
+USUAL_THRESHOLD = 0.25  # score threshold if no detection is correct
 Source = Literal["model", "these images"]
 
 
@@ -39,15 +39,15 @@ class CountingError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counting:
-    """The objects annotated and counted in each image.
+    """Annotated and counted objects of each image.
 
-    Difficult objects and crowds are not counted, and neither are detections on them.
+    Difficult objects and crowds do not count, and neither do detections on them.
 
     Attributes:
         names: class names.
         thresholds: score threshold of each class.
-        source: origin of the thresholds. If it is `these images`, `thresholds` were chosen on all images, but
-            each half of the images was counted at thresholds chosen on the other half.
+        source: origin of the thresholds. For `these images`, `thresholds` were chosen on all images, but
+            each half of the images was counted with thresholds chosen on the other half.
         images: name of each image.
         annotated: (I, C) int64 number of annotated objects.
         counted: (I, C) int64 number of detections above the threshold.
@@ -91,13 +91,13 @@ def count(
     images: Sequence[str],
     thresholds: Sequence[float] | None = None,
 ) -> Counting:
-    """Count the detections above the threshold of their class, image by image.
+    """Count the detections above the score threshold of their class in each image.
 
     Args:
         matches: detections that count, and the number of objects in each image.
         names: class names.
         images: name of each image.
-        thresholds: score threshold of each class; None: each half of the images is counted at thresholds
+        thresholds: score threshold of each class; None to count each half of the images with thresholds
             chosen on the other half.
     """
     half_of = np.arange(len(images)) % 2
@@ -119,12 +119,12 @@ def count(
 
 
 def choose_thresholds(matches: Matches) -> tuple[float, ...]:
-    """Return the score threshold of each class at which as many objects are counted as are annotated.
+    """Choose the score threshold of each class at which as many objects are counted as are annotated.
 
     At these thresholds, false detections and missed objects balance: precision equals recall. Counts on other
     images are better than at the highest F1, and F1 is hardly lower (benchmarks/counting.md). A class with
-    too few detections gets the threshold of its highest F1. A class without correct detections gets the
-    threshold of all classes together, or `USUAL_THRESHOLD` if there is none.
+    too few detections gets the threshold of its highest F1. A class without correct detections gets that of
+    the highest F1 over all classes, or `USUAL_THRESHOLD` if no detection is correct.
     """
     drawn = curves(matches)
     overall = drawn.overall.best()

@@ -15,8 +15,8 @@ class OperatingPoint:
     """Precision and recall at one score threshold.
 
     Attributes:
-        threshold: score above which detections are kept. It lies halfway between the last score kept and the
-            first one dropped, so "above" and "at least" mean the same.
+        threshold: score above which detections are kept, halfway between the last kept and the first
+            dropped score.
         precision: share of the kept detections that are correct.
         recall: share of the objects that are found.
         f1: harmonic mean of precision and recall.
@@ -33,7 +33,7 @@ NOWHERE = OperatingPoint(math.nan, math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Precision and recall of one class, or of all together, at D distinct scores in descending order.
+    """Precision and recall of one class, or of all classes, at D distinct scores in descending order.
 
     Attributes:
         objects: number of objects.
@@ -52,12 +52,12 @@ class Curve:
         """Compute a curve.
 
         Args:
-            scores: scores of the detections, descending.
+            scores: descending scores of the detections.
             correct: whether each detection is correct.
             objects: number of objects.
         """
         hits = np.cumsum(correct)
-        last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
+        last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # keep or drop equal scores together
         kept = np.arange(1, len(scores) + 1)[last]
         return cls(
             objects=objects,
@@ -68,7 +68,7 @@ class Curve:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(D,) harmonic mean of precision and recall; 0 where both are 0."""
+        """Return the harmonic mean of precision and recall, (D,); 0 if both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / np.where(total == 0, 1, total)
 
@@ -79,14 +79,14 @@ class Curve:
         return self.point(int(self.f1.argmax()))
 
     def at_precision(self, precision: float) -> OperatingPoint:
-        """Return the point with the highest recall at this precision or more; `NOWHERE` if there is none."""
+        """Return the point with the highest recall at `precision` or more; `NOWHERE` if there is none."""
         reached = np.flatnonzero(self.precision >= precision)
         if self.objects == 0 or len(reached) == 0:
             return NOWHERE
-        return self.point(int(reached[-1]))  # recall only grows along the curve
+        return self.point(int(reached[-1]))  # recall never falls along the curve
 
     def point(self, i: int) -> OperatingPoint:
-        """Return the point at which the scores up to index `i` are kept."""
+        """Return the point that keeps the scores up to index `i`."""
         dropped = self.scores[i + 1] if i + 1 < len(self.scores) else 0.0
         return OperatingPoint(
             threshold=float((self.scores[i] + dropped) / 2),
@@ -98,10 +98,10 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """All curves of one evaluation.
+    """Curves of one evaluation.
 
     Attributes:
-        overall: curve of all classes together, in which all detections and objects have the same weight.
+        overall: curve of all classes together, with equal weight for all detections and objects.
         classes: curve of each class.
     """
 

@@ -1,4 +1,4 @@
-"""Report the errors on one set of images: their types and costs, by class and by object, and calibration."""
+"""Report the errors on a set of images: types and costs by class, breakdown by object, and calibration."""
 
 import math
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ GALLERY = 12  # number of worst images
 
 @dataclass(frozen=True, slots=True)
 class TypeOfError:
-    """One type of error, in all classes or in one.
+    """One type of error, in all classes or in one class.
 
     Attributes:
         cost: AP50 gained by repairing this type alone; NaN without objects.
         count: number of errors of this type.
-        cost_in_use: cost if only the detections above the report's thresholds are measured.
-        in_use: number of errors if only these detections are measured.
+        cost_in_use: cost among the detections above the report's thresholds.
+        in_use: number of errors among these detections.
     """
 
     cost: float
@@ -47,18 +47,18 @@ class TypeOfError:
         cost_in_use: NDArray[np.float64],
         in_use: NDArray[np.int64],
     ) -> Self:
-        """Combine the numbers of some classes, (C,) each: the mean of the costs and the sum of the counts."""
+        """Combine the numbers of some classes, (C,) each: average the costs and add the counts."""
         return cls(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
 
 
 @dataclass(frozen=True, slots=True)
 class ClassErrors:
-    """Errors of one class. A false detection counts for the detected class, a missed object for its own.
+    """Errors of one class: false detections of this class, and missed objects of this class.
 
     Attributes:
         name: class name.
         objects: number of objects that count.
-        ap50: AP50 with every detection; NaN without objects.
+        ap50: AP50 of all detections; NaN without objects.
         best: operating point with the best F1.
         types: errors by type.
     """
@@ -78,17 +78,18 @@ class ErrorReport:
         images: number of images.
         objects: number of objects that count: neither difficult nor crowd.
         detections: number of detections.
-        ap50: mean over the classes with objects, with all detections, not only the best 100 per image.
+        ap50: AP50 of all detections, not only the best 100 per class and image; mean over the classes with
+            objects.
         thresholds: score threshold of each class, as for the counts; detections above it are "in use".
-        best: operating point with the best F1 over all classes at one threshold.
-        ap50_in_use: AP50 of the detections in use alone.
-        types: errors by type, over all classes; a cost is the mean over the classes with objects.
-        false_positives: count and cost of all false detections together.
-        false_negatives: count and cost of all objects without a correct detection.
+        best: operating point with the best F1, with one threshold for all classes.
+        ap50_in_use: AP50 of the detections in use.
+        types: errors of all classes by type; costs are means over the classes with objects.
+        false_positives: number and cost of all false detections.
+        false_negatives: number and cost of all objects without a correct detection.
         classes: errors of each class, in the order of the names.
         breakdown: AP and recall by size, shape and crowding.
         calibration: agreement of the scores with the share of correct detections.
-        worst: images with the most errors in use, the worst first.
+        worst: images with the most errors in use, worst first.
         in_use: outcomes of the detections in use.
     """
 
@@ -109,7 +110,7 @@ class ErrorReport:
     in_use: Outcomes
 
     def to_dict(self, images: Sequence[str]) -> dict[str, Any]:
-        """Return the numbers for JSON, with None for those that could not be measured.
+        """Return the numbers for JSON, with None in place of NaN.
 
         Args:
             images: name of each image.
@@ -153,12 +154,15 @@ class ErrorReport:
 def error_report(
     truth: Sequence[Sample], detections: Sequence[Detections], evaluation: Evaluation
 ) -> ErrorReport:
-    """Analyze the errors.
+    """Analyze the errors of detections.
 
     Args:
         truth: annotated images.
         detections: results for the same images, in the same order.
-        evaluation: metrics of these detections.
+        evaluation: metrics of these detections, which give names, thresholds and curves.
+
+    Raises:
+        ValueError: the results are not one per image, or a label is outside the names.
     """
     detections = comparable(truth, detections, evaluation.names)
     outcomes = find_outcomes(truth, detections, evaluation.names)
@@ -195,11 +199,11 @@ def error_report(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Errors:
-    """The errors of some detections.
+    """Errors of some detections.
 
     Attributes:
         costs: cost of each type.
-        counts: type -> (C,) number of errors.
+        counts: (C,) number of errors, by type.
         false: (C,) number of false detections.
         unfound: (C,) number of objects without a correct detection.
     """
@@ -248,6 +252,6 @@ def _classes(evaluation: Evaluation, every: _Errors, used: _Errors) -> tuple[Cla
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Average over the classes with objects; NaN if there are none."""
+    """Average over the classes with objects, which are not NaN; NaN if there are none."""
     measured = values[~np.isnan(values)]
     return float(measured.mean()) if len(measured) else math.nan

@@ -1,8 +1,7 @@
-"""Classify errors by TIDE's six types: the type of each false detection, and the missed objects.
+"""Classify errors into TIDE's six types: five of false detections, and missed objects.
 
-The definitions are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors"
-(2020), section 2.2, with their thresholds. By the overlap of a false detection with the objects of its
-image:
+Definitions and thresholds are from Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection
+Errors" (2020), section 2.2. The type of a false detection depends on its IoU with the objects of its image:
 
 ```
                       objects of its own class
@@ -13,14 +12,14 @@ image:
 ```
 
 The paper's definitions overlap. If two apply, the one that its authors' program tests first is used, so that
-numbers can be compared. An object is **missed** if it has no correct detection and no classification or
-localization error explains it.
+numbers are comparable. An object is **missed** if it has no correct detection and no classification or
+localization error refers to it.
 
-Which detections are correct follows COCO's rule: by descending score, each detection takes the object of its
-class that it overlaps most, among those still free. So the AP here is COCO's AP50, but of all detections, not
-of the best 100 in an image. A detection on a difficult object or in a crowd is ignored, as in `matching`.
+Correct detections follow COCO's rule: by descending score, each detection takes, of the free objects of its
+class, the one that it overlaps most. AP here is thus COCO's AP50, but of all detections, not of the best 100
+per class and image. A detection on a difficult object or in a crowd is ignored, as in `matching`.
 
-Legend: **D** detections, **G** objects; of one image or of all, as each function says.
+Legend: **D** detections, **G** objects, **C** classes.
 """
 
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ BACKGROUND = 0.1  # the paper's t_b: IoU below which a box and an object are unr
 
 
 class Outcome(IntEnum):
-    """Outcome of a detection, except for `MISSED`, which is the outcome of an object."""
+    """Outcome of a detection or, in the case of `MISSED`, of an object."""
 
     CORRECT = 0
     CLASSIFICATION = 1
@@ -53,27 +52,27 @@ class Outcome(IntEnum):
 
     @property
     def text(self) -> str:
-        """Name in messages and JSON."""
+        """Return the name used in messages and JSON."""
         return self.name.lower()
 
 
-FALSE = tuple(Outcome(i) for i in range(1, 6))  # the types of a false detection
+FALSE = tuple(Outcome(i) for i in range(1, 6))  # types of false detections
 ERRORS = (*FALSE, Outcome.MISSED)
 REPAIRABLE = (
     Outcome.CLASSIFICATION,
     Outcome.LOCALIZATION,
-)  # errors that point at an object and would be correct with another class or box
+)  # detections that refer to an object and would be correct with its class or box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
-    """All annotated objects of all images.
+    """Annotated objects of all images.
 
     Attributes:
-        image: (G,) int64 number of the image.
+        image: (G,) int64 index of the image.
         boxes: (G, 4) float32 xyxy, pixels of the image.
         labels: (G,) int64 class numbers.
-        counts: (G,) bool: whether the object counts, being neither difficult nor a crowd.
+        counts: (G,) bool, whether the object counts, which difficult objects and crowds do not.
     """
 
     image: NDArray[np.int64]
@@ -87,18 +86,17 @@ class Objects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """All detections of all images, image by image, with the outcome of each.
+    """Detections of all images, in the order of the images, with their outcomes.
 
     Attributes:
         objects: annotated objects.
         classes: number of classes.
-        image: (D,) int64 number of the image.
+        image: (D,) int64 index of the image.
         boxes: (D, 4) float32 xyxy, pixels of the image.
-        scores: (D,) float32.
-        labels: (D,) int64.
-        outcome: (D,) int8 value of `Outcome`.
-        object: (D,) int64 index of the object that a detection finds, or would find if it were repaired; -1
-            for none.
+        scores: (D,) float32 scores.
+        labels: (D,) int64 class numbers.
+        outcome: (D,) int8 values of `Outcome`.
+        object: (D,) int64 index of the object that a detection matches or refers to; -1 for none.
     """
 
     objects: Objects
@@ -112,12 +110,12 @@ class Outcomes:
 
     def are_above(self, threshold: float | Sequence[float]) -> NDArray[np.bool_]:
         """Return a mask, (D,), of the detections above a score threshold, or above that of their class."""
-        of_class = np.broadcast_to(np.asarray(threshold, np.float32), self.classes)  # float32, as scores are
+        of_class = np.broadcast_to(np.asarray(threshold, np.float32), self.classes)  # the dtype of scores
         above: NDArray[np.bool_] = self.scores > of_class[self.labels]
         return above
 
     def above(self, threshold: float | Sequence[float]) -> "Outcomes":
-        """Keep the detections above a threshold; the outcomes stay valid without the others."""
+        """Keep the detections above a threshold; removing the others does not change their outcomes."""
         keep = self.are_above(threshold)
         arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
@@ -127,7 +125,7 @@ class Outcomes:
         return np.isin(self.outcome, outcomes)
 
     def per_image(self, outcome: Outcome, images: int) -> NDArray[np.int64]:
-        """Count the detections with an outcome, or the missed objects, in each image: (images,)."""
+        """Count the detections with an outcome, or the missed objects, per image: (images,)."""
         is_missed = outcome == Outcome.MISSED
         shown_in = self.objects.image[self.missed()] if is_missed else self.image[self.has(outcome)]
         return np.bincount(shown_in, minlength=images)
@@ -137,7 +135,7 @@ class Outcomes:
         return self._with_detection(Outcome.CORRECT)
 
     def missed(self) -> NDArray[np.bool_]:
-        """Return a mask, (G,), of the objects that count and have no correct or repairable detection."""
+        """Return a mask, (G,), of the objects that count, without a correct or repairable detection."""
         return self.objects.counts & ~self._with_detection(Outcome.CORRECT, *REPAIRABLE)
 
     def count(self, outcome: Outcome) -> int:
@@ -195,7 +193,7 @@ def find_outcomes(
 
 
 def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return the outcome of each detection of one image, and its object within the image: both (D,)."""
+    """Return the outcome of each detection in one image, and the index of its object, both (D,)."""
     pairs = overlapping_objects(sample, found, BACKGROUND)
     same = found.labels[pairs.first] == sample.labels[pairs.second]
     own, other = pairs.only(same).best(), pairs.only(~same).best()

@@ -1,4 +1,4 @@
-"""Check the input of every metric: annotated images, and one result for each."""
+"""Check the input of all metrics: annotated images and one result per image."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from lookonce.errors import AnnotationError, ModelFileError
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.samples import Sample
 
-MOST_PAIRS = 10**8  # objects x detections of one image; COCO's evaluator needs 8 bytes per pair
-IN_AREA = 0.5  # share of a box in ignored areas from which it is ignored, as KITTI does for DontCare
+MOST_PAIRS = 10**8  # objects times detections of one image; COCO's evaluator needs 8 bytes per pair
+IN_AREA = 0.5  # share of a box in ignored areas from which it is ignored, as in KITTI's DontCare areas
 ON_OBJECT = 0.5  # IoU with an object of its class from which a detection in an ignored area still counts
 
 
 def comparable(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> list[Detections]:
-    """Refuse input that cannot be compared, and leave out the detections in ignored areas.
+    """Check that results and ground truth can be compared; return the detections outside ignored areas.
 
     Raises:
         AnnotationError: an image has too many pairs of objects and detections for memory.
@@ -49,7 +49,7 @@ def comparable(
 def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
     """Return a mask, (D,), of the detections with half or more of their area in ignored areas of their class.
 
-    The share is estimated from 64 points of the box. A detection on an object of its class is never ignored.
+    The share is estimated from 64 points in the box. A detection on an object of its class is never ignored.
     """
     share = (np.arange(8) + 0.5) / 8
     grid = np.stack([each.ravel() for each in np.meshgrid(share, share)], axis=1)  # (64, 2)
@@ -67,7 +67,7 @@ def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
 
 
 def objects_that_count(truth: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """Count the objects that are neither difficult nor crowd, by image and class: (images, C)."""
+    """Count the objects that are neither difficult nor crowds, by image and class: (images, C)."""
     counts = np.zeros((len(truth), classes), np.int64)
     for row, sample in zip(counts, truth, strict=True):
         row[:] = np.bincount(sample.labels[~(sample.difficult | sample.crowd)], minlength=classes)

@@ -1,12 +1,12 @@
-"""Decide which detections are correct at one IoU threshold, for all metrics but COCO's own.
+"""Match detections with objects at an IoU threshold, for all metrics but COCO's own.
 
-Two rules pair detections with objects. Both go through the detections by descending score:
+There are two rules, both of which process the detections by descending score:
 
-- COCO's, `take_turns`: each detection takes, of the objects still free, the one that it overlaps most.
+- COCO's, `take_most_overlapping`: each detection takes, of the free objects, the one that it overlaps most.
 - The VOC devkit's (VOCevaldet.m), `match_image`: each detection may only take the object of its class that
-  it overlaps most. If a better detection has taken that object, this one is false; if the object is
-  difficult, the detection does not count. COCO's rule for crowds is added to this: a detection in a crowd
-  of its class that is not correct does not count either.
+  it overlaps most. If a better detection has taken that object, the detection is false; if the object is
+  difficult, the detection does not count. COCO's rule for crowds is added: an incorrect detection in a crowd
+  of its class does not count either.
 
 Legend: **D** detections, **G** objects of one image, **I** images, **C** classes.
 """
@@ -29,14 +29,14 @@ IOU = 0.5  # VOC's IoU threshold
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The detections of all images that count, by descending score.
+    """Detections of all images that count, by descending score.
 
     Attributes:
-        image: (D,) int64 number of the image.
-        scores: (D,) float32.
+        image: (D,) int64 index of the image.
+        scores: (D,) float32 scores.
         labels: (D,) int64 class numbers.
-        correct: (D,) bool: whether the detection is the best one of an object.
-        annotated: (I, C) number of objects of each class that should be found in each image.
+        correct: (D,) bool, whether the detection matches an object.
+        annotated: (I, C) int64 number of objects to find, by image and class.
     """
 
     image: NDArray[np.int64]
@@ -46,7 +46,7 @@ class Matches:
     annotated: NDArray[np.int64]
 
     def only(self, kept: NDArray[np.bool_]) -> "Matches":
-        """Drop the objects and detections of all images but those of a mask, (I,); numbers stay the same."""
+        """Keep the objects and detections of the images in a mask, (I,); image indices stay the same."""
         mine = kept[self.image]
         annotated = np.where(kept[:, None], self.annotated, 0)
         return Matches(self.image[mine], self.scores[mine], self.labels[mine], self.correct[mine], annotated)
@@ -59,11 +59,11 @@ class Matches:
 
 
 class ImageMatch(NamedTuple):
-    """The detections of one image.
+    """Matches of the detections of one image.
 
     Attributes:
-        partner: (D,) int64 index of the object that a detection finds; -1 for none.
-        counts: (D,) bool: false for a detection that is ignored, so that it is neither correct nor false.
+        partner: (D,) int64 index of the object that a detection matches; -1 for none.
+        counts: (D,) bool, whether the detection counts; an ignored one is neither correct nor false.
     """
 
     partner: NDArray[np.int64]
@@ -114,16 +114,16 @@ def take_turns(
     """Assign to each detection, by descending score, the first of its objects that is still free.
 
     Args:
-        pairs: detections and the objects that they may take, the preferred object first.
+        pairs: detections and the objects that they may take, preferred objects first.
         scores: (D,) scores of the detections.
-        partner: (D,) object that each detection has already taken; -1 for none.
+        partner: (D,) objects that detections have already taken, -1 for none; None if all are free.
 
     Returns:
         (D,) object of each detection; -1 for none.
     """
     partner = np.full(len(scores), -1) if partner is None else partner.copy()
     taken = set(partner[partner >= 0].tolist())
-    # stable, so the pairs of one detection keep their order
+    # lexsort is stable, so the pairs of a detection keep their order
     turns = np.lexsort((pairs.first, -scores[pairs.first]))
     for d, g in np.transpose(pairs[:2])[turns].tolist():
         if partner[d] < 0 and g not in taken:
@@ -135,7 +135,7 @@ def take_turns(
 def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Assign to each detection, by descending score, the free object that it overlaps most: COCO's rule.
 
-    A detection takes a difficult object only if no ordinary object is free for it.
+    A detection takes a difficult object only if no other object is free.
 
     Args:
         sample: annotated image.
@@ -156,12 +156,12 @@ def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pair
 
 
 def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """Return a mask, (D,), of the detections whose share in a crowd of their class is at least `iou`."""
+    """Return a mask, (D,), of the detections with a share of at least `iou` in a crowd of their class."""
     crowd = np.flatnonzero(sample.crowd)
     pairs = overlapping_pairs(found.boxes, sample.boxes[crowd])
     own = area(found.boxes.astype(float))[pairs.first]
     covered = iou * own
-    # the IoU of a detection that has exactly the area `covered` in the crowd: I / (A + B - I)
+    # IoU of a detection whose intersection with the crowd is exactly `covered`: I / (A + B - I)
     enough = covered / (own + area(sample.boxes[crowd].astype(float))[pairs.second] - covered)
     same = found.labels[pairs.first] == sample.labels[crowd][pairs.second]
     inside = np.zeros(len(found), bool)

@@ -2,17 +2,18 @@
 
 The types are repaired as in Bolya et al., "TIDE" (2020), section 2.3:
 
-- classification: the detection gets the class of its object; localization: it gets the box of its object.
-  An object with a correct detection keeps that one; any other object gets the repaired detection with the
-  highest score. The remaining repaired detections are removed.
+- classification, localization: the detection gets the class or the box of its object. An object with a
+  correct detection keeps that one; any other object gets the repaired detection with the highest score. All
+  other repaired detections are removed.
 - both, duplicate, background: the detection is removed.
 - missed: the object is removed.
 
-Two more costs combine errors: all false detections removed, and all objects that were not found removed.
+Two more costs combine errors: removing all false detections, and removing all objects without a correct
+detection.
 
-Costs do not add up to 1 - AP. Each is measured with all other errors left in place, and AP is not a sum over
-errors: a false detection matters less if another one ranks above it, and one more object found counts little
-if its detection ranks low. If all types are repaired together, AP is 1.
+Costs do not add up to 1 - AP, because each is measured with all other errors in place, and AP is not a sum
+over errors: a false detection matters less if another one ranks above it, and one more found object matters
+little if its detection ranks low. With all types repaired, AP is 1.
 """
 
 from collections.abc import Collection
@@ -28,13 +29,13 @@ RECALLS = np.linspace(0, 1, 101)  # COCO's recall levels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """AP50 of each class, and the cost of the errors; NaN for a class without objects.
+    """AP50 of each class, and costs of the errors; NaN for a class without objects.
 
     Attributes:
         ap50: (C,) AP50 of each class.
-        of: type -> (C,) AP50 gained by repairing that type alone.
+        of: (C,) AP50 gained by repairing a type alone, by type.
         false_positives: (C,) AP50 gained by removing all false detections.
-        false_negatives: (C,) AP50 gained by removing all objects that were not found.
+        false_negatives: (C,) AP50 gained by removing all objects without a correct detection.
     """
 
     ap50: NDArray[np.float64]
@@ -60,7 +61,7 @@ def costs(outcomes: Outcomes) -> Costs:
 
 
 def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np.float64]:
-    """Compute the AP50 of each class, (C,), with some types of error repaired together."""
+    """Compute the AP50 of each class, (C,), with some types of error repaired."""
     objects = outcomes.objects
     mended = outcomes.has(*(error for error in REPAIRABLE if error in repaired))
     stands = outcomes.has(Outcome.CORRECT) | (mended & np.append(objects.counts, False)[outcomes.object])
@@ -80,9 +81,8 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     """Compute COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more.
 
     Args:
-        correct: (D,) bool: whether each detection of one class is correct, by descending score.
-        objects: number of objects. Without objects, which only a repair can cause, AP is 1 if nothing is
-            detected, else 0.
+        correct: (D,) bool, whether each detection of one class is correct, by descending score.
+        objects: number of objects. If there are none, as after a repair, AP is 1 without detections, else 0.
     """
     if objects == 0:
         return float(len(correct) == 0)
@@ -103,7 +103,7 @@ def class_average_precisions(
     Args:
         scores: (D,) scores of the detections that count, in any order.
         labels: (D,) class numbers.
-        correct: (D,) bool: whether each detection is correct.
+        correct: (D,) bool, whether each detection is correct.
         objects: (C,) number of objects of each class.
     """
     order = np.lexsort((-scores, labels))
@@ -122,7 +122,7 @@ def _average_precisions(
     """Compute the AP of each class, (C,); NaN for a class without annotated objects.
 
     Args:
-        outcomes: outcomes, which give the scores and the objects.
+        outcomes: scores and objects.
         counted: (D,) mask of the detections to rank.
         correct: (D,) mask of the correct detections.
         labels: (D,) class number of each detection.

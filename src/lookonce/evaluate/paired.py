@@ -1,7 +1,7 @@
-"""Compare two models on the same images: find out whether one is better, or the images do not decide it.
+"""Compare two models on the same images, and decide whether one is significantly better.
 
-Both are measured on the same resamples (`bootstrap.draws`), so an image that is hard for both hardly changes
-their difference: its interval is narrower than the intervals of the two APs suggest.
+Both are measured on the same resamples (`bootstrap.draws`), so an image that is hard for both hardly affects
+their difference, whose interval is narrower than the intervals of the two APs suggest.
 """
 
 import math
@@ -17,20 +17,20 @@ from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.ranking import rank
 from lookonce.samples import Sample
 
-MOST_TIMES = 100  # as many images as there are; a larger estimate would mean no more than "very many"
+MOST_TIMES = 100  # largest factor on the number of images up to which an estimate is given
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One metric of two models, A and B.
+    """Difference of one metric between two models, A and B.
 
     Attributes:
-        a: metric of A.
-        b: metric of B.
+        a: metric of A; NaN without objects.
+        b: metric of B; NaN without objects.
         a_interval: 95% interval of A's metric.
         b_interval: 95% interval of B's metric.
         interval: 95% interval of B's metric minus A's.
-        units: number of images, or of groups of images.
+        units: number of images or groups of images.
     """
 
     a: float
@@ -42,15 +42,15 @@ class Difference:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval of the difference excludes 0."""
+        """Return whether the interval of the difference excludes 0."""
         return self.interval.low > 0 or self.interval.high < 0
 
     @property
     def more_units(self) -> int | None:
-        """Estimate how many more images would decide it if the difference stayed the same.
+        """Estimate how many more images would decide the comparison if the difference stayed the same.
 
-        The width of an interval falls with the square root of the number of images. The result is None if the
-        difference is already decided, or if not even `MOST_TIMES` as many images would decide it.
+        The width of an interval falls with the square root of the number of images. The estimate is None if
+        the comparison is decided, or if `MOST_TIMES` as many images would not decide it.
         """
         half, difference = (self.interval.high - self.interval.low) / 2, abs(self.b - self.a)
         if self.decided or math.isnan(half) or half >= difference * math.sqrt(MOST_TIMES):
@@ -58,7 +58,7 @@ class Difference:
         return max(1, math.ceil(self.units * ((half / difference) ** 2 - 1)))
 
     def sentence(self, unit: str = "image") -> str:
-        """Return a sentence on which model is better, by how much, and whether that is decided."""
+        """Describe which model is better, by how much, and whether this is decided."""
         if math.isnan(self.a) or math.isnan(self.b):
             return "nothing to compare: no object"
         if self.a == self.b and self.interval.high == self.interval.low:
@@ -78,7 +78,7 @@ class Difference:
         return f"{better}: not decided; about {two_digits(more)} more {unit}s would"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON, with None for those that could not be measured."""
+        """Return the numbers for JSON, with None in place of NaN."""
         numbers = {
             "a": self.a,
             "b": self.b,
@@ -99,7 +99,7 @@ def signed(value: float) -> str:
 
 
 def two_digits(count: int) -> int:
-    """Round a count to two digits: 137 to 140."""
+    """Round a count to two significant digits: 137 -> 140."""
     unit = int(10 ** max(0, len(str(count)) - 2))
     return round(count / unit) * unit
 
@@ -116,9 +116,9 @@ def compare_pair(
     Args:
         truth: annotated images.
         a: results of A for the same images, in the same order.
-        b: results of B.
-        names: class names that the labels of all index.
-        groups: number of each image's group, from 0; None: every image is its own group.
+        b: results of B for the same images, in the same order.
+        names: class names that all labels index.
+        groups: number of each image's group, from 0; None if every image is its own group.
 
     Raises:
         ValueError: the results are not one per image, or a label is outside the names.

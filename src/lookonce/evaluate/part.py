@@ -1,4 +1,4 @@
-"""Choose the images to measure a model on, and count those that it has learned from."""
+"""Choose the images to evaluate a model on, and count those that it was trained on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 from lookonce.seen import Seen, fingerprints
 
-HELD_OUT, ALL = "held-out", "all"  # what can be measured besides the splits of the data
+HELD_OUT, ALL = "held-out", "all"  # choices besides the splits of the data
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPart:
-    """Images to measure on.
+    """Images to evaluate on.
 
     Attributes:
-        name: a split, `held-out` or `all`.
-        found: the images.
-        learned: number of images that the model has learned from; None if its file does not record them.
-        validated: number of images on which its best epoch and thresholds were chosen; None if not recorded.
+        name: name of a split, `held-out` or `all`.
+        found: images.
+        learned: number of images that the model was trained on; None if the model does not record them.
+        validated: number of images on which the best epoch and thresholds were chosen; None if not recorded.
     """
 
     name: str
@@ -35,13 +35,13 @@ class MeasuredPart:
     def of(
         cls, name: str, found: SampleSet, seen: Seen, read: Callable[[Sequence[Path]], dict[Path, bytes]]
     ) -> Self:
-        """Count the images among these that the model has learned from or was validated on.
+        """Count the images that the model was trained or validated on.
 
         Args:
-            name: a split, `held-out` or `all`.
-            found: the images.
+            name: name of a split, `held-out` or `all`.
+            found: images.
             seen: images of the model's training.
-            read: returns the fingerprints of images.
+            read: function that returns the fingerprints of images.
         """
         if not seen.learned:
             return cls(name, found)
@@ -50,7 +50,7 @@ class MeasuredPart:
         return cls(name, found, learned, validated)
 
     def warning(self) -> str:
-        """Return a warning if the results are optimistic; empty if there is no sign of it."""
+        """Return a warning if the model was trained on some of the images; empty if not or unknown."""
         count = len(self.found.samples)
         if not self.learned:
             return ""
@@ -67,22 +67,21 @@ def choose_part(
     strict: bool = False,
     read: Callable[[Sequence[Path]], dict[Path, bytes]] = fingerprints,
 ) -> MeasuredPart:
-    """Read the images to measure on.
+    """Read the images to evaluate on.
 
-    The default is the `val` split; without one, the images that training held out; without these, all images
-    of data that has no splits.
+    The default is the `val` split; without it, the images that training held out; without these, all images
+    of data without splits.
 
     Args:
         annotations: recognized data.
-        split: a split, `held-out` or `all`; None for the default.
+        split: name of a split, `held-out` or `all`; None for the default.
         seen: images of the model's training.
         names: class names, as for `Annotations.load`.
-        strict: raise at the first problem.
-        read: returns the fingerprints of images.
+        strict: whether to raise an error at the first problem.
+        read: function that returns the fingerprints of images.
 
     Raises:
-        AnnotationError: there is no such split, or nothing to measure on by default; the message lists the
-            choices.
+        AnnotationError: there is no such split, or no default; the message lists the choices.
     """
     known = annotations.splits
     expected = f"expected one of {', '.join([*known, HELD_OUT, ALL])}"
@@ -111,5 +110,5 @@ def choose_part(
 
 
 def learned_from(seen: Seen, found: SampleSet) -> int:
-    """Count the images that a model has learned from."""
+    """Count the images that a model was trained on."""
     return MeasuredPart.of("", found, seen, fingerprints).learned or 0

@@ -1,6 +1,6 @@
 """Plot the curves and the confusion matrix.
 
-Figures are built without pyplot, so there is no window and no global state, and any thread may plot.
+Figures are made without pyplot, so there are no windows and no global state, and any thread may plot.
 """
 
 import math
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, which color-blind people can tell apart, without the yellow, which is too pale on
-# white.
+# Okabe and Ito's colors, which color-blind people can distinguish, without yellow, which is too pale on white
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
 ALL = "all classes"
-LONGEST_NAME = 28  # letters
-# For each letter, the first of these fonts that the machine has and that contains it; matplotlib ships the
-# first.
+LONGEST_NAME = 28  # characters
+# Each character is drawn in the first of these fonts that is installed and contains it; matplotlib ships the
+# first font.
 FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Arial Unicode MS")
 
 
 class _Line(NamedTuple):
-    """A curve to draw: its points, the dot on it, the text beside it, and the number to rank it by."""
+    """Curve to draw: points, position of the dot, text of the legend, and number to rank it by."""
 
     name: str
     x: NDArray[np.float64]
@@ -92,7 +91,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
     """Plot counts of true class by detected class; the shade is the share of the row.
 
     Args:
-        confusion: the counts.
+        confusion: counts, thresholds and IoU.
         names: class names.
         source: origin of the score thresholds.
     """
@@ -134,7 +133,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -> "tuple[Figure, Axes]":
-    """Make an empty plot with its headings."""
+    """Make an empty plot with title and subtitle."""
     figure: Figure = require("matplotlib.figure", "evaluate").Figure(size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=26)
@@ -148,7 +147,7 @@ def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -
 
 
 def _precision_line(curve: Curve, name: str, note: str, worth: float) -> _Line:
-    """Return precision, made non-increasing as for AP, over recall from 0."""
+    """Return precision over recall from 0, made non-increasing as for AP."""
     if not len(curve.scores):
         return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), note, worth)
     falling = np.maximum.accumulate(curve.precision[::-1])[::-1]
@@ -169,7 +168,7 @@ def _f1_line(curve: Curve, name: str) -> _Line:
 
 
 def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
-    """Draw each class in its own color; of many classes, only the three best and three worst, others gray."""
+    """Draw each class in its own color or, of many classes, the three best and worst, and all others gray."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     ranked = sorted(lines, key=lambda line: -line.worth)
     named = ranked if len(ranked) <= len(COLORS) else ranked[:3] + ranked[-3:]
@@ -187,7 +186,7 @@ def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
 
 
 def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> None:
-    """Write the names to the right of the plot, in their lines' colors, the best on top."""
+    """Write the names to the right of the plot in the colors of their lines, best on top."""
     for i, (text, color) in enumerate(entries):
         gap = 0.05 if classes > len(COLORS) and i > len(entries) // 2 else 0  # between best and worst
         y = 0.97 - 0.065 * i - gap

@@ -1,6 +1,6 @@
 """Rank the detections of each class, and match them by COCO's rule at ten IoU thresholds.
 
-Once they are matched, the AP of any resample of the images only takes counting: see `average_precisions`.
+Once they are matched, the AP of any resample of the images only needs sums; see `average_precisions`.
 
 Legend: **T** IoU thresholds 0.50 to 0.95, **C** classes, **D** detections of one class, **I** images,
 **B** resamples, **R** correct detections.
@@ -18,18 +18,18 @@ from lookonce.evaluate.matching import in_crowd, overlapping_objects, take_most_
 from lookonce.samples import Sample
 
 IOUS = np.linspace(0.5, 0.95, 10)
-MOST = 100  # COCO's limit on the detections of one class in one image, the best first
+MOST = 100  # COCO's limit on the number of detections per class and image, best first
 LEVELS = 100  # recall levels of COCO's AP, besides 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """The detections of one class in all images, by descending score.
+    """Detections of one class in all images, by descending score.
 
     Attributes:
-        image: (D,) int64 number of the image.
-        correct: (T, D) bool: whether the detection is correct at each IoU threshold.
-        ignored: (T, D) bool: whether it is on a difficult object or in a crowd.
+        image: (D,) int64 index of the image.
+        correct: (T, D) bool, whether the detection is correct at each IoU threshold.
+        ignored: (T, D) bool, whether the detection is ignored, on a difficult object or in a crowd.
         objects: (I,) int64 number of objects of the class in each image.
     """
 
@@ -45,8 +45,8 @@ class Ranking:
             weights: (B, I) number of times that each resample contains each image.
 
         Returns:
-            (B, T) COCO's AP: for each of 101 recall levels, the best precision at that recall or more, and
-            the mean of these. NaN for a resample without objects.
+            (B, T) COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or
+            more. NaN for a resample without objects.
         """
         objects = weights @ self.objects  # (B,)
         repeats = weights[:, self.image]  # (B, D)
@@ -63,7 +63,7 @@ class Ranking:
                 counted = counted - np.cumsum(repeats * ignored, axis=1)[:, at]
             found = np.cumsum(repeats[:, at], axis=1)  # (B, R)
             envelope = np.maximum.accumulate((found / np.maximum(counted, 1))[:, ::-1], axis=1)[:, ::-1]
-            reached = LEVELS * found[there] // objects[there, None]  # recall levels up to each
+            reached = LEVELS * found[there] // objects[there, None]  # recall levels reached at each detection
             first = envelope[there, 0]
             rest = (envelope[there] * np.diff(reached, axis=1, prepend=0)).sum(axis=1)
             ap[there, t] = (first + rest) / (LEVELS + 1)

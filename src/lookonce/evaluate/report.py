@@ -18,7 +18,7 @@ from lookonce.evaluate.ranking import rank
 from lookonce.evaluate.voc import average_precisions, mean_average_precision
 from lookonce.samples import Sample
 
-PRECISION = 0.9  # of "recall at precision 0.9": the recall while nine of ten detections are correct
+PRECISION = 0.9  # precision of the second operating point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class Evaluation:
         confusion: confusion matrix at the thresholds of the counts.
         best_thresholds: score threshold of each class at which counts are best on these images.
         counting: counts at the model's thresholds, or at the best ones if the model has none.
-        intervals: 95% intervals of AP, AP50 and counts.
+        intervals: 95% intervals of AP, AP50 and relative counting errors.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class Evaluation:
     intervals: Intervals
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON, with None for those that could not be measured."""
+        """Return the numbers for JSON, with None in place of NaN."""
         metrics = asdict(self.metrics)
         counting, spread = self.counting, self.intervals
         numbers = {
@@ -95,12 +95,12 @@ def evaluate_detections(
 
     Args:
         truth: annotated images.
-        detections: results for the same images, in the same order. They should include low scores, since the
-            curves and AP use every detection.
+        detections: results for the same images, in the same order. They should include low scores, because
+            the curves and AP use every detection.
         names: class names that the labels of both index.
-        thresholds: score threshold of each class to count at; None: those that are best on these images.
+        thresholds: score threshold of each class to count with; None for the best ones on these images.
         groups: number of each image's group, from 0, if images belong together, such as the frames of a
-            video: the intervals are then over groups. None: every image is its own group.
+            video; intervals are then over groups. None if every image is its own group.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -126,9 +126,9 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     """Write `metrics.json` and the plots into a folder, each whole or not at all.
 
     Args:
-        folder: output folder, which is created if absent.
+        folder: output folder, which is created if it does not exist.
         evaluation: metrics to write.
-        about: model, data and options, which come first in the JSON.
+        about: model, data and options, to be written first.
 
     Returns:
         The content of `metrics.json`.

@@ -19,12 +19,12 @@ def average_precisions(matches: Matches) -> tuple[float, ...]:
 def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     """Compute the area under the precision-recall curve, interpolated at every point.
 
-    Each correct detection raises recall by 1 / objects. The precision there is the best one at this or any
-    lower threshold, so the curve never rises.
+    Each correct detection raises recall by 1 / objects. Its precision is the best at its or any lower score,
+    so the curve never rises.
 
     Args:
-        correct: (D,) bool: whether each detection is correct, by descending score.
-        objects: number of objects.
+        correct: (D,) bool, whether each detection is correct, by descending score.
+        objects: number of objects; without objects, AP is NaN.
     """
     if objects == 0:
         return math.nan

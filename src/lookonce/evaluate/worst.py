@@ -1,4 +1,4 @@
-"""Find the images with the most errors, and those with the fewest."""
+"""Find the images with the most and the fewest errors."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,8 +14,8 @@ class ImageErrors:
     """Errors of one image.
 
     Attributes:
-        image: number of the image.
-        errors: number of errors of each type that occurs.
+        image: index of the image.
+        errors: number of errors by type; types that do not occur are left out.
     """
 
     image: int
@@ -23,20 +23,20 @@ class ImageErrors:
 
     @classmethod
     def of(cls, image: int, counts: NDArray[np.int64]) -> Self:
-        """Pick the errors of one image from `counts`, (images, 6), by type."""
+        """Select the errors of one image from `counts`, (images, 6), in the order of `ERRORS`."""
         return cls(image, {error: int(n) for error, n in zip(ERRORS, counts[image], strict=True) if n})
 
     @property
     def total(self) -> int:
-        """Number of errors of all types."""
+        """Return the number of errors of all types."""
         return sum(self.errors.values())
 
 
 def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
-    """Return the images with the most errors; false detections and missed objects count once each.
+    """Return the images with the most errors, false detections and missed objects together.
 
-    Of images with equally many errors, those whose false detections have higher scores come first. Images
-    without errors are left out.
+    Images with the same number of errors are sorted by the sum of the scores of their false detections.
+    Images without errors are left out.
 
     Args:
         outcomes: outcomes of the detections in use, which are those above a threshold.
@@ -52,7 +52,7 @@ def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageError
 
 
 def best_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
-    """Return the images with the fewest errors; of equal ones, those with more objects found come first.
+    """Return the images with the fewest errors; of equal ones, those with more correct detections come first.
 
     Images without a correct detection are left out.
 
