@@ -1,4 +1,4 @@
-"""Unpack a `.zip` of a data set once into the cache, within limits and without leaving the folder."""
+"""Unpack a `.zip` of a data set into the cache, once, within limits, and never outside its folder."""
 
 import hashlib
 import lzma
@@ -18,29 +18,31 @@ from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
 MOST_FILES = 500_000
-LARGEST_DIRECTORY = 256 << 20  # bytes that an archive's list of members may take
-MOST_BYTES = 200 << 30  # bytes that an archive may unpack to
-HIGHEST_RATIO = 200  # of unpacked to packed bytes, beyond the first gigabyte; no images compress this well
+LARGEST_DIRECTORY = 256 << 20  # limit on the size of an archive's list of members, in bytes
+MOST_BYTES = 200 << 30  # limit on the unpacked size, in bytes
+HIGHEST_RATIO = 200  # limit on unpacked / packed bytes above one gigabyte; no images compress this well
 CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # files that macOS adds
-ZIP64 = 56 + 20  # bytes of the records between the list of members and the end record
-LONGEST_END = ZIP64 + 22 + 0xFFFF  # bytes; the end record may contain a comment
+ZIP64 = 56 + 20  # bytes of the ZIP64 records between the list of members and the end record
+LONGEST_END = ZIP64 + 22 + 0xFFFF  # bytes, including the longest comment of an end record
 UNPACKED = re.compile(r"[0-9a-f]{20}")
 FREE = 1 << 30  # bytes of disk space to leave free
-# Only these kinds of members are unpacked: of the others, `zipfile` unpacks 4 KiB of packed bytes at a time,
-# which can become gigabytes, whatever size they declare.
+# Only these compression methods are accepted: with the others, `zipfile` unpacks 4 KiB of packed bytes at
+# once, which can become gigabytes regardless of the declared size.
 BOUNDED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: an empty name
+# errors of a damaged archive; an empty member name raises IndexError
+DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError
 
 
 def unpack(path: Path) -> Path:
     """Unpack a zip, unless it has been unpacked before, and return the folder.
 
-    The folder is named after the path, the size and the time of the zip. If nobody reads that zip for
-    `_cache.KEPT_DAYS`, the folder is deleted when another one is unpacked. Once a zip has been unpacked,
-    messages name it instead of the folder.
+    The folder is named after the path, size and modification time of the zip. If it is not used for
+    `_cache.KEPT_DAYS`, it is deleted when another zip is unpacked. Messages name the zip instead of the
+    folder.
 
     Raises:
-        AnnotationError: the file is not a zip, is damaged or encrypted, or is too large when unpacked.
+        AnnotationError: the file is not a zip, is damaged, encrypted or unsafe, or is too large when
+            unpacked.
     """
     about = path.stat()
     digest = hashlib.sha256(
@@ -69,7 +71,7 @@ def unpack(path: Path) -> Path:
                             shutil.copyfileobj(source, out)  # never more than the member declares
                 try:
                     whole.rename(folder)
-                except OSError:  # another process, such as another rank of the same run, was faster
+                except OSError:  # another process, such as another rank of the run, may have been faster
                     if not folder.is_dir():
                         raise
             delete_unused(folder.parent.parent, UNPACKED)
@@ -81,7 +83,11 @@ def unpack(path: Path) -> Path:
 
 
 def _check_directory(path: Path, stream: BufferedReader) -> None:
-    """Refuse too many members before their list is read, which takes seconds for a million members."""
+    """Check the number of members before reading their list, which takes seconds for a million members.
+
+    Raises:
+        AnnotationError: there are too many members.
+    """
     end = stream.seek(0, SEEK_END)
     start = stream.seek(max(0, end - LONGEST_END))
     tail = stream.read()
@@ -101,7 +107,7 @@ def _check_directory(path: Path, stream: BufferedReader) -> None:
 
 
 def _inner(folder: Path, archive: Path) -> Path:
-    """Return the only folder in an unpacked archive, or the folder itself if it holds anything else."""
+    """Return the only folder in an unpacked archive, or its root if there is anything else."""
     inside = list(folder.iterdir())
     inner = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
     name_archive(inner, archive)
@@ -109,12 +115,17 @@ def _inner(folder: Path, archive: Path) -> Path:
 
 
 def _place(member: zipfile.ZipInfo) -> PurePosixPath:
-    """Return a member's path; some programs on Windows write backslashes in it."""
+    """Return a member's path, in which some Windows programs write backslashes."""
     return PurePosixPath(member.filename.replace("\\", "/"))
 
 
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
-    """Raise if an archive is not to be unpacked, before anything is unpacked."""
+    """Check that an archive is safe to unpack.
+
+    Raises:
+        AnnotationError: it is empty, too large or encrypted, or a member is a link, points outside the
+            folder or is compressed by another method.
+    """
     if not members:
         raise AnnotationError(f"{path}: expected a zip of a data set, found no file in it")
     whole = sum(member.file_size for member in members)

@@ -1,9 +1,9 @@
 """Read and write COCO's detection JSON.
 
-Category ids may be any numbers, and classes are ordered by them. `iscrowd` is kept. `ignore`, which some
-converters write for VOC's difficult objects, is read and written as the difficult flag. An image without
-annotations is a background image. An object without a box gets the box around its polygons or its run-length
-mask.
+Category ids may be any numbers or text; classes are in the order of the ids. `iscrowd` is kept. `ignore`,
+which some converters write for VOC's difficult objects, is read and written as the difficult flag. An image
+without annotations is a background image. An object without a box gets the box around its polygons or its
+run-length mask.
 """
 
 import json
@@ -25,17 +25,17 @@ from lookonce.samples import Problem, SampleSet
 
 PARTS = ("images", "annotations", "categories")
 NUMBER = int | str
-SHORT = 20  # largest number of characters in a text that is tried as a number
+SHORT = 20  # length of a text from which it is not converted to a number
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a COCO file, or a folder with one per split."""
+    """Recognize a COCO file, or a folder with one file per split."""
     if data.suffix == ".json" and looks_like(data.path):
         return Recognized(f"COCO file {data.path}", {ALL: partial(read, data.path)})
     if not data.is_folder:
         return None
     files = data.tree.highest([file for file in data.tree.with_suffix(".json") if looks_like(file)])
-    # COCO's own download has captions and keypoints beside the boxes.
+    # COCO's own download also has files of captions and keypoints.
     files = [file for file in files if file.name.startswith("instances_")] or files
     found: dict[str, Path] = {}
     for file in files:
@@ -56,7 +56,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def looks_like(file: Path) -> bool:
-    """Return whether a JSON file has COCO's lists, or is cut short after one of them has started."""
+    """Return whether a JSON file has COCO's keys, even if it is truncated."""
     keys = json_keys(file)
     return "[]" not in keys and "images" in keys and bool(keys & {"annotations", "categories", "file_name"})
 
@@ -106,7 +106,7 @@ def read(path: Path) -> Parsed:
 
 
 def _id(value: Any) -> NUMBER | None:
-    """Return an id in a form in which equal ids are equal, whatever types a tool wrote them in."""
+    """Normalize an id, so that ids are equal even if a tool wrote them as different types."""
     if isinstance(value, str) and len(value) < SHORT:
         try:
             value = float(value) if "." in value else int(value)
@@ -118,12 +118,12 @@ def _id(value: Any) -> NUMBER | None:
 
 
 def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dict[NUMBER, str]:
-    """Return category id -> name, ordered by id.
+    """Return the category names by id, ordered by id.
 
-    A name with two ids is one class. A root category, which only groups other categories, is not a class.
+    A name with two ids is one class. A root category, which only groups other categories, is no class.
 
     Raises:
-        AnnotationError: an entry has no id or name, or two names have the same id.
+        AnnotationError: an entry has no id or no name, or two names have the same id.
     """
     names: dict[NUMBER, str] = {}
     groups = Counter(class_name(entry.get("supercategory")) for entry in entries if isinstance(entry, dict))
@@ -147,7 +147,7 @@ def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dic
 
 
 def _images(path: Path, entries: list[Any], problems: list[Problem]) -> dict[NUMBER, dict[str, Any] | None]:
-    """Return image id -> entry, in the file's order; None for an id shared by different images."""
+    """Return the image entries by id, in file order; None for an id shared by different images."""
     images: dict[NUMBER, dict[str, Any] | None] = {}
     for i, entry in enumerate(entries):
         place = f"{path}: images[{i}]"
@@ -172,7 +172,7 @@ def _rows(
     categories: Mapping[NUMBER, str],
     problems: list[Problem],
 ) -> dict[NUMBER, list[Row]]:
-    """Return image id -> its boxes; an annotation without an image is a problem."""
+    """Return the boxes by image id; an annotation without an image is a problem."""
     rows: dict[NUMBER, list[Row]] = defaultdict(list)
     for i, entry in enumerate(entries):
         place = f"{path}: annotations[{i}]"
@@ -212,7 +212,7 @@ def _row(
     try:
         if is_hull and isinstance(shape, dict):
             box = box_around(shape, size)
-        elif is_hull:  # the box around all polygons of the object, which are lists of x, y, x, y, ...
+        elif is_hull:  # box around all polygons of the object, which are lists of x, y, x, y, ...
             polygons = shape if isinstance(shape[0], list) else [shape]
             sides = [[float(side) for side in polygon] for polygon in polygons]
             box = hull([point for each in sides for point in zip(each[::2], each[1::2], strict=True)])
@@ -235,7 +235,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[str, Any]:
-    """Return a set as a COCO tree; ids from the original annotations are kept."""
+    """Return a set as a COCO tree, with the image ids of the original annotations if they are unique."""
     ids = [sample.image_id for sample in samples.samples]
     if len({i for i in ids if isinstance(i, int)}) < len(ids):
         ids = list(range(1, len(ids) + 1))

@@ -1,7 +1,7 @@
-"""Turn records into samples and problems, with the same rules for dirty data in all formats.
+"""Turn records into samples and problems, with the same rules for bad data in all formats.
 
-Boxes that cross the border are clipped, unusable ones are skipped, an image listed twice gets the boxes of
-both entries, and boxes drawn on an image that EXIF rotates are rotated with it.
+Boxes that cross the border are clipped, unusable boxes are skipped, an image listed twice gets the boxes of
+both entries, and boxes drawn on the stored pixels of an image that EXIF rotates are rotated with it.
 """
 
 import math
@@ -23,19 +23,19 @@ from lookonce.geometry.sizes import size_text
 from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
-ROUNDING = 0.5  # pixels beyond the border that are taken for rounding in the file, and clipped silently
+ROUNDING = 0.5  # pixels beyond the border that count as rounding in the file and are clipped silently
 LONGEST_PATH = 4096  # characters; no file system allows longer paths
-WITHIN_ONE = 1.5  # corners that do not exceed this are fractions, or the box is a single pixel
+WITHIN_ONE = 1.5  # largest coordinate of a box that may be in fractions, or be a single pixel
 
 
 class _Image(NamedTuple):
-    """A readable image with all of its records.
+    """Readable image with its records.
 
     Attributes:
         path: image file.
         header: size and orientation of the image.
-        records: its record, or several if it is listed more than once.
-        rows: rows of all its records, without repetitions.
+        records: records of the image, several if it is listed more than once.
+        rows: rows of all records, without repetitions.
     """
 
     path: Path
@@ -51,10 +51,10 @@ def collect(
 
     Args:
         parsed: records of one split.
-        images: file of each record's image.
+        images: image file of each record.
         names: class names.
-        strict: raise at the first row or image that would be skipped or repaired.
-        further: class names that rows may use but that have no class number in the files; they come last.
+        strict: whether to raise an error at the first row or image that would be skipped or repaired.
+        further: class names that rows may use although class numbers in the files cannot; they come last.
 
     Raises:
         AnnotationError: something would be skipped or repaired, and `strict` is true.
@@ -69,8 +69,8 @@ class _Collector:
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._range = range(len(names))
         self._strict = strict
-        # YOLO tools write no file for an image without objects, unless the set has empty files for such
-        # images
+        # YOLO tools write no file for an image without objects; if the set has empty files, a missing file
+        # means that the image was not annotated
         has_empty = any(not record.rows and not record.unlabeled for record in parsed.records)
         self._may_lack_files = parsed.form == "yolo" and not has_empty
         self._problems: list[Problem] = []
@@ -159,9 +159,9 @@ class _Collector:
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
         """Return the images whose boxes refer to the stored pixels, before EXIF rotation.
 
-        For an image that EXIF rotates by 90 degrees, the declared size shows this. For one that EXIF rotates
-        by 180 degrees or mirrors, it does not; the other images of the set then decide if they agree, and
-        otherwise the boxes are taken as drawn on the upright image.
+        The declared size reveals this for images that EXIF rotates by 90 degrees. For images that are square,
+        mirrored, or rotated by 180 degrees, it does not; they follow the other images of the set if those
+        agree. Otherwise boxes are read as drawn on the upright image.
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
@@ -180,7 +180,7 @@ class _Collector:
         turned = proved[True]
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
-        elif turned or not proved[False]:  # no image shows it, or the images disagree
+        elif turned or not proved[False]:  # no size reveals it, or the images disagree
             for each in (each for each in open_cases if each.rows):
                 what = (
                     f"EXIF turns {each.path.name}, which its size does not show; its boxes are taken as drawn"
@@ -192,7 +192,7 @@ class _Collector:
         return {each.path for each in turned}
 
     def _doubted(self, read: Sequence[_Image]) -> tuple[ProblemKind, str] | None:
-        """Return the problem if the boxes of the set probably have another form than that of the format."""
+        """Return kind and text of the problem if the boxes of the set probably have a different meaning."""
         plain = [
             (row.box, (each.header.width, each.header.height), each.records[0].relative)
             for each in read
@@ -258,7 +258,7 @@ class _Collector:
     def _usable(
         self, each: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
     ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
-        """Return the usable rows with their class numbers, and their boxes in pixels, clipped to `size`."""
+        """Return the usable rows with class numbers, and their (N, 4) xyxy boxes in pixels, clipped."""
         relative = each.records[0].relative
         sound = []
         for row in each.rows:
@@ -276,7 +276,7 @@ class _Collector:
                     fault = f"expected a class number from 0 to {len(self._range) - 1}, found {row.label}"
                     fault += self._counted_from_one
                 elif isinstance(row.label, str) and not row.has_area(relative=relative):
-                    # if the set lists no class names, they are the names on its usable boxes
+                    # without a list of class names, the classes are those of the usable boxes
                     what = f"{_text(row.box)} has no area or is inverted"
                     fault = f"{what}, and no usable box has its class {shown(row.label)}"
             elif not fault and not relative and _are_fractions(row, in_fractions):
@@ -315,10 +315,10 @@ class _Collector:
 
 
 def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]:
-    """Rotate (N, 4) xyxy boxes on the stored pixels as EXIF rotates the image."""
+    """Rotate (N, 4) xyxy boxes drawn on the stored pixels as EXIF rotates the image."""
     left, top, right, bottom = boxes.T
     width, height = header.width, header.height  # of the upright image
-    if header.orientation >= 5:  # these orientations turn rows into columns
+    if header.orientation >= 5:  # these orientations swap rows and columns
         left, top, right, bottom = top, left, bottom, right
     if header.orientation in (2, 3, 6, 7):
         left, right = width - right, width - left
@@ -328,16 +328,17 @@ def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]
 
 
 def _are_fractions(row: Row, in_fractions: bool) -> bool:
-    """Return whether a box that should be in pixels is in fractions.
+    """Return whether a box that should be in pixels is probably in fractions.
 
-    Its sides are then too small for pixels. A box of integers counts only if all boxes are in fractions.
+    This is so if its coordinates are too small for pixels. A box of integers counts only if the coordinates
+    of all boxes are this small.
     """
     small = all(math.isfinite(side) and abs(side) <= WITHIN_ONE for side in row.box)
     return small and any(row.box) and (in_fractions or any(side % 1 for side in row.box))
 
 
 def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKind, str, Outcome]:
-    """Describe the defect of a box that cannot be used as it is, and what becomes of the box."""
+    """Return kind and description of a box's defect, and whether the box is skipped or repaired."""
     left, top, right, bottom = box.tolist()
     height, width = size
     if not np.isfinite(box).all():

@@ -1,4 +1,4 @@
-"""Read Apple's CreateML, which has one JSON for all images, and center and size of boxes in pixels."""
+"""Read Apple's CreateML format: one JSON file for all images, with centers and sizes of boxes in pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
 
-LIST_KEYS = ("annotations", "annotation")  # older exports have the second
+LIST_KEYS = ("annotations", "annotation")  # the second is that of older exports
 IMAGE_KEYS = ("image", "imagefilename", "filename")
 
 
@@ -24,7 +24,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a CreateML JSON, or a folder that holds one, or one per split."""
+    """Recognize a CreateML JSON file, or a folder with one file or one per split."""
     return file_per_split(data, "CreateML", looks_like, ".json", _parse)
 
 

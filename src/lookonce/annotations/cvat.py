@@ -1,9 +1,9 @@
-"""Read and write CVAT's own XML, "CVAT for images 1.1" and "CVAT for video 1.1".
+"""Read and write CVAT's own XML: "CVAT for images 1.1" and "CVAT for video 1.1" (read only).
 
     <image name="a.jpg" width="640" height="480" subset="train">
         <box label="cat" xtl="1" ytl="2" xbr="30" ybr="40"/>
 
-The XML of a video has tracks of boxes by frame; its images are frames saved as `frame_000012.PNG`.
+The XML of a video has tracks of boxes per frame; its images are frames saved as `frame_000012.PNG`.
 """
 
 import itertools
@@ -27,7 +27,7 @@ CORNERS = [f"{corner}{face}" for face in (1, 2) for corner in ("tl", "bl", "tr",
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
+    """Recognize a CVAT XML, or a folder of them; splits are subsets or come from the names of files."""
     given = data.tree.with_suffix(".xml") if data.is_folder else [data.path] if data.suffix == ".xml" else []
     files = [file for file in given if xml_root(file) == "annotations"]
     files = data.tree.highest(files) if data.is_folder else files
@@ -70,12 +70,12 @@ def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Eleme
 
 
 def _frames(file: Path, root: ET.Element) -> list[Record]:
-    """Return the frames of a video that show an object."""
+    """Return the frames of a video with at least one object."""
     frames: dict[int, list[Row]] = defaultdict(list)
     for track in root.iterfind("track"):
         for shape in track:
             place = f"{file}: track {track.get('id', '?')}, frame {shape.get('frame', '?')}"
-            # in a skeleton, only the points tell whether they are outside
+            # only the points of a skeleton have the attribute `outside`
             parts = shape.findall("points") or [shape]
             if (
                 not all(part.get("outside") == "1" for part in parts)
@@ -135,8 +135,8 @@ def _points(shape: ET.Element) -> list[tuple[float, float]]:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `annotations.xml` with a subset per split, and `images`, a folder of links.
 
-    CVAT matches images by their names in its task. For a name that it does not know, it takes the image with
-    the same number. The scores of predictions become the attribute `score`.
+    CVAT matches images by their names in its task and, for an unknown name, by their number. The scores of
+    predictions become the attribute `score`.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"

@@ -1,9 +1,9 @@
-"""Write a folder for Darknet, in which `darknet detector train` and `map` run.
+"""Write a folder in which Darknet's `darknet detector train` and `map` run.
 
-obj.data obj.names    the settings and the class names
-train.txt valid.txt   lists of images
-obj/                  images, each with its labels beside it
-backup/               where Darknet stores weights
+obj.data, obj.names     settings, class names
+train.txt, valid.txt    lists of images
+obj/                    images, each with its label file beside it
+backup/                 folder in which Darknet stores weights
 """
 
 import re
@@ -20,14 +20,14 @@ from lookonce.samples import SampleSet
 
 FOLDER = "obj"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}  # suffixes of images whose labels every Darknet finds
-# To find the labels, the original Darknet replaces the first of these words anywhere in a path, AlexeyAB's
-# replaces some folders with these names, and hank-ai's only the suffix. Without these words in the path, all
-# three look beside the image.
+# To derive the path of the labels, the original Darknet replaces the first of these words anywhere in a path,
+# AlexeyAB's replaces some folders with these names, and hank-ai's only the suffix. If the path has none of
+# these words, all three look beside the image.
 MISREAD = re.compile(r"images|raw|\.(jpe?g|png)", re.IGNORECASE)
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write the folder; the first split takes the place of a missing train or val split."""
+    """Write the folder and return `obj.data`; the first split stands in for a missing train or val split."""
     names = next(iter(sets.values())).names
     named = distinct(sets, lambda path: MISREAD.sub("_", path.stem))
     (out / FOLDER).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Define the input and the result of the functions that recognize a format."""
+"""Input and result of the functions that recognize a format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class DataPath:
         path: file or folder.
         images: folder of the images, if the user gave one.
         keypoints: number of values after each box in YOLO text, according to a dataset YAML.
-        most_files: largest number of files and folders that may be below the folder.
+        most_files: limit on the number of files and folders below the folder.
     """
 
     path: Path
@@ -30,30 +30,31 @@ class DataPath:
 
     @cached_property
     def tree(self) -> Tree:
-        """The files of the folder, or the files around the file."""
+        """Return the files below the folder, or below the folder of the file."""
         folder = self.path if self.path.is_dir() else self.path.parent
         return Tree(folder, self.images, self.most_files)
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder."""
+        """Return whether the path is a folder."""
         return self.path.is_dir()
 
     @property
     def suffix(self) -> str:
-        """The suffix of a file in lower case; empty for a folder."""
+        """Return the suffix of a file in lower case; empty for a folder."""
         return "" if self.is_folder else self.path.suffix.lower()
 
 
 @dataclass(frozen=True)
 class Recognized:
-    """A recognized format.
+    """Recognized data in one format.
 
     Attributes:
         title: description of the data for messages.
-        parses: split -> function that reads it; only `ALL` if there are no splits.
+        parses: functions that read the splits, by name; only `ALL` if there are no splits.
         remarks: problems of the data set as a whole.
-        unlabeled: why an image without annotations is a background image; empty if it is left out instead.
+        unlabeled: message about images without annotations, which are then background images; empty if
+            such images are left out.
         depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
     """
 
@@ -71,7 +72,15 @@ def file_per_image(
     parse: Callable[[Sequence[Path]], Parsed],
     unlabeled: str,
 ) -> Recognized:
-    """Return the data of a format with one file per image, where splits are folders."""
+    """Recognize a format with one file per image, whose splits are folders.
+
+    Args:
+        data: path that the user gave.
+        title: description of the data for messages.
+        files: annotation files.
+        parse: function that reads the files of one split.
+        unlabeled: see `Recognized`.
+    """
     groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
     return Recognized(title, parses, outside_splits(outside, groups), unlabeled, data.tree.depth(files))
@@ -84,12 +93,12 @@ def file_per_split(
     suffix: str,
     parse: Callable[[Sequence[Path]], Parsed],
 ) -> Recognized | None:
-    """Recognize a format with one file for many images, where names of files and folders tell the split.
+    """Recognize a format with one file for many images, whose splits are named by files or folders.
 
     Args:
         data: path that the user gave.
         name: name of the format.
-        looks_like: function that tells whether a file has the format.
+        looks_like: function that returns whether a file has the format.
         suffix: suffix of the files.
         parse: function that reads the files of one split.
     """
@@ -107,7 +116,7 @@ def file_per_split(
 
 
 def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem]:
-    """Return a remark on the files outside the folders of the splits, if there are any."""
+    """Return a problem about the files outside the folders of the splits, if there are any."""
     if not files:
         return []
     what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} like this in all"

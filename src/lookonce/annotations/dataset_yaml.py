@@ -1,22 +1,22 @@
-"""Read a dataset YAML: class names, and the place of each split, in any of the formats.
+"""Read a dataset YAML: class names, and the path of each split in any format.
 
     names: [RBC, WBC, Platelets]        # or {0: RBC, 1: WBC, 2: Platelets}
-    train: annotations/train.json       # a folder, a COCO file, a text, or a list of these
+    train: annotations/train.json       # a folder or file in any format, or a list of these
     val: ../more/val_lines.txt
 
-More keys change what is learned, see docs/labels.md:
+Further keys change classes and areas to train on, see docs/labels.md:
 
-    classes: {van: car, tree: null}     # merge, rename and leave out
-    ignore: [DontCare, [[0, 0], [640, 0], [640, 90]]]    # classes, and polygons of every image
+    classes: {van: car, tree: null}     # rename, merge, or drop classes
+    ignore: [DontCare, [[0, 0], [640, 0], [640, 90]]]    # classes, and polygons in every image
     train:
       - path: cars/                     # a source with its own settings
-        annotated: [car]                # objects of the other classes may have no box in it
+        annotated: [car]                # objects of other classes may lack a box in it
 
 YOLO tools call it `data.yaml` and add `path`, the folder that the other paths are relative to, and `nc`, the
-number of classes. Without `path`, paths are relative to the YAML. A YAML without splits gives the class names
-for the annotations in its folder.
+number of classes. Without `path`, paths are relative to the YAML. A YAML without splits defines the class
+names of the annotations in its folder.
 
-Every value is read as text, so `no` and `2024-01-01` are possible names.
+All values are read as text, so `no` and `2024-01-01` are valid names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,8 +51,8 @@ OTHER_KEYS = ("names", "nc", "path", "classes", "ignore")
 HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_idx", "info", "kpt_names",
                  "kpt_shape", "licence", "license", "roboflow", "skeleton", "task", "url",
                  "version")  # fmt: skip
-DEEPEST = 20
-MOST_ABOVE = 100_000  # limit on the files and folders below a folder two or more levels above the YAML
+DEEPEST = 20  # limit on the nesting of a YAML
+MOST_ABOVE = 100_000  # limit on files and folders below a folder two or more levels above the YAML's folder
 
 Open = Callable[[DataPath], Annotations]  # function that recognizes any format, for each entry of the YAML
 
@@ -118,7 +118,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: skipped", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
-    # if `path` leads elsewhere, the images around the YAML do not belong to the set
+    # if `path` is elsewhere, the images around the YAML do not belong to the data set
     place = root if root.is_dir() else path.parent
     all_files = Tree(place, data.images, _most_files(place, path)) if place.resolve().name else None
     return Annotations(data.path, title, parts, all_files, remarks)
@@ -128,10 +128,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping whose scalars are all text.
 
     Raises:
-        AnnotationError: the file is unreadable, not YAML, not a mapping, nested too deeply, or has aliases.
+        AnnotationError: the file is unreadable, not YAML, not a mapping, nested too deeply, or has aliases
+            or repeated keys.
     """
     try:
-        tree = yaml.load(read_text(path), _Loader)  # safe, since the loader only builds text, lists and dicts
+        tree = yaml.load(read_text(path), _Loader)  # safe: the loader only builds text, lists and dicts
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(tree, dict):
@@ -140,12 +141,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Loader that refuses repeated keys, and aliases, which can expand a few bytes to gigabytes."""
+    """Loader that refuses repeated keys, and aliases, which can expand to gigabytes."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one node; raise if it is an alias or is nested too deeply."""
+        """Compose one node.
+
+        Raises:
+            ComposerError: the node is an alias or nested too deeply.
+        """
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not read", None)
         self.depth += 1
@@ -156,7 +161,11 @@ class _Loader(yaml.BaseLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping whose keys are text and unique."""
+        """Construct a mapping.
+
+        Raises:
+            ConstructorError: a key is not text, or occurs more than once.
+        """
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:
@@ -171,7 +180,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def _find_yaml(data: DataPath) -> Path | None:
-    """Return the dataset YAML of a folder: one with a usual name, else the only one with class names."""
+    """Return the dataset YAML of a folder: one with a usual name, else the only one with names and train."""
     usual = [data.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
     if found := next((file for file in usual if file.is_file()), None):
         return found
@@ -205,7 +214,7 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
 
 
 def _root(path: Path, tree: Mapping[str, Any]) -> str:
-    """Return the value of `path`, the folder that the other paths are relative to; empty without it."""
+    """Return the value of `path`, the folder that the other paths are relative to; `.` without it."""
     given = tree.get("path", ".")
     if not isinstance(given, str):
         raise AnnotationError(f"{path}: expected path: with a folder, found {shown(given)}")
@@ -213,16 +222,16 @@ def _root(path: Path, tree: Mapping[str, Any]) -> str:
 
 
 def _most_files(place: Path, path: Path) -> int:
-    """Return how many files and folders may be below a folder that a YAML names.
+    """Return the limit on files and folders below a folder that a YAML names.
 
-    A limit is needed because a YAML from elsewhere can name any folder.
+    The limit is needed because a YAML from elsewhere can name any folder.
 
     Raises:
         AnnotationError: the folder is the root of the file system.
     """
     try:
         whole, above = place.resolve(), path.resolve().parents
-    except (OSError, RuntimeError, ValueError):  # such as a loop of links
+    except (OSError, RuntimeError, ValueError):  # for example a loop of links
         return WALK_LIMIT
     if whole == Path(whole.anchor):
         raise AnnotationError(
@@ -232,7 +241,7 @@ def _most_files(place: Path, path: Path) -> int:
 
 
 def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
-    """Return how many keypoint numbers follow each box, from `kpt_shape`: [points, numbers per point]."""
+    """Return how many keypoint values follow each box, from `kpt_shape`: [points, values per point]."""
     given = tree.get("kpt_shape", ["0", "2"])
     if not isinstance(given, list) or [each.isdecimal() for each in given] != [True, True]:
         raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(given)}")
@@ -240,7 +249,7 @@ def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
 
 
 def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, Names | None]]:
-    """Return the path of each entry of a split, and its annotated classes if it lists them."""
+    """Return the path of each source of a split, and its annotated classes or None for all classes."""
     given = tree[key] if isinstance(tree[key], list) else [tree[key]]
     entries = []
     for entry in given:
@@ -264,8 +273,8 @@ class Entry(NamedTuple):
     """One source of a split.
 
     Attributes:
-        data: data to recognize, or already recognized.
-        annotated: classes whose objects all have boxes there; None for all classes.
+        data: data to recognize, or recognized data.
+        annotated: classes whose objects all have boxes in this source; None for all classes.
     """
 
     data: DataPath | Annotations
@@ -274,15 +283,15 @@ class Entry(NamedTuple):
 
 @dataclass(eq=False)
 class YamlPart:
-    """One split of a dataset YAML; its entries are recognized once.
+    """One split of a dataset YAML, whose sources are recognized once.
 
     Attributes:
         path: path of the YAML.
         split: name of the split.
         entries: sources of the split.
-        given: class names of the YAML, as they are in its files.
-        open_data: function that recognizes an entry.
-        selection: changes to the classes.
+        given: class names of the YAML, as in its files.
+        open_data: function that recognizes a source.
+        selection: changes to classes, and ignored areas.
     """
 
     path: Path
@@ -294,7 +303,7 @@ class YamlPart:
 
     @cached_property
     def sources(self) -> list[Annotations]:
-        """The recognized data of each entry."""
+        """Return the recognized data of each source."""
         given = (entry.data for entry in self.entries)
         return [each if isinstance(each, Annotations) else self.open_data(each) for each in given]
 
@@ -303,10 +312,10 @@ class YamlPart:
         return {image for source in self.sources for part in source.parts.values() for image in part.images()}
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
-        """Read all entries as one set.
+        """Read all sources as one set.
 
         Raises:
-            AnnotationError: other class names were requested, or an entry cannot be read.
+            AnnotationError: other class names were requested, or a source cannot be read.
         """
         extra = self.selection.further(self.given)
         mine = self.selection.names((*self.given, *extra))
@@ -323,7 +332,7 @@ class YamlPart:
                 complete[entry.data.path] = images
                 continue
             mine_here = annotated_targets(entry.annotated, self.selection, (*self.given, *extra))
-            for image in images:  # an image in two entries has the classes of both
+            for image in images:  # an image in two sources has the annotated classes of both
                 annotated[image] = tuple(dict.fromkeys([*annotated.get(image, ()), *mine_here]))
         found = merge(sets, "", unite=True)
         for image in {image for images in complete.values() for image in images}:

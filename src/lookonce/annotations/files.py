@@ -1,4 +1,4 @@
-"""Read annotation files of bounded size (text, JSON and XML), class names, and names of splits."""
+"""Read JSON and XML files of bounded size, find class names, and derive splits from file names."""
 
 import json
 import os
@@ -27,9 +27,9 @@ FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "
                           "set", "split", "xml", "xmls"})  # fmt: skip
 NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt",
               "predefined_classes.txt")  # fmt: skip
-SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
-PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed in order to recognize it
-# Encodings that XML files declare but expat does not know, and codecs that contain all of their characters.
+SNIFFED = 1 << 16  # bytes at either end of a large JSON file that are searched for keys
+PARSED_TO_SNIFF = 4 << 20  # size in bytes up to which a JSON file is parsed to recognize its format
+# Codecs for encodings that XML files declare but expat does not know; they contain all of their characters.
 WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
 
@@ -42,7 +42,7 @@ def listed(names: Iterable[object]) -> str:
 
 
 def key(name: str) -> str:
-    """Return a name without the differences that file systems and tools introduce: case, composed letters."""
+    """Normalize a name for comparison: ignore case, and whether accented letters are composed."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        AnnotationError: the file is unreadable, not JSON, or cut short.
+        AnnotationError: the file is unreadable, not JSON, or truncated.
     """
     try:
         return json.loads(read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT))
@@ -62,9 +62,9 @@ def read_json(path: Path) -> Any:
 
 
 def json_keys(path: Path) -> frozenset[str]:
-    """Return the keys of the object in a JSON file or, with `[]` added, those of the first object in a list.
+    """Return the keys of a JSON object or, with `[]` added, those of the first object in a JSON list.
 
-    For a large or damaged file, the keys are all those near its two ends.
+    Of a large file, all keys near its two ends are returned; of a damaged one, all keys.
     """
     try:
         about = path.stat()
@@ -105,21 +105,21 @@ def is_json(path: Path) -> bool:
 
 
 def read_xml(path: Path) -> ET.Element:
-    """Read an XML file in any encoding that it declares.
+    """Read an XML file in the encoding that it declares.
 
     Raises:
-        AnnotationError: the file is unreadable or damaged, or defines entities, which could do harm.
+        AnnotationError: the file is unreadable or damaged, or defines entities, which are a security risk.
     """
     content = read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT)
     codec = ""
     try:
         if content[:1].isspace() and content.lstrip().startswith(b"<?xml"):
-            start, declaration = content.split(b"<?xml", 1)  # skip blank lines before it, which are not XML
+            start, declaration = content.split(b"<?xml", 1)  # XML allows no blank lines before this
             content = b"<?xml" + declaration.replace(b"?>", b"?>" + start, 1)
         if match := _DECLARED.match(content):
             codec = match[1].decode().lower()
             codec = WIDER_CODECS.get(codec, codec)
-            if codec == "utf-16":  # programs on Windows declare this for bytes in UTF-8
+            if codec == "utf-16":  # some Windows programs declare this but write UTF-8
                 content = content[match.end() :]
             elif codec not in ("utf-8", "us-ascii"):
                 content = content[match.end() :].decode(codec).encode()
@@ -147,7 +147,7 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def xml_root(path: Path) -> str:
-    """Return the name of the root element from the start of an XML file; empty if there is none."""
+    """Return the name of the root element of an XML file, read from its start; empty if there is none."""
     try:
         if not path.is_file():
             return ""
@@ -161,7 +161,7 @@ def xml_root(path: Path) -> str:
 
 
 def find_names(*folders: Path) -> Path | None:
-    """Return the file of class names in the first folder that has one, by a usual name or as `*.names`."""
+    """Return the file of class names in the first folder that has one with a usual name or one `*.names`."""
     for folder in folders:
         try:
             there = {file.name.lower(): file for file in sorted(folder.iterdir())}
@@ -176,13 +176,13 @@ def find_names(*folders: Path) -> Path | None:
 
 
 def split_in(text: str) -> str | None:
-    """Return the split that a file name contains: `instances_train2017` -> `train`."""
+    """Return the split named in a file name, such as `train` in `instances_train2017`, or None."""
     words = re.split(r"[^a-z]+", text.lower())
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def split_of(file: Path, root: Path) -> str | None:
-    """Return the split named by a folder between a file and `root`: `images/train2017/a.jpg` -> `train`."""
+    """Return the split named by a folder of a file below `root`, such as `train` in `train2017/a.jpg`."""
     for folder in file.relative_to(root).parts[:-1]:
         words = set(re.findall(r"[a-z]+", folder.lower())) - FOLDER_WORDS
         if len(words) == 1 and (split := SPLIT_WORDS.get(words.pop())):
@@ -191,7 +191,7 @@ def split_of(file: Path, root: Path) -> str | None:
 
 
 def depth_of(file: Path, root: Path) -> int:
-    """Count the folders between a file and `root` whose names are not usual in data sets."""
+    """Count the folders between `root` and a file whose names are unusual in data sets."""
     if not file.is_relative_to(root):
         return 0
     words = [set(re.findall(r"[a-z]+", folder.lower())) for folder in file.relative_to(root).parts[:-1]]
@@ -199,5 +199,5 @@ def depth_of(file: Path, root: Path) -> int:
 
 
 def by_split(splits: Iterable[str]) -> list[str]:
-    """Sort splits: the usual ones in their usual order, then any others by name."""
+    """Sort splits: train, val, trainval, test, then all others by name."""
     return sorted(splits, key=lambda split: (SPLITS.index(split) if split in SPLITS else len(SPLITS), split))

@@ -1,4 +1,4 @@
-"""Recognize formats that are not read, so that an error can name the format and what to export instead."""
+"""Recognize formats that lookonce does not read, so that errors can name them."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ _WIDER = re.compile(rb"\S+\.jpe?g\r?\n\d+\r?\n(?:-?\d+ ){9}-?\d+", re.IGNORECASE
 
 
 def name_of(data: DataPath) -> str | None:
-    """Return the name of a known but unsupported format, with its first file; None for anything else."""
+    """Return the first file in a known but unsupported format, with its name, as text; None without one."""
     files = data.tree.files if data.is_folder else [data.path]
     for file in files:
         if name := _of_file(file):

@@ -1,4 +1,4 @@
-"""Read and write LabelMe, which has a JSON beside each image, and boxes and polygons as points in pixels."""
+"""Read and write LabelMe's format: a JSON file beside each image, with shapes as points in pixels."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
 NO_IMAGES: Mapping[str, list[Path]] = {}
-NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
+NAMES = "classes.txt"  # not part of the format; keeps the order of the classes
 UNLABELED = "no JSON describes it: used as a background image"
 
 
@@ -28,7 +28,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a LabelMe JSON, or a folder of them; splits are folders."""
+    """Recognize a LabelMe JSON file, or a folder of them, whose splits are folders."""
     if data.suffix == ".json" and looks_like(data.path):
         return Recognized(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
     given = data.tree.with_suffix(".json") if data.is_folder else []
@@ -37,7 +37,7 @@ def recognize(data: DataPath) -> Recognized | None:
     images: dict[str, list[Path]] = {}
     for image in data.tree.images:
         images.setdefault(key(image.stem), []).append(image)
-    # a damaged JSON may belong to an image, which is then not a background image
+    # an image with a damaged JSON file of its name must not become a background image
     files = [file for file in given if looks_like(file) or (key(file.stem) in images and not is_json(file))]
     parse = partial(_parse, images=images)
     return file_per_image(data, f"LabelMe folder {data.path}", files, parse, UNLABELED)
@@ -74,11 +74,11 @@ def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) 
 def _image(
     file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]
 ) -> Path | str | None:
-    """Return the image with the name of the JSON, as LabelMe does, else the image that the JSON names.
+    """Return the image with the name of the JSON file, as LabelMe does, else the image that the file names.
 
-    The name of the JSON comes first because a JSON that was copied or renamed names another image. Of several
-    images with the name, the one whose folders match those of the JSON best is used; if two match equally
-    well, the result is None.
+    The file's own name comes first because a file that was copied or renamed still names another image. Of
+    several images with the name, the one whose folders match best is used; if several match equally well,
+    the result is None.
     """
     named = written.replace("\\", "/") if isinstance(written, str) else ""
     last = named.rpartition("/")[2]
@@ -121,7 +121,7 @@ def _row(place: str, shape: Any) -> Row:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write a folder per split, with links to its images and a JSON beside each, and `classes.txt`."""
+    """Write a folder per split, with links to its images and a JSON file beside each, and `classes.txt`."""
     names = next(iter(sets.values())).names
     write_names(out / NAMES, names)
     named = distinct(sets)

@@ -1,4 +1,4 @@
-"""Read and write Label Studio's "JSON" and "JSON-MIN": rectangles in percent of the image's sides."""
+"""Read Label Studio's "JSON" and "JSON-MIN", and write "JSON": shapes in percent of the image's sides."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 from lookonce.suffixes import IMAGE_SUFFIXES
 
-NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
+NAMES = "classes.txt"  # not part of the format; keeps the order of the classes
 SHAPES = ("rectangle", "polygon", "ellipse", "brush")  # types of results whose class may be in another result
 IMAGE_KEYS = ("image", "img", "picture", "photo")
 
@@ -35,7 +35,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize an export, or a folder that holds one, or one per split."""
+    """Recognize an export, or a folder with one export or one per split."""
     return file_per_split(data, "Label Studio", looks_like, ".json", _parse)
 
 
@@ -49,7 +49,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
         for i, task in enumerate(tasks):
             place = f"{file}: task {task.get('id', i) if isinstance(task, dict) else i}"
             data = task.get("data", task) if isinstance(task, dict) else {}
-            # the image is usually under `image`, but any key may hold it
+            # the image is usually under one of `IMAGE_KEYS`, but any key may hold it
             values = [data.get(key) for key in (*IMAGE_KEYS, *data)] if isinstance(data, dict) else []
             texts = [each for each in values if isinstance(each, str) and "." in each]
             parts = ((text, re.split("[?&#]", text.lower())) for text in texts)
@@ -78,8 +78,8 @@ def _parse(files: Sequence[Path]) -> Parsed:
 
 
 def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
-    """Return the results of a task's last annotation that is not cancelled, and whether there is one."""
-    if "data" not in task:  # JSON-MIN has a list of rectangles under the name of the control
+    """Return the results of a task's last annotation that was not cancelled, and whether there is one."""
+    if "data" not in task:  # JSON-MIN has lists of shapes under the names of the controls
         lists = [value for value in task.values() if isinstance(value, list)]
         return [each for found in lists for each in found], True
     given = task.get("annotations", task.get("completions"))
@@ -95,9 +95,9 @@ def _labels(result: Mapping[str, Any]) -> list[str]:
 
 
 def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
-    """Return the box of a result; None if it is not a shape, or if another result has the box and the class.
+    """Return the box of a result; None if it is not a shape or its class is in another result.
 
-    If the labeling interface separates shapes and classes, these are two results with one id.
+    If the labeling interface separates shapes and classes, an object has two results with the same id.
     """
     if not isinstance(result, dict):
         return Row(place, fault=f"expected a result, found {shown(result)}")
@@ -137,7 +137,11 @@ def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
 def _rectangle(
     value: Mapping[str, Any], result: Mapping[str, Any]
 ) -> tuple[float, float, float, float, bool]:
-    """Return the corners of a rectangle in percent, and whether it encloses a rotated rectangle."""
+    """Return the box of a rectangle, xyxy in percent, and whether the rectangle is rotated.
+
+    Raises:
+        ValueError: a rotated rectangle lacks the size of its image.
+    """
     x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
     angle = math.radians(float(value.get("rotation") or 0))
     if not angle:
@@ -154,11 +158,11 @@ def _rectangle(
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write a `<split>.json` per split for import, a folder `images` of links, and `interface.xml`.
+    """Write `<split>.json` per split, `images`, a folder of links, `interface.xml` and `classes.txt`.
 
     The tasks name images by the paths under which Label Studio serves local files, relative to the folder
-    that contains `out`. `interface.xml` is the labeling interface, with the names that the results refer to;
-    `classes.txt` keeps the class numbers.
+    that contains `out`. `interface.xml` is the labeling interface that the results refer to; `classes.txt`
+    keeps the order of the classes.
     """
     names = next(iter(sets.values())).names
     write_names(out / NAMES, names)
@@ -182,7 +186,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
-    """Return the boxes as an annotation or, if they have scores, as a prediction for people to accept."""
+    """Return the boxes as an annotation or, if they have scores, as a prediction to accept or correct."""
     height, width = sample.image_size
     results = []
     for i, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)):
@@ -210,6 +214,6 @@ def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, 
         results.append(result)
     if sample.scores is None:
         return {"annotations": [{"result": results}]}
-    lowest = float(sample.scores.min(initial=1))  # the Data Manager sorts by this: the least certain object
+    lowest = float(sample.scores.min(initial=1))  # score by which the Data Manager sorts images
     prediction = {"model_version": "lookonce", "score": round(lowest, SCORE_DIGITS), "result": results}
     return {"predictions": [prediction]}

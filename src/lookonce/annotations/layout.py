@@ -1,4 +1,4 @@
-"""Format numbers, refer to images and gather them in folders, for all writers."""
+"""Parts shared by the writers: numbers as text, paths of images, folders of images, and class names."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ from lookonce._files import destination, fit_name, write_text
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
-ROOM = "_99999999.json"  # longest text that is added to the stem of an image's name
-DECIMALS = 3  # decimals of a pixel; integers stay integers, as most readers of VOC and one-line text expect
+ROOM = "_99999999.json"  # longest text that is appended to the stem of an image's name
+DECIMALS = 3  # decimals of a coordinate; most readers of VOC and one-line text expect integers as such
 
 
 def tidy(value: float) -> float:
-    """Return a coordinate without the noise of float32; integers stay integers."""
+    """Round a coordinate to remove the noise of float32; integers become int."""
     rounded = round(value, DECIMALS)
     return int(rounded) if rounded == int(rounded) else rounded
 
@@ -29,23 +29,23 @@ def number(value: float) -> str:
 
 
 def reference(image: Path, out: Path) -> str:
-    """Return the path by which a file in `out` refers to an image that stays where it is.
+    """Return the path by which a file in `out` refers to an image that is not copied.
 
     The path is relative if the image is below the folder that contains `out`, so that both can be moved
-    together. Otherwise it is absolute, so that `out` can be moved alone.
+    together; otherwise it is absolute, so that `out` can be moved alone.
     """
     image, out = image.absolute(), out.absolute()
-    if not image.is_relative_to(out):  # the image is not moved together with the references
+    if not image.is_relative_to(out):  # `out` is temporary; use the folder that it will become
         out = destination(out)
     near = image.is_relative_to(out.parent)
     return Path(os.path.relpath(image, out) if near else image).as_posix()
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:
-    """Check that a line can hold each class name.
+    """Check that each class name fits into a line.
 
     Raises:
-        AnnotationError: a name that no line can hold.
+        AnnotationError: a name is empty, has spaces at its ends, or has a line break.
     """
     for name in names:
         if not name.strip() or name != name.strip() or len(name.splitlines()) != 1:
@@ -56,7 +56,7 @@ def write_names(path: Path, names: tuple[str, ...]) -> None:
     """Write class names as text, one per line.
 
     Raises:
-        AnnotationError: a name that no line can hold.
+        AnnotationError: as `check_names`.
     """
     check_names(path, names)
     write_text(path, "".join(f"{name}\n" for name in names))
@@ -71,10 +71,10 @@ def write_dataset_yaml(path: Path, names: tuple[str, ...], splits: Iterable[str]
 def distinct(
     sets: Mapping[str, SampleSet], stem_of: Callable[[Path], str] = attrgetter("stem")
 ) -> dict[str, Sample]:
-    """Return every image of every split once, by a unique name without suffix.
+    """Return every image of all splits once, by a unique name without suffix.
 
-    Images with the same name in different folders become `name`, `name_2`, ...; a name is shortened if it
-    leaves no room for such an ending or a longer suffix.
+    Images with the same name in different folders become `name`, `name_2`, ...; a name is shortened if it is
+    too long for such an ending and a suffix.
 
     Raises:
         AnnotationError: two splits have different boxes for one image.
@@ -100,7 +100,7 @@ def distinct(
 
 
 def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
-    """Return the names that `distinct` gave to the images of one split, in order."""
+    """Return the names that `distinct` gave the images of one split, in their order."""
     stem_of = {sample.path.absolute(): stem for stem, sample in named.items()}
     return [stem_of[sample.path.absolute()] for sample in samples.samples]
 
@@ -108,11 +108,11 @@ def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
 def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
     """Put the images into a folder as links, or as copies if links are impossible.
 
-    Images that are already there are left alone. Links that stay within the parent folder are relative,
-    because that folder may still be renamed.
+    Images that are already in the folder are left alone. Links within the parent folder are relative, because
+    that folder may still be renamed.
 
     Returns:
-        Name in `named` -> path in the folder.
+        Path of each image in the folder, by its name in `named`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed, real = {}, folder.resolve()
@@ -124,6 +124,6 @@ def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
             target = sample.path.resolve()
             is_inside = target.is_relative_to(real.parent)
             placed[stem].symlink_to(os.path.relpath(target, real) if is_inside else target)
-        except OSError:  # links are not permitted (Windows), or the file system has none
+        except OSError:  # links are not permitted (Windows) or not supported by the file system
             shutil.copyfile(sample.path, placed[stem])
     return placed

@@ -1,12 +1,12 @@
-"""Read and write the write-up's format, which has one line per image.
+"""Read and write the write-up's text format, with one line per image.
 
     some/directory/image.jpg 79,537,107,574,0 297,547,318,575,0
     "a name with spaces.jpg" 12,20,48,77.5,3
     a/background/image.jpg
 
-A box is left,top,right,bottom,class in pixels. A path with spaces is quoted, and a quote in it is doubled. A
-path without boxes is a background image. Paths are relative to the file, to one of the two folders above it,
-or to the working folder.
+A box is left,top,right,bottom,class in pixels, with a class number. A path with spaces is quoted, and quotes
+in it are doubled. A line without boxes is a background image. Paths are relative to the folder of the file,
+to one of the two folders above it, or to the working directory.
 
 Two related formats are also read: `index path width height class left top right bottom ...` (wizyoung's
 YOLOv3), and `path,left,top,right,bottom,class name` with one box per line (keras-retinanet).
@@ -40,11 +40,11 @@ _INDEXED = re.compile(
 _TABLE = re.compile(
     rf"(?P<path>.+?(?:{_SUFFIX})),(?P<box>[^,]*,[^,]*,[^,]*,[^,]*),(?P<name>[^,]*)", re.IGNORECASE
 )
-LOOKED_AT = 20  # number of lines examined to tell the forms apart
+LOOKED_AT = 20  # number of lines examined to distinguish the formats
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize any `.txt` that no other format recognizes, or a folder with one per split."""
+    """Recognize any `.txt`, as the last of all formats, or a folder with one such file per split."""
     if data.suffix == ".txt":
         return Recognized(f"one line per image, {data.path}", {ALL: partial(parse, data.path)})
     found: dict[str, Path] = {}
@@ -60,13 +60,13 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def split_line(line: str) -> tuple[str, list[str]]:
-    """Divide a line into the path of the image and the words after it."""
+    """Split a line into the path of the image and the words after it."""
     if match := _QUOTED.fullmatch(line):
         double, single = match["double"], match["single"]
         path = double.replace('""', '"') if double else single.replace("''", "'")
         return path, match["boxes"].split()
-    # A name can contain a suffix and spaces, such as "a.jpg (1).png": take the longest path with only boxes
-    # after it.
+    # A name may contain a suffix and spaces, such as "a.jpg (1).png": take the longest path that only boxes
+    # follow.
     ends = [match.end() for match in _PATH_END.finditer(line)]
     for end in reversed(ends):
         words = line[end:].split()
@@ -123,7 +123,11 @@ def _row(place: str, sides: Sequence[str], word: str) -> Row:
 
 
 def _indexed(place: str, text: str) -> Record:
-    """Parse a line of wizyoung's form."""
+    """Parse a line of wizyoung's format.
+
+    Raises:
+        AnnotationError: the line has another form.
+    """
     match = _INDEXED.fullmatch(text)
     if match is None:
         raise AnnotationError(f"{place}: expected index, path, width, height and boxes, found {shown(text)}")
@@ -136,7 +140,11 @@ def _indexed(place: str, text: str) -> Record:
 
 
 def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
-    """Parse lines with one box each; a line with a path and only commas is a background image."""
+    """Parse lines of keras-retinanet's format; a path followed only by commas is a background image.
+
+    Raises:
+        AnnotationError: a line has another form.
+    """
     rows: dict[str, list[Row]] = defaultdict(list)
     places: dict[str, str] = {}
     for line, text in lines:
@@ -154,7 +162,7 @@ def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
 
 
 def _has_boxes(file: Path) -> bool:
-    """Return whether one of the first lines of a text names an image and has boxes."""
+    """Return whether one of the first lines of a file has an image and boxes."""
     for line in filter(str.strip, read_start(file, 8192).split("\n")[:LOOKED_AT]):
         path, words = split_line(line.strip())
         if words and path.lower().endswith(IMAGE_SUFFIXES) and all(map(_BOX_LIKE.fullmatch, words)):
@@ -165,7 +173,7 @@ def _has_boxes(file: Path) -> bool:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.txt` per split, `classes.txt` and `dataset.yaml`; images stay where they are."""
+    """Write `<split>.txt` per split, `classes.txt` and `dataset.yaml`; images are not copied."""
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)
     for split, samples in sets.items():

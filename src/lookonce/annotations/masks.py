@@ -1,8 +1,8 @@
-"""Find the boxes around COCO's run-length masks.
+"""Compute the boxes around COCO's run-length masks.
 
 A mask has `size` [height, width] and `counts`, the lengths of alternating runs of background and object,
-column by column from the left. `counts` is a list, or text in which characters of five bits each pack the
-lengths; from the fourth on, a length is packed as its difference from the length two before it.
+column by column from the left. `counts` is a list, or text that packs each length into characters of five
+bits; from the fourth on, a length is stored as its difference from the length two before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from lookonce.annotations.records import Box
 
-LONGEST = 1 << 24  # largest number of runs in a mask
-FIRST = 48  # code of the character "0", which stands for 0
+LONGEST = 1 << 24  # limit on the number of runs in a mask
+FIRST = 48  # code of the character "0", which encodes 0
 MORE, SIGN, FIVE_BITS = 0x20, 0x10, 0x1F
 
 
@@ -25,7 +25,8 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
         size: (height, width) of the image; None if it is not declared.
 
     Raises:
-        ValueError: it is not a mask, is empty, or has another size than the image.
+        ValueError: this is not a mask, the mask is empty, or its size differs from that of the image.
+        KeyError: `size` or `counts` is missing.
         TypeError: a value has the wrong type.
     """
     height, width = (int(side) for side in mask["size"])
@@ -36,19 +37,23 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
     if runs.ndim != 1 or runs.size > LONGEST or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError("expected runs that fill the mask")
     ends = np.cumsum(runs)
-    starts, ends = ends[0::2][: len(runs) // 2], ends[1::2]  # of the runs of object
+    starts, ends = ends[0::2][: len(runs) // 2], ends[1::2]  # start and end of each run of object pixels
     starts, ends = starts[ends > starts], ends[ends > starts]
     if not len(starts):
         raise ValueError("expected an object in the mask, found none")
     first, last = starts // height, (ends - 1) // height  # columns
-    whole = first != last  # a run that continues in the next column touches bottom and top
+    whole = first != last  # a run over several columns reaches the bottom of one and the top of the next
     top = np.where(whole, 0, starts % height)
     bottom = np.where(whole, height - 1, (ends - 1) % height)
     return float(first.min()), float(top.min()), float(last.max() + 1), float(bottom.max() + 1)
 
 
 def _unpacked(text: str) -> Sequence[int]:
-    """Unpack the text form of `counts`."""
+    """Unpack the text form of `counts`.
+
+    Raises:
+        ValueError: the text is damaged or truncated.
+    """
     runs: list[int] = []
     value = shift = 0
     for character in text:

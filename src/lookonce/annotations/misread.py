@@ -1,7 +1,7 @@
-"""Detect numbers that do not mean what their format says, such as percentages in place of pixels.
+"""Detect boxes whose numbers have a meaning other than that of their format, such as percent for pixels.
 
-A tool that writes a format in its own way produces boxes that are all wrong, though most look plausible. One
-box proves nothing, but all boxes of a data set together do.
+If a tool deviates from a format, all boxes are wrong, although most look plausible. A single box proves
+nothing, but all boxes of a data set together do.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.float64]
 
-LEAST = 5  # number of boxes from which a pattern is believed
-SHARE = 0.2  # share of boxes that must not fit the format's own meaning
-SLACK = 0.5  # pixels beyond the border that are taken for rounding
-LARGE = 200  # pixels per side from which percentages and pixels look different
-SPREAD = 25  # percent of the side; an object at a fixed place near the corner of all images moves less
+LEAST = 5  # number of boxes below which nothing is concluded
+SHARE = 0.2  # least share of boxes that do not fit the format's own meaning
+SLACK = 0.5  # pixels beyond the border that count as rounding
+LARGE = 200  # pixels; least side of all images for percentages to differ clearly from pixels
+SPREAD = 25  # least range of the centers; an object fixed near the corner of all images moves less
 
-# Each function takes the four numbers of N boxes, (N, 4), and returns their corners.
+# functions that turn the four numbers of N boxes, (N, 4), into corners, by meaning
 MEANINGS: dict[str, Callable[[Boxes], Boxes]] = {
     "left, top, right, bottom": lambda raw: raw,
     "left, top, width, height": lambda raw: np.hstack([raw[:, :2], raw[:, :2] + raw[:, 2:]]),
@@ -26,7 +26,7 @@ MEANINGS: dict[str, Callable[[Boxes], Boxes]] = {
     ),
 }
 CORNERS, SIZED, CENTERED = MEANINGS
-# The meaning of the numbers in the formats that people often write with their own scripts.
+# meaning of the numbers in formats that people often write with their own scripts
 WRITTEN: Mapping[str, str] = {
     "coco": SIZED,
     "createml": CENTERED,
@@ -39,15 +39,15 @@ WRITTEN: Mapping[str, str] = {
 
 
 def other_meaning(form: str, corners: Boxes, sizes: Boxes) -> str:
-    """Return the meaning that the numbers of a set probably have; empty if it is that of the format.
+    """Return the probable meaning of the numbers in a set; empty if it is that of the format.
 
-    Another meaning is returned if a fifth of the boxes do not fit the format's own and all boxes fit the
-    other.
+    Another meaning is probable if at least a fifth of the boxes do not fit into their images with the
+    format's meaning, but all boxes do with the other.
 
     Args:
         form: name of the format.
-        corners: (N, 4) xyxy in pixels, as the format's own meaning gives them.
-        sizes: (N, 2) width and height of each box's image.
+        corners: (N, 4) xyxy in pixels, according to the format's meaning.
+        sizes: (N, 2) width and height of each box's image, in pixels.
     """
     own = WRITTEN.get(form)
     if own is None or len(corners) < LEAST:
@@ -65,10 +65,11 @@ def other_meaning(form: str, corners: Boxes, sizes: Boxes) -> str:
 
 
 def are_percent(corners: Boxes, sizes: Boxes) -> bool:
-    """Return whether boxes in pixels are probably in percent; arguments as for `other_meaning`.
+    """Return whether boxes that should be in pixels are probably in percent.
 
-    They are if no number exceeds 100 in much larger images, the numbers spread over that range, and not all
-    are integers.
+    This is so if no number exceeds 100 although all images are larger than `LARGE`, the centers spread over
+    at least `SPREAD`, and at least half of the boxes have a number that is not an integer. The arguments are
+    those of `other_meaning`.
     """
     if len(corners) < LEAST or sizes.min() < LARGE or not (corners.min() >= 0 and corners.max() <= 100):
         return False
@@ -77,6 +78,6 @@ def are_percent(corners: Boxes, sizes: Boxes) -> bool:
 
 
 def _fits(corners: Boxes, sizes: Boxes) -> NDArray[np.bool_]:
-    """Return which boxes, (N,), have an area and lie within their image."""
+    """Return which boxes have an area and lie within their image: (N,)."""
     inside = np.hstack([corners[:, :2] >= -SLACK, corners[:, 2:] <= sizes + SLACK])
     return np.asarray(np.hstack([inside, corners[:, 2:] > corners[:, :2]]).all(axis=1))

@@ -1,4 +1,4 @@
-"""Recognize the format of DATA, in a fixed order, and read it."""
+"""Recognize the format of DATA and read it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet
 
-# A folder can hold two formats, such as VOC and the same boxes as COCO. VOC comes first because its lists
-# tell which images belong to which split. YOLO comes before plain lines because its lists of images are
-# `.txt` as well.
+# Formats in order of priority, as a folder can hold two, such as VOC and the same boxes as COCO. VOC comes
+# first because its lists define the splits. YOLO comes before plain lines because its lists of images are
+# `.txt` files too.
 FORMATS: dict[str, Callable[[DataPath], Recognized | None]] = {
     "Pascal VOC": voc.recognize,
     "COCO": coco.recognize,
@@ -71,7 +71,11 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
 
 
 def _open_format(data: DataPath) -> Annotations:
-    """Recognize everything but a dataset YAML."""
+    """Recognize data in any format other than a dataset YAML.
+
+    Raises:
+        AnnotationError: as `open_annotations`.
+    """
     path = data.path
     if not exists(path):
         raise AnnotationError(
@@ -84,7 +88,7 @@ def _open_format(data: DataPath) -> Annotations:
         try:
             if result := recognizer(data):
                 results[name] = result
-        except AnnotationError as error:  # it may be about a damaged file of a format that is not used
+        except AnnotationError as error:  # raised below unless another format has priority
             results[name] = error
         if results and not data.is_folder:
             break
@@ -141,13 +145,13 @@ def _open_format(data: DataPath) -> Annotations:
 
 @dataclass(frozen=True, slots=True)
 class GivenData:
-    """Annotated images as a command names them.
+    """Annotated images as given to a command.
 
     Attributes:
         path: data as for `open_annotations`.
         names: file of class names, for annotations that have only numbers.
         images: folder of the images, if they are elsewhere.
-        strict: raise at the first bad row or image.
+        strict: whether to raise an error at the first bad row or image.
     """
 
     path: Path
@@ -156,7 +160,11 @@ class GivenData:
     strict: bool = False
 
     def open(self) -> Annotations:
-        """Recognize the format; raises what `open_annotations` raises."""
+        """Recognize the format.
+
+        Raises:
+            AnnotationError: as `open_annotations`.
+        """
         return open_annotations(self.path, self.images)
 
     def class_names(self) -> Names | None:
@@ -175,15 +183,15 @@ def load_samples(
 
     Args:
         path: folder or file, as for `open_annotations`.
-        split: `train`, `val`, `test` or any other split of the data; None for everything, each image once.
-            `trainval` replaces a missing `train`, and data without splits replaces any split; `origin` of the
-            result then says so.
+        split: `train`, `val`, `test` or any other split of the data; None for all splits, each image once.
+            `trainval` replaces a missing `train`, and data without splits replaces any split; the result's
+            `origin` then mentions it.
         names: class names, or a file of them, for annotations that have only numbers, or to set the order.
-        strict: raise at the first problem.
+        strict: whether to raise an error at the first problem.
         images: folder of the images, if they are elsewhere.
 
     Returns:
-        The images. `describe()` tells what was recognized, and `problems` what was skipped.
+        Annotated images; `describe()` summarizes them, and `problems` lists what was skipped or repaired.
 
     Raises:
         AnnotationError: the format is not recognized, there is no such split, the data cannot be used as a
@@ -198,7 +206,7 @@ def load_splits(
 ) -> dict[str, SampleSet]:
     """Read every split with the class names of the first; arguments and errors are those of `load_samples`.
 
-    Data without splits counts as the split in its file name, else as `train`.
+    Data without splits counts as the split that its file name contains, else as `train`.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load_all(names, strict, split_in(path.stem) or "train")

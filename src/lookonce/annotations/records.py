@@ -1,4 +1,4 @@
-"""Define the output of every reader: images as named in the files, with their rows, valid or not."""
+"""Output of all readers: images as named in the files, with their rows, valid or not."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ class Row(NamedTuple):
 
     Attributes:
         place: place in the file, for messages.
-        box: four numbers whose meaning `Record.relative` gives.
+        box: four numbers whose meaning depends on `Record.relative`.
         label: class number or class name, not yet checked.
         difficult: VOC's flag for difficult objects.
         crowd: COCO's flag for crowds.
         polygon: whether the box was computed around a polygon or a mask.
         keypoints: number of values after the box, which are not used.
-        fault: why the row cannot be used; only `place`, `fault` and `kind` then have a meaning.
+        fault: reason why the row cannot be used; `box` and the flags are then meaningless.
         kind: kind of the fault.
     """
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     kind: ProblemKind = "row"
 
     def has_area(self, *, relative: bool) -> bool:
-        """Return whether the box has an area; `relative` is that of its record."""
+        """Return whether the box has an area; `relative` as in its record."""
         left, top, right, bottom = (0, 0, *self.box[2:]) if relative else self.box
         return right > left and bottom > top
 
@@ -50,11 +50,11 @@ class Record(NamedTuple):
         place: place of the annotation, for messages.
         image: name of the image as written, or its file.
         rows: boxes of the image, including faulty ones.
-        declared: (height, width) that the annotation declares; None if it declares none.
+        declared: declared (height, width) of the image; None if there is none.
         image_id: COCO's image id; None in other formats.
-        listed: place where the image is listed, if it is not `place`.
+        listed: place where the image is listed, if different from `place`.
         relative: whether boxes are center and size in fractions of the image's sides.
-        unlabeled: why there are no rows, if no annotation file belongs to the image.
+        unlabeled: message for an image that no annotation belongs to; empty otherwise.
     """
 
     place: str
@@ -69,7 +69,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The annotations of one split.
+    """Parsed annotations of one split.
 
     Attributes:
         form: name of the format, such as `coco`.
@@ -79,10 +79,9 @@ class Parsed:
         problems: problems found while parsing.
         names: class names in the order that the annotations define; empty if they define none.
         numbered: whether labels are class numbers, which need names.
-        category_ids: COCO's id of each class name.
-        spoiled: stems of annotation files that cannot be read; images with these stems are not background
-            images.
-        origin: remarks on where class names, labels or images come from.
+        category_ids: COCO's category id of each class name.
+        spoiled: stems of unusable annotation files, whose images must not become background images.
+        origin: sources of class names or labels, for messages.
     """
 
     form: str
@@ -98,7 +97,7 @@ class Parsed:
 
 
 def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """Return (height, width) as integers, from numbers or text; None if they are not whole numbers."""
+    """Convert numbers or text to (height, width) as integers; None if they are not integers."""
     try:
         sides = float(height), float(width)
     except (TypeError, ValueError):
@@ -107,7 +106,7 @@ def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
 
 
 def upright(x: float, y: float, width: float, height: float, angle: float) -> Box:
-    """Return the smallest upright box around a box rotated about its center by an angle in radians."""
+    """Return the smallest upright box, xyxy, around a box rotated about its center by `angle` in radians."""
     sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
     across = (width * cosine + height * sine) / 2
     down = (width * sine + height * cosine) / 2
@@ -115,7 +114,7 @@ def upright(x: float, y: float, width: float, height: float, angle: float) -> Bo
 
 
 def hull(points: Sequence[tuple[float, float]]) -> Box:
-    """Return the smallest upright box around points; four NaN if one of their numbers is NaN.
+    """Return the smallest upright box, xyxy, around points; four NaN if a coordinate is NaN.
 
     Raises:
         ValueError: there are fewer than two points.

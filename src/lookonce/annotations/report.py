@@ -1,4 +1,4 @@
-"""Print what data was recognized, and its problems by kind."""
+"""Print a summary of the data that was read, and its problems by kind."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,16 +9,16 @@ from rich.console import Console
 from lookonce._terminal import say
 from lookonce.samples import Outcome, Problem, SampleSet
 
-SHOWN = 3  # number of problems printed per kind; of a kind that is only noted, one is printed
-MOST_KINDS = 30  # number of kinds printed
-OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
+SHOWN = 3  # most problems printed per kind; only one if it is just noted
+MOST_KINDS = 30  # most kinds printed
+OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # most severe first
 
 
 def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
-    """Print the data that was read, split by split, and the problems.
+    """Print a summary of each split, and the problems.
 
     Returns:
-        The exit code: 1 if something was skipped or repaired, else 0.
+        Exit code: 1 if something was skipped or repaired, else 0.
     """
     for found in sets.values():
         say(found.describe(), console)
@@ -26,12 +26,12 @@ def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
 
 
 def say_problems(problems: Iterable[Problem], console: Console) -> int:
-    """Count problems by outcome and kind, and print the first of each kind.
+    """Print the first problems of each kind, and the number of problems by outcome.
 
-    Problems that are only noted need no action; they get one line per kind, with the count.
+    Problems that are only noted need no action and get one line per kind.
 
     Returns:
-        The exit code: 1 if something was skipped or repaired, else 0.
+        Exit code: 1 if something was skipped or repaired, else 0.
     """
     distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: keeps file order within a kind
     kinds = [(OUTCOMES[number], list(same)) for (number, _), same in groupby(distinct, key=_kind)]
@@ -51,12 +51,12 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
 
 
 def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
-    """Count problems by outcome."""
+    """Count the distinct problems by outcome."""
     outcomes = [problem.outcome for problem in dict.fromkeys(problems)]
     return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
 
 
 def _kind(problem: Problem) -> tuple[int, str]:
-    """Return the key by which problems are grouped: the outcome, and the text without numbers and quotes."""
-    # a quotation that was cut because of its length has no closing quote
+    """Return the key to group a problem by: its outcome, and its text without numbers and quotations."""
+    # a quotation that was truncated has no closing quote
     return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*('|$)|[-+.\d]+", "#", problem.what)

@@ -15,17 +15,17 @@ from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
 from lookonce.samples import Area, Problem, Sample, SampleSet
 
-CHANCE = 0.001  # probability below which a source without boxes of a class is not taken for chance
+CHANCE = 0.001  # probability below which the absence of a class in a source is not attributed to chance
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How the classes of a data set follow from those in its files.
+    """Rules that turn the classes in files into the classes of a data set.
 
     Attributes:
         place: file or option that defines the selection, for messages.
-        classes: class in the files -> class of the data set, or None to leave its boxes out.
-        ignored: classes in the files whose boxes become ignored areas.
+        classes: class of the data set by class in the files; None drops the boxes of a class.
+        ignored: classes whose boxes become ignored areas.
         polygons: ignored areas of every image.
     """
 
@@ -36,15 +36,15 @@ class Selection:
 
     @property
     def changes(self) -> bool:
-        """Whether the selection changes anything."""
+        """Return whether the selection changes anything."""
         return bool(self.classes or self.ignored or self.polygons)
 
     def further(self, names: Names) -> Names:
-        """Return the classes that the selection names but that are missing from a list of class names."""
+        """Return the classes that the selection names but `names` lacks."""
         return tuple(name for name in dict.fromkeys((*self.classes, *self.ignored)) if name not in names)
 
     def target(self, name: str) -> str | None:
-        """Return what a class in the files becomes; None if it is dropped or ignored."""
+        """Return the class of the data set for a class in the files; None if it is dropped or ignored."""
         target = None if name in self.ignored else self.classes.get(name, name)
         return None if target in self.ignored else target
 
@@ -53,7 +53,7 @@ class Selection:
         return name in self.ignored or self.classes.get(name) in self.ignored
 
     def names(self, given: Names) -> Names:
-        """Return the class names of the data set, in the order in which the files list them.
+        """Return the class names of the data set, in the order of the class names in the files.
 
         Raises:
             AnnotationError: no class is left.
@@ -64,9 +64,9 @@ class Selection:
         return left
 
     def apply(self, found: SampleSet) -> SampleSet:
-        """Return the set with the classes of the data set; its problems include the number of changes.
+        """Apply the selection to a set; the problems of the result include the number of changed boxes.
 
-        An image whose boxes are all left out is kept as a background image.
+        An image whose boxes are all dropped is kept as a background image.
         """
         names = self.names(found.names)
         targets = [self.target(name) for name in found.names]
@@ -113,7 +113,7 @@ def parse_classes(place: str, given: object) -> dict[str, str | None]:
     """Parse `classes:` of a YAML, such as `{van: car, tree: null}`.
 
     Raises:
-        AnnotationError: it is not a mapping of names.
+        AnnotationError: the value is not a mapping of names.
     """
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
         what = f"expected classes: like {{van: car, tree: null}}, found {str(given)[:80]}"
@@ -123,14 +123,14 @@ def parse_classes(place: str, given: object) -> dict[str, str | None]:
     }
 
 
-NOTHING = ("", "null", "~")  # YAML's spellings of null, since its values are read as text
+NOTHING = ("", "null", "~")  # YAML's spellings of null, as values are read as text
 
 
 def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
     """Parse `ignore:` of a YAML: class names, and polygons of three or more `[x, y]` in pixels.
 
     Raises:
-        AnnotationError: it has another form.
+        AnnotationError: the value has another form, or polygons are in fractions.
     """
     entries = given if isinstance(given, list) else [given]
     names, polygons = [], []
@@ -155,9 +155,9 @@ def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
 
 
 def annotated_targets(annotated: Names, selection: Selection, given: Names) -> Names:
-    """Return the annotated classes of the data set, from names of its classes or of classes in the files.
+    """Return the annotated classes of the data set, given names of its classes or of classes in the files.
 
-    A class into which several are merged counts as annotated if all of these are.
+    A class that several classes are merged into counts as annotated if all of these are annotated.
     """
     sources: dict[str | None, set[str]] = {}
     for name in given:
@@ -169,12 +169,12 @@ def annotated_targets(annotated: Names, selection: Selection, given: Names) -> N
 
 
 def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Path) -> SampleSet:
-    """Return the set with each image marked with the classes that are not annotated in it.
+    """Mark each image as an ignored area of the classes that are not annotated in it.
 
     Args:
         found: class names and images.
-        annotated: image -> classes whose objects all have boxes; for images left out, all classes do.
-        place: the YAML, for messages.
+        annotated: classes whose objects all have boxes, by image; for all other images, every class.
+        place: path of the YAML, for messages.
 
     Raises:
         AnnotationError: a name is not a class of the data set.
@@ -193,14 +193,14 @@ def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Pat
 
 
 def absent_classes(found: SampleSet, sources: Mapping[Path, Collection[Path]]) -> Iterator[Problem]:
-    """Yield a problem for each source that has no box of a class which many images of other sources show.
+    """Yield a problem for each source without boxes of a class that many images of other sources show.
 
     Such a class was probably not annotated there, and the model would learn its objects as background. A
-    source without any box is taken for a collection of background images.
+    source without any box counts as a collection of background images.
 
     Args:
         found: class names and images.
-        sources: place of each source that should be annotated for every class -> its images.
+        sources: images of each source that should be annotated for every class, by path of the source.
     """
     shows = {sample.path: np.isin(np.arange(len(found.names)), sample.labels) for sample in found.samples}
     for place, images in sources.items():

@@ -1,4 +1,4 @@
-"""Read recognized data split by split: one format, or a dataset YAML that combines several."""
+"""Read the splits of recognized data, in one format or in several that a dataset YAML combines."""
 
 import os
 from collections import Counter
@@ -25,10 +25,16 @@ LONGEST_NAME = 500
 
 
 class Part(Protocol):
-    """The annotations of one split, or of all data if it has no splits."""
+    """Annotations of one split, or of all data if it has no splits."""
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
-        """Read the split with the given class names, or its own for None; `further` ones have no number."""
+        """Read the split.
+
+        Args:
+            names: class names; None for those of the data.
+            strict: whether to raise an error at the first problem.
+            further: see `collect.collect`.
+        """
 
     def images(self) -> set[Path]:
         """Return every image that the split names, whether or not it exists."""
@@ -36,7 +42,7 @@ class Part(Protocol):
 
 @dataclass(eq=False)
 class FilesPart:
-    """One split in a single format, whose files are parsed only once.
+    """One split in one format, whose files are parsed only once.
 
     Attributes:
         split: name of the split.
@@ -54,12 +60,12 @@ class FilesPart:
 
     @cached_property
     def parsed(self) -> Parsed:
-        """The parsed annotations."""
+        """Return the parsed annotations."""
         return self.parse()
 
     @cached_property
     def named(self) -> list[Path]:
-        """The image file of each record."""
+        """Return the image file of each record."""
         names = [record.image for record in self.parsed.records if isinstance(record.image, str)]
         some = len(names) == len(self.parsed.records)
         found = iter(self.tree.find_images(names, self.parsed.near, self.parsed.place, some=some))
@@ -70,13 +76,13 @@ class FilesPart:
 
     @cached_property
     def idle(self) -> list[Path]:
-        """Return the background images of this split: those that no split names."""
+        """Return the images of this split that no split names, as background images."""
         twins = set(self.twins)
         return [image for image in self._unnamed if image not in twins]
 
     @cached_property
     def twins(self) -> list[Path]:
-        """Return the unnamed images that are not background: only the suffix differs from a named image."""
+        """Return the unnamed images whose path differs from a named image only in the suffix."""
         named = {(path.parent, key(path.stem)) for part in self.siblings for path in part.named}
         return [image for image in self._unnamed if (image.parent, key(image.stem)) in named]
 
@@ -98,10 +104,10 @@ class FilesPart:
         return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
     def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
-        """Read the split with the given class names, or its own for None; `further` ones have no number.
+        """Read the split; see `Part.read`.
 
         Raises:
-            AnnotationError: there are no class names, or there is a problem and `strict` is true.
+            AnnotationError: class names are missing or unusable, or there is a problem and `strict` is true.
         """
         names = names or self.parsed.names
         if not names and self.parsed.numbered:
@@ -123,7 +129,7 @@ class FilesPart:
 
     @property
     def used_names(self) -> Names:
-        """Return the sorted class names of all boxes in the data set that have an area.
+        """Return the sorted class names on all boxes of the data set that have an area.
 
         Raises:
             AnnotationError: there is no such box; the message gives the first reason.
@@ -161,7 +167,7 @@ class Annotations:
     Attributes:
         path: path that the user gave.
         title: description of the data for messages.
-        parts: split -> its annotations; only `ALL` if the data has no splits.
+        parts: annotations by split; only `ALL` if the data has no splits.
         tree: files of the data set, if every file should be used; None otherwise.
         remarks: problems of the data set as a whole.
     """
@@ -174,7 +180,7 @@ class Annotations:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of the splits in reading order; empty if the data has none."""
+        """Return the names of the splits in reading order; empty if the data has none."""
         return tuple(split for split in self.parts if split != ALL)
 
     def load(
@@ -186,10 +192,10 @@ class Annotations:
         unused: bool = True,
         further: Names = (),
     ) -> SampleSet:
-        """Read one split, or everything for None, with each image and each problem once.
+        """Read one split, or all splits for None, with each image and each problem once.
 
-        `trainval` replaces a missing `train`, and data without splits replaces any split; `origin` of the
-        result then says so. For `train` or everything, and if `unused` is true, its `problems` also list the
+        `trainval` replaces a missing `train`, and data without splits replaces any split; the result's
+        `origin` then mentions it. If `unused` is true, the `problems` of `train` or of all splits include the
         unused files of the data set.
 
         Raises:
@@ -217,13 +223,17 @@ class Annotations:
     def load_all(
         self, names: Names | None = None, strict: bool = False, whole: str = "train"
     ) -> dict[str, SampleSet]:
-        """Read every split with the class names of the first; data without splits counts as split `whole`."""
+        """Read every split with the class names of the first; data without splits counts as split `whole`.
+
+        Raises:
+            AnnotationError: the annotations cannot be read.
+        """
         sets: dict[str, SampleSet] = {}
         absent: list[Problem] = []
         for split in self.splits or (whole,):
             try:
                 sets[split] = self.load(split, names, strict)
-            except NoAnnotationsError as error:  # images yet to be annotated, or a competition's test set
+            except NoAnnotationsError as error:  # not annotated yet, or the test set of a competition
                 if split != "test" or not sets:
                     raise
                 what = f"the split {split} is skipped: {error}"
@@ -242,7 +252,7 @@ class Annotations:
         return sets
 
     def _unused(self) -> list[Problem]:
-        """Return problems about unused files: images, and files in formats that are not read."""
+        """Return problems about unused images and about images in formats that are not read."""
         if self.tree is None:
             return []
         problems = []
@@ -262,7 +272,7 @@ class Annotations:
 
 
 def _direct(path: Path) -> Path:
-    """Return a path without `..`, as a listing of the folder has it, if that leads to the same file."""
+    """Return a path without `..`, as in a listing of the folder, if it leads to the same file."""
     if ".." not in path.parts:
         return path
     direct = Path(os.path.normpath(path))
@@ -270,7 +280,7 @@ def _direct(path: Path) -> Path:
 
 
 def _others(images: Sequence[Path], named: Collection[Path]) -> list[Path]:
-    """Return the images that are neither among the named ones (absolute paths) nor the same file as one."""
+    """Return the images that are not among the named ones (absolute paths), even through a link."""
     rest = [image for image in images if image.absolute() not in named]
     files = {path.resolve() for path in named} if rest else set()
     return [image for image in rest if image.resolve() not in files]

@@ -1,8 +1,8 @@
-"""Read CSV files with one row per box: OpenImages', those of TensorFlow's tutorial, and RetinaNet's.
+"""Read CSV files with one row per box, in the format of OpenImages, TensorFlow's tutorial or RetinaNet.
 
-ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
-filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels, and by other names
-img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, often without a header
+ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,...    OpenImages, in fractions of the sides
+filename,width,height,class,xmin,ymin,xmax,ymax                TensorFlow, in pixels; other names are known
+img/a.jpg,10,20,50,60,cat                                      RetinaNet, in pixels, without a header
 """
 
 import csv
@@ -23,7 +23,7 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 RETINANET = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
-SPLIT = ("split", "subset", "set", "usage")  # columns that may tell which split an image belongs to
+SPLIT = ("split", "subset", "set", "usage")  # columns that may name the split of an image
 NAMED = {  # other names of TensorFlow's columns
     "filename": (
         "file",
@@ -43,23 +43,23 @@ NAMED = {  # other names of TensorFlow's columns
     "xmax": ("right", "x_max", "x2"),
     "ymax": ("bottom", "y_max", "y2"),
 }
-EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # Excel may name the delimiter in a first line
+EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # first line with the delimiter, for Excel
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 PREDICTED = frozenset(
     {"score", "confidence", "probability"}
-)  # columns of detections, so the file has no annotations
+)  # columns that mark detections, which are not annotations
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Layout of a CSV, as its first line shows it.
+    """Layout of a CSV, determined from its first line.
 
     Attributes:
         form: name of the format; empty if it is none of the three.
-        columns: names of the columns, replaced by those of OpenImages or TensorFlow if they mean the same.
+        columns: names of the columns, with known synonyms replaced.
         delimiter: comma, semicolon or tab.
-        headed: whether the first line is a header.
-        leading: number of lines before the header or the first row: 1 if Excel names the delimiter, else 0.
+        headed: whether there is a header.
+        leading: number of lines before the header or the first row: 1 if one names the delimiter, else 0.
     """
 
     form: str
@@ -70,7 +70,7 @@ class Sheet:
 
     @classmethod
     def of(cls, text: str) -> "Sheet":
-        """Return the layout of a CSV from the text at its start."""
+        """Determine the layout of a CSV from the text at its start."""
         leading = 1 if EXCEL.match(text) else 0
         line = "".join(text.split("\n", leading + 1)[leading : leading + 1])
         delimiter = max(",;\t", key=line.count)
@@ -100,7 +100,7 @@ class Sheet:
         return cls(form, columns, delimiter, headed=True, leading=leading)
 
     def rows(self, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the line number of each row of the CSV, and its values by column."""
+        """Yield the line number of each row and its values by column."""
         lines = StringIO(text, newline="")
         for _ in range(self.leading):
             next(lines)
@@ -113,7 +113,7 @@ class Sheet:
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a CSV by its header, or a folder with one per split."""
+    """Recognize a CSV by its first line, or a folder with one CSV per split."""
     found = file_per_split(data, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
     return found or file_per_split(data, "TensorFlow CSV", _form, ".csv", _parse)
 
@@ -139,7 +139,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
         places: dict[str, str] = {}
         try:
             for line, row in sheet.rows(text):
-                if not any(row.values()):  # spreadsheet programs leave empty rows at the end
+                if not any(row.values()):  # empty rows, which spreadsheet programs leave at the end
                     continue
                 place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
                 if not name:

@@ -1,8 +1,8 @@
-"""List the files of a data set, and find the images among them that annotations refer to.
+"""List the files of a data set, and find the images that annotations refer to.
 
-Annotations name images as they were on the machine that exported them: with Windows separators, that
-machine's folders, a URL, another encoding of accents, or only the stem. `Tree.find_images` resolves these
-names without guessing: an image is used only if no other image and no other name matches.
+Annotations name images as on the machine that exported them: with that machine's folders, Windows separators,
+a URL, another encoding of accents, or only the stem. `Tree.find_images` resolves these names without
+guessing: an image is used only if no other image and no other name matches.
 """
 
 import re
@@ -23,16 +23,16 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's folders; COCO users unpack into either
 MOST_AROUND = 200_000  # limit on the files below a folder that the user did not name
-UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # prefix that Label Studio gives to the names of uploaded files
+UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # prefix that Label Studio adds to the names of uploaded files
 
 
 class Tree:
-    """All files below a folder, which are listed only once.
+    """Files below a folder, which is listed only once.
 
     Attributes:
         root: folder to list.
         images_folder: folder of the images, if the user gave one.
-        most_files: largest number of files and folders that may be below the root.
+        most_files: limit on the number of files and folders below the root.
     """
 
     def __init__(self, root: Path, images_folder: Path | None = None, most_files: int = WALK_LIMIT) -> None:
@@ -42,7 +42,11 @@ class Tree:
 
     @cached_property
     def files(self) -> list[Path]:
-        """Every file; if the user gave a file, those beside it and below its folder."""
+        """Return all files below the root.
+
+        Raises:
+            AnnotationError: there are too many files.
+        """
         if not self.root.is_dir():
             return []
         return list(walk_files(self.root, AnnotationError, limit=self.most_files))
@@ -53,7 +57,7 @@ class Tree:
 
     @cached_property
     def images(self) -> list[Path]:
-        """Return the images, from the folder of images if the user gave one."""
+        """Return the images below the root, or below the folder of images if the user gave one."""
         if self.images_folder is None:
             return self.with_suffix(*IMAGE_SUFFIXES)
         found = walk_files(self.images_folder, AnnotationError)
@@ -61,24 +65,24 @@ class Tree:
 
     @cached_property
     def index(self) -> "ImageIndex":
-        """Return an index of the images; if none is below the root, of those below its parent folder."""
+        """Return an index of the images; without any below the root, of those in folders nearby."""
         images = self.images
         if not images and self.images_folder is None:
             for folder in image_roots(self.root):
                 with suppress(ImageError):
                     images = images or list_images(folder)
         if not images and self.images_folder is None:
-            with suppress(AnnotationError):  # the parent folder is too large to search, or not accessible
+            with suppress(AnnotationError):  # the parent folder may be too large to search or inaccessible
                 near = walk_files(self.root.absolute().parent, AnnotationError, limit=MOST_AROUND)
                 images = [file for file in near if file.suffix.lower() in IMAGE_SUFFIXES]
         return ImageIndex(images)
 
     def depth(self, files: Iterable[Path]) -> int:
-        """Count the folders with unusual names above the highest of some files."""
+        """Return the smallest number of folders with unusual names above any of the files."""
         return min(depth_of(file, self.root) for file in files)
 
     def highest(self, files: Sequence[Path]) -> list[Path]:
-        """Return the files with the fewest folders with unusual names above them."""
+        """Return the files that have the fewest folders with unusual names above them."""
         least = self.depth(files) if files else 0
         return [file for file in files if depth_of(file, self.root) == least]
 
@@ -89,13 +93,13 @@ class Tree:
             names: names of the images in the annotations.
             near: folder of the annotation file.
             place: place to name in errors.
-            some: whether it is an error if no image is found.
+            some: whether to raise an error if no image is found.
 
         Returns:
-            A path for each name; for a missing or ambiguous image, a path that does not exist.
+            Path of each image; one that does not exist if the image is missing or ambiguous.
 
         Raises:
-            AnnotationError: none of the images is found.
+            AnnotationError: none of the images is found, and `some` is true.
         """
         if self.images_folder is not None:
             roots = [self.images_folder]
@@ -105,7 +109,7 @@ class Tree:
             roots = [*image_roots(near), *more, Path()]
         roots = list(
             dict.fromkeys(root for root in roots if root.is_dir())
-        )  # otherwise each name is looked up among all images
+        )  # to look up names only in existing folders
         root = next((root for name in names for root in roots if is_file(root / name)), None)
         found = {name: root / name if root and is_file(root / name) else None for name in names}
         missing = [name for name, path in found.items() if path is None]
@@ -128,7 +132,7 @@ class Tree:
 
 
 class Match(NamedTuple):
-    """The image that matches a name best.
+    """Image that matches a name best.
 
     Attributes:
         path: path of the image; None if no image matches, or several match equally well.
@@ -156,8 +160,16 @@ class ImageIndex:
     def resolve(self, names: Sequence[str], near: Path, taken: set[Path]) -> dict[str, Path | None]:
         """Find images that are not at the paths in the annotations.
 
-        A name whose folders differ is matched by its last parts, but only if no name with folders in the data
-        set is correct as written, and no two names match the same image.
+        An image is used only if exactly one name matches it. A name whose folders differ from those of its
+        image is accepted only if no image was found as written and no name with folders agrees fully.
+
+        Args:
+            names: names of the images in the annotations.
+            near: folder of the annotation file, whose images are preferred.
+            taken: absolute paths of the images found as written.
+
+        Returns:
+            Path of each image by name; None if it is missing or ambiguous.
         """
         matches = {name: self._best(name, near) for name in names}
         honest = bool(taken) or any(match.agrees and match.has_folders for match in matches.values())
@@ -202,18 +214,18 @@ class ImageIndex:
 
 
 def stored_name(name: str) -> str:
-    """Return the name under which Label Studio stores an upload, without spaces and special characters."""
+    """Return the name of a file once uploaded to Label Studio, without spaces and special characters."""
     return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
 
 def variants(name: str) -> list[tuple[str, ...]]:
-    """Return the paths that an image's name may mean, each divided into its parts, the most likely first."""
+    """Return the possible paths of an image's name, each split into its parts, most likely first."""
     texts = [name, name.replace("\\", "/")]
     if "?" in name or "%" in name or "://" in name:
         try:
             url = urlsplit(name)
             local = parse_qs(url.query).get("d", [""])[0]  # Label Studio: /data/local-files/?d=images/a.jpg
-        except ValueError:  # it is not a URL, such as `http://[`, or has more fields than Python accepts
+        except ValueError:  # an invalid URL, such as `http://[`, or too many fields
             url, local = urlsplit(""), ""
         more = [text.replace("\\", "/") for text in (local, unquote(url.path), unquote(name)) if text]
         texts = [local, *more, *texts] if url.path.endswith("/local-files/") else texts + more
@@ -230,20 +242,20 @@ def variants(name: str) -> list[tuple[str, ...]]:
 
 
 def around(folder: Path) -> list[Path]:
-    """Return a folder and the two above it: annotations are often one or two levels below the images."""
+    """Return a folder and the two above it, as annotations are often one or two levels below the images."""
     return [folder, *folder.absolute().parents[:2]]
 
 
 def image_roots(folder: Path) -> list[Path]:
-    """Return folders that may hold the images of annotations in `folder`, the most likely first."""
+    """Return the folders that may hold the images of annotations in `folder`, most likely first."""
     return [root for base in around(folder) for root in (*(base / name for name in IMAGE_FOLDERS), base)]
 
 
 def find_path(written: str, *bases: Path) -> Path | None:
-    """Find a file or folder that a settings file names: as written, else without its first folders.
+    """Find a file or folder that a settings file names, as written, else without its first folders.
 
-    This is needed because exports name another machine's folders, repeat the name of the project, or write
-    `../train` for a folder beside the file.
+    Exports may name another machine's folders, repeat the name of the project, or write `../train` for a
+    folder beside the file. Without a match, None is returned.
     """
     for base in bases:
         if exists(base / written):
@@ -251,7 +263,7 @@ def find_path(written: str, *bases: Path) -> Path | None:
     for parts in variants(written):
         for start in range(len(parts)):
             if start and parts[start - 1].lower() in SPLIT_WORDS:
-                break  # without this folder in the path, another split could be found
+                break  # omitting the folder of a split could find another split
             for base in bases:
                 if exists(base.joinpath(*parts[start:])):
                     return base.joinpath(*parts[start:])
@@ -260,7 +272,7 @@ def find_path(written: str, *bases: Path) -> Path | None:
 
 
 def _in_any_case(base: Path, parts: Sequence[str]) -> Path | None:
-    """Return the path below `base` that differs only in letter case, if each of its parts has one match."""
+    """Return the path below `base` without regard to case, if each part has exactly one match."""
     for part in parts:
         try:
             alike = [entry for entry in base.iterdir() if key(entry.name) == key(part)]
@@ -273,10 +285,10 @@ def _in_any_case(base: Path, parts: Sequence[str]) -> Path | None:
 
 
 def by_folder(files: Iterable[Path], root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Sort files by the split that one of their folders names.
+    """Group files by the split that one of their folders names.
 
     Returns:
-        Split -> its files, and the files outside the folders of splits. Without splits, all files are under
+        Files by split, and the files outside the folders of splits. Without splits, all files belong to
         `ALL`.
     """
     sorted_by: dict[str, list[Path]] = defaultdict(list)
@@ -287,6 +299,6 @@ def by_folder(files: Iterable[Path], root: Path) -> tuple[dict[str, list[Path]],
 
 
 def closest(images: Sequence[Path], folders: Sequence[str]) -> list[Path]:
-    """Return the images with most of the folders in their path: `images/cam/a.jpg` for `xml/cam/a.xml`."""
+    """Return the images whose paths share the most folder names with `folders`."""
     common = [len({*image.parts[:-1]} & {*folders}) for image in images]
     return [image for image, count in zip(images, common, strict=True) if count == max(common)]

@@ -1,9 +1,9 @@
-"""Read and write Pascal VOC, which has one XML per image and a list of images per split.
+"""Read and write Pascal VOC, with one XML file per image and a list of images per split.
 
 Coordinates are used as they are in the file. VOC's own coordinates count from 1 and include the last pixel,
-but tools that write this format count from 0, and a file does not state its convention. For 100 VOC images we
-also have COCO (from two converters), YOLO and ImageNet XML: every converter used the numbers unshifted. The
-difference is one pixel on the left and at the top.
+but tools that write this format count from 0, and a file does not state its convention. All converters
+compared on 100 VOC images (two to COCO, YOLO and ImageNet XML) use the numbers unshifted. The difference is
+one pixel on the left and at the top.
 """
 
 import re
@@ -27,13 +27,13 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 
 LISTS = Path("ImageSets", "Main")
 UNLABELED = "no XML describes it: used as a background image"
-_PRESENCE = re.compile(r"\s+-?[01]$")  # in lists per class: whether the class is present
-_OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
+_PRESENCE = re.compile(r"\s+-?[01]$")  # end of a line in a list per class: whether the class is present
+_OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # name of a list per class
 _LIST = re.compile(r"([a-z]+)(_list)?", re.IGNORECASE)  # `train.txt`, and PaddlePaddle's `train_list.txt`
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a folder with XML in it, or one list of `ImageSets/Main`."""
+    """Recognize a folder of VOC's XML files, one such file, or one list of `ImageSets/Main`."""
     path = data.path
     if data.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
         folder = VocFolder(Tree(path.absolute().parents[2], data.images))
@@ -50,13 +50,13 @@ def recognize(data: DataPath) -> Recognized | None:
     texts = tree.with_suffix(".txt")
     lists = [file for file in texts if file.parent.parts[-2:] == LISTS.parts]
     lists = lists or [file for file in texts if file.parent.name == LISTS.parts[0]]
-    if not lists:  # a text of a usual name is one if its first line names one of the XML files, or its image
+    if not lists:  # a `.txt` named like a split is a list if its first line names an XML file or its image
         lists = [file for file in texts if _split_of_list(file) and folder.xml_of(first_line(file), file)]
     usual: dict[str, list[Path]] = {}
     for file in lists:
         if split := _split_of_list(file):
             usual.setdefault(split, []).append(file)
-    if not usual:  # VoTT writes a list per class and split, each of which has every image
+    if not usual:  # VoTT writes a list per class and split, each of which lists all images
         for file in lists:
             if match := _OF_A_CLASS.fullmatch(file.stem):
                 usual.setdefault(match[1], []).append(file)
@@ -81,7 +81,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def _split_of_list(file: Path) -> str | None:
-    """Return the split that a list is for, from its name; None if the name tells none."""
+    """Return the split that the name of a list contains; None if there is none."""
     match = _LIST.fullmatch(file.stem)
     return SPLIT_WORDS.get(match[1].lower()) if match else None
 
@@ -92,10 +92,10 @@ class Xml(NamedTuple):
     Attributes:
         filename: declared name of the image.
         declared: declared (height, width); None if there is none.
-        depth: declared number of channels, which is not used, since every image is read in color.
+        depth: declared number of channels, which is not used, as every image is read in color.
         rows: objects in the file.
-        fault: why the file cannot be used at all; empty if it can.
-        line: line of the fault as `:3`; empty if it is not known.
+        fault: reason why the file cannot be used; empty if it can.
+        line: line of the fault, such as `:3`; empty if unknown.
     """
 
     filename: str = ""
@@ -108,7 +108,7 @@ class Xml(NamedTuple):
 
 @dataclass
 class VocFolder:
-    """The XML files of a folder, each of which is parsed once, even if several splits name it."""
+    """XML files of a folder, each of which is parsed only once, even if several splits name it."""
 
     tree: Tree
 
@@ -124,7 +124,7 @@ class VocFolder:
         self._parsed: dict[Path, Xml] = {}
 
     def of_list(self, *files: Path) -> Parsed:
-        """Parse the XML files of the images that some lists name; an image in two lists is read once."""
+        """Parse the XML files that some lists name; one in two lists is parsed once."""
         found: list[tuple[str, Path]] = []
         for file in files:
             earlier = {xml for _, xml in found}
@@ -136,9 +136,9 @@ class VocFolder:
         return self._parse(found)
 
     def xml_of(self, text: str, file: Path) -> Path | None:
-        """Return the XML that a line of a list names."""
+        """Return the XML file that a line of list `file` names; None if there is none."""
         bare = _PRESENCE.sub("", text.strip())
-        names = (text, text.strip(), bare)  # the name of an image may also end with such a number
+        names = (text, text.strip(), bare)  # in this order, as the name of an image may end with " 1"
         return next(filter(None, (self._listed(name, file) for name in names)), None)
 
     def of_files(self, files: Sequence[Path]) -> Parsed:
@@ -146,8 +146,8 @@ class VocFolder:
         return self._parse([("", file) for file in files])
 
     def _listed(self, text: str, place: Path) -> Path | None:
-        """Return the XML that a line of a list means, which has a stem, perhaps with folders and a suffix."""
-        # if a folder has several years of VOC, their lists and XML files have the same names
+        """Return the XML file that a stem in list `place` names, perhaps with folders and a suffix."""
+        # several years of VOC in one folder may have lists and XML files with the same names
         depth = next((i for i, part in enumerate(place.parts) if part == LISTS.parts[0]), 0)
         root = Path(*place.parts[:depth]) if depth else self.tree.root
 
@@ -174,7 +174,7 @@ class VocFolder:
         return None
 
     def _parse(self, files: Sequence[tuple[str, Path]]) -> Parsed:
-        """Parse XML files, each with the place that lists it."""
+        """Parse XML files, each given with the place that lists it."""
         records, problems, spoiled = [], [], list[str]()
         for listed, file in files:
             if file not in self._parsed:
@@ -201,14 +201,14 @@ class VocFolder:
         return Parsed("voc", records, self.tree.root, where, problems, names, spoiled=spoiled, origin=origin)
 
     def _image(self, file: Path, xml: Xml, problems: list[Problem], spoiled: list[str]) -> Path | str:
-        """Return the image of an XML: the one with the same stem, else the one that the XML names.
+        """Return the image of an XML file: the one with the same stem, else the one that the file names.
 
-        Of several images with the stem, the first is used; the others do not count as background images.
+        Of several images with the stem, the first is used; the others do not become background images.
         """
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])
         folders = file.parts[:-1]
-        near = [  # beside the XML, or in a parallel folder: JPEGImages/cam/a.jpg for Annotations/cam/a.xml
+        near = [  # beside the file or in a parallel folder: JPEGImages/cam/a.jpg for Annotations/cam/a.xml
             image
             for image in twins
             if len(image.parts[:-1]) == len(folders)
@@ -231,7 +231,7 @@ class VocFolder:
 
 
 def parse(file: Path) -> Xml:
-    """Parse one XML. Its defects are part of the result."""
+    """Parse one XML file; its defects are part of the result."""
     try:
         root = read_xml(file)
     except AnnotationError as error:
@@ -242,7 +242,7 @@ def parse(file: Path) -> Xml:
     declared = declared_size(root.findtext("size/height"), root.findtext("size/width"))
     rows: list[Row] = []
     for i, node in enumerate(root.iterfind("object"), 1):
-        # some programs write all boxes of a class into one object
+        # some programs write several boxes into one object
         boxes: list[ET.Element | None] = [*node.iterfind("bndbox")]
         rows += [_row(f"{file}: object {i}", node, box) for box in boxes or [None]]
     return Xml(
@@ -280,7 +280,7 @@ def _row(place: str, node: ET.Element, found: ET.Element | None) -> Row:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `Annotations`, `ImageSets/Main`, `classes.txt` and `JPEGImages`, a folder of links.
 
-    `classes.txt` is not part of VOC. It keeps the class numbers, which other formats need.
+    `classes.txt` is not part of VOC; it keeps the order of the classes, which class numbers depend on.
     """
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)

@@ -34,21 +34,22 @@ KEEP_DIFFICULT = ("coco", "voc")
 def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[Path, list[Problem]]:
     """Write the splits of one data set in one format, into a new or empty folder.
 
-    COCO and one-line text refer to the images where they are. The other formats need them in a folder of
-    their own, which is filled with links, or with copies if links are impossible; Darknet always gets copies.
+    COCO and one-line text refer to the images where they are. The other formats need a folder of images,
+    which is filled with links, or with copies if links are impossible; Darknet always gets copies.
 
     Args:
-        sets: split -> samples, all with the same class names.
+        sets: samples by split, all with the same class names.
         form: name of the format in `WRITERS`.
         out: folder to write.
 
     Returns:
-        The path to give as DATA to read it back, and the losses: crowd boxes are dropped (with the image if
-        it has no other boxes), difficult objects may lose their flag, and for Darknet, images that cannot be
-        decoded are left out.
+        Path to give as DATA to read the result, and the losses. Ignored areas are dropped, and, if the format
+        cannot store them, crowd boxes (with the image if it has no other boxes), the flags of difficult
+        objects, and images with unusual names. For Darknet, images that cannot be decoded are left out.
 
     Raises:
-        AnnotationError: the folder is not empty or cannot be written, or the splits have different classes.
+        AnnotationError: the format is unknown or cannot store a class name, the folder is not empty or cannot
+            be written, or the splits have different classes.
     """
     check_target(form, out)
     for samples in sets.values():
@@ -79,7 +80,7 @@ def writing(out: Path) -> Iterator[Path]:
 
 
 def check_target(form: str, out: Path) -> None:
-    """Raise early the errors that `write_samples` would raise.
+    """Check the target of `write_samples` in advance.
 
     Raises:
         AnnotationError: the format is unknown, or `out` is not a new or empty folder.
@@ -91,10 +92,10 @@ def check_target(form: str, out: Path) -> None:
 
 
 def check_classes(form: str, names: Iterable[str], out: Path) -> None:
-    """Raise early the errors about class names that `write_samples` would raise.
+    """Check that a format can store class names, before `write_samples`.
 
     Raises:
-        AnnotationError: the format cannot hold a name.
+        AnnotationError: the format cannot store a name.
     """
     if form in NAMES_IN_LINES:
         check_names(out, names)
@@ -104,15 +105,15 @@ def check_classes(form: str, names: Iterable[str], out: Path) -> None:
 
 
 def _strange(text: str) -> bool:
-    """Return whether a text has bytes that are not Unicode, or characters that XML or a line cannot hold."""
+    """Return whether a text has characters that are not Unicode or that XML or a line cannot hold."""
     return any(category(each) in ("Cc", "Cs", "Zl", "Zp") or each in "\ufffe\uffff" for each in text)
 
 
 def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return the images of a set that a format can hold; `lost` receives a problem for each of the others."""
+    """Return the part of a set that a format can store; `lost` receives a problem for each loss."""
     kept = []
     for sample in samples.samples:
-        if form == "darknet":  # Darknet's programs end at the first image that they cannot decode
+        if form == "darknet":  # Darknet stops at the first image that it cannot decode
             try:
                 read_image(sample.path)
             except ImageError as error:
@@ -122,7 +123,7 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} cannot store a line break in a name"))
             continue
-        # only `lines` names images where they are; for the other formats they are in the folder
+        # `lines` stores whole paths; in the other formats, images are in the folder
         written = str(sample.path) if form == "lines" else sample.path.name
         if form not in KEEP_ANY_NAME and _strange(written):
             what = f"{form} cannot store a name that is not Unicode, or has control characters"
@@ -133,7 +134,10 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
 
 
 def flags_kept(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return a set without the crowds that a format cannot store; `lost` receives the losses."""
+    """Drop crowds that a format cannot store; `lost` receives a problem for each loss.
+
+    Losses of ignored areas and difficult flags are only reported, because writers do not write them.
+    """
     kept = []
     for sample in samples.samples:
         if sample.ignored:

@@ -1,11 +1,10 @@
-"""Read and write YOLO and Darknet text, which has a `.txt` of labels per image.
+"""Read and write YOLO's text format, which Darknet also uses, with one label file (`.txt`) per image.
 
     class center_x center_y width height        all but the class in fractions of the image's sides
 
-The labels are in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
-An image without a label file is a background image. A row with more points is a polygon, and the box around
-it is used. Class names are in a nearby `classes.txt` or `*.names` file, in Darknet's `obj.data`, or in a
-dataset YAML.
+Labels are in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image. An
+image without a label file is a background image. A row with more points is a polygon; the box around it is
+used. Class names come from a `classes.txt` or `*.names` file nearby, Darknet's `obj.data`, or a dataset YAML.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,12 +47,12 @@ def recognize(data: DataPath) -> Recognized | None:
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
     if not any(map(holds_rows, folder.labels.values())) and foreign.name_of(data):
-        return None  # another format that has a text file per image
+        return None  # another format with a text file per image
     depth = data.tree.depth(folder.labels or folder.orphans)
     stems = {key(image.stem) for image in data.tree.images}
     lists: dict[str, list[Path]] = {}
     for file in data.tree.with_suffix(".txt"):
-        if split := SPLIT_WORDS.get(file.stem.lower()):  # a list if it begins with the path of an image
+        if split := SPLIT_WORDS.get(file.stem.lower()):  # a list if its first line is the path of an image
             line = first_line(file)
             image, words = split_line(line) if line else ("", [])
             if key(line) in stems or (image.lower().endswith(IMAGE_SUFFIXES) and not words):
@@ -72,7 +71,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def _image_list(data: DataPath) -> Recognized | None:
-    """Recognize a list with the paths of images that have labels."""
+    """Recognize a list of paths of images, if any of these has labels."""
     path, tree = data.path, data.tree
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
@@ -89,7 +88,7 @@ def _image_list(data: DataPath) -> Recognized | None:
 
 
 def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return split -> key of its list among the settings in `obj.data`."""
+    """Return the key of each split's list among the settings of `obj.data`, by split."""
     return {
         SPLIT_WORDS.get(name.lower(), name): name
         for name, value in settings.items()
@@ -100,7 +99,7 @@ def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
 def _darknet(path: Path, tree: Tree) -> Recognized:
     """Recognize `obj.data`, whose lines `key = value` name the lists of images and the class names.
 
-    A missing list is skipped if there is another one.
+    A missing list is skipped if another list exists, unless it is that of `train`.
 
     Raises:
         AnnotationError: a line is not a setting, or no list is named.
@@ -117,7 +116,7 @@ def _darknet(path: Path, tree: Tree) -> Recognized:
     ]
     absent = [name for split, name in by.items() if split not in there]
     if not there or ("train" in by and "train" not in there):
-        there, absent = list(by), []  # reading reports what is missing
+        there, absent = list(by), []  # reading raises an error that names the missing list
     texts = (f"expected the list {name} = {settings[name]}, found no such file: skipped" for name in absent)
     remarks = [Problem(str(path), what, "noted", kind="split-absent") for what in texts]
     parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(there)}
@@ -125,7 +124,11 @@ def _darknet(path: Path, tree: Tree) -> Recognized:
 
 
 def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) -> Parsed:
-    """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, at times without a list."""
+    """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, sometimes without a list.
+
+    Raises:
+        AnnotationError: there are no class names, their number is wrong, or there is no list of images.
+    """
     bases = around(path.parent)
     names_file = find_path(settings.get("names", ""), *bases) if settings.get("names") else None
     if not names_file or not is_file(names_file):
@@ -177,7 +180,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def label_lines(sample: Sample) -> Iterator[str]:
-    """Yield the label lines of an image, with ten decimals, so that most boxes are read back bit for bit."""
+    """Yield the label lines of an image, with ten decimals, so that most boxes are read back exactly."""
     height, width = sample.image_size
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)
     for label, sides in zip(sample.labels.tolist(), relative.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Find YOLO's label files and the images that they belong to."""
+"""Find the label files of YOLO's format and the images that they belong to."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ UNLABELED = "no label file describes it: used as a background image"
 
 @dataclass
 class LabelFiles:
-    """The label files of images, found without regard to letter case; each folder is listed only once."""
+    """Search for the label files of images that ignores case and lists each folder only once."""
 
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
 
     def of(self, image: Path, *, exact: bool = False) -> Path | None:
-        """Return the label file of an image: in a parallel folder `labels`, else beside it; None for none."""
+        """Return the label file of an image: in a parallel folder `labels`, or beside it, or None."""
         name = f"{image.stem}.txt"
         for folder in self.folders(image.parent):
             found = self._entries(folder).get(key(name), [])
@@ -37,7 +37,7 @@ class LabelFiles:
         return None
 
     def folders(self, folder: Path) -> Iterator[Path]:
-        """Yield the folders that may hold the labels of a folder of images, the most likely first."""
+        """Yield the folders that may hold the labels of a folder of images, most likely first."""
         parts = folder.parts
         for i in range(len(parts) - 1, -1, -1):
             if parts[i].lower() not in IMAGE_FOLDERS:
@@ -61,13 +61,13 @@ class LabelFiles:
 
 @dataclass
 class LabeledFolder:
-    """The images of a folder with their label files.
+    """Images of a folder with their label files.
 
     Attributes:
         tree: files of the folder.
         keypoints: number of values after each box.
-        labels: image -> its label file.
-        shared: image -> another image with the same stem, which has their only label file.
+        labels: label file by image.
+        shared: image that has the only label file of a stem, by each other image with that stem.
         orphans: label files without an image.
     """
 
@@ -97,7 +97,7 @@ class LabeledFolder:
                       if file.suffix.lower() == ".txt" and _may_be_labels(file)]  # fmt: skip
         rest = [file for file in found if file not in owner]
         idle = [image for image in self.tree.images if image not in self.labels and image not in self.shared]
-        named = {}  # label files by possible names of their images: folders without `labels`, and the stem
+        named = {}  # label files by the probable names of their images: folders without `labels`, and stem
         for file in rest:
             folders = (part for part in file.parts[1:-1] if part.lower() not in LABEL_FOLDERS)
             named["/".join([*folders, file.stem])] = file
@@ -112,7 +112,7 @@ class LabeledFolder:
         ]
 
     def of_images(self, images: Sequence[Path], split: str) -> Parsed:
-        """Parse the labels of the images of a split; its label files without an image become problems."""
+        """Parse the labels of a split's images; label files of the split without an image are problems."""
         wanted = [image for image in images if image not in self.shared]
         anywhere = {read_text(file): file.parent for file in self.tree.files if file.name in NAME_FILES}
         near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
@@ -138,10 +138,10 @@ class LabeledFolder:
         return replace(parsed, problems=problems)
 
     def of_lists(self, files: Sequence[Path]) -> Parsed:
-        """Parse the labels of the images that the lists of one split name.
+        """Parse the labels of the images in the lists of one split.
 
         Raises:
-            AnnotationError: the files of class names near the lists differ.
+            AnnotationError: the class names near the lists differ.
         """
         first, *rest = (parse_list(file, self.tree, keypoints=self.keypoints) for file in files)
         for each in rest:
@@ -162,7 +162,7 @@ def _may_be_labels(file: Path) -> bool:
 
 
 def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) -> Parsed:
-    """Parse the labels of the images that a list names."""
+    """Parse the labels of the images in a list."""
     lines = [(line, split_line(text)[0]) for line, text in read_lines(path)]
     written = [image for _, image in lines]
     images = tree.find_images(written, path.parent, path)
@@ -174,7 +174,7 @@ def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) ->
 
 
 def labels_of(written: Sequence[str], images: Sequence[Path], place: Path, tree: Tree) -> list[Path | None]:
-    """Return the label file of each image in a list, found by `LabelFiles`, else from the line itself."""
+    """Return the label file of each image in a list, found by `LabelFiles`, else by the listed name."""
     files = LabelFiles()
     labels = [files.of(image) for image in images]
     lost = {
@@ -197,7 +197,7 @@ def parse_labels(
     """Parse the label files of images.
 
     Args:
-        images: place in the list, image, and its label file or None, for each image.
+        images: place in the list, image file, and label file or None, for each image.
         place: place to name in errors.
         names: class names.
         keypoints: number of values after each box.

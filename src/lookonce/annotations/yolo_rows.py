@@ -1,4 +1,4 @@
-"""Read the rows of YOLO's label files: class, center, size and perhaps keypoints, or class and polygon."""
+"""Read the rows of YOLO's label files: class, box and perhaps keypoints, or class and polygon."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lookonce.errors import AnnotationError
 
 VISIBILITY = {0.0, 1.0, 2.0}  # third number of a keypoint: absent, hidden or visible
 SLACK = 0.02  # fraction of the image's sides by which a box with keypoints may cross the border
-MOST = 2.0  # a number above this is not a fraction with a rounding error, so the numbers are pixels
+MOST = 2.0  # number above which a row is in pixels instead of fractions
 
 
 def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
@@ -17,8 +17,8 @@ def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
 
     Args:
         labels: label file.
-        keypoints: number of values after each box; 0 if it is not known: keypoints of three numbers are then
-            recognized by the third, which is 0, 1 or 2.
+        keypoints: number of values after each box. If unknown (0), keypoints of three values are recognized
+            by their third value, which is 0, 1 or 2.
 
     Raises:
         AnnotationError: the file is not text.
@@ -60,14 +60,14 @@ def _row(place: str, text: str, keypoints: int) -> Row:
 
 
 def _is_box(sides: list[float]) -> bool:
-    """Return whether four numbers are a box within the image; a polygon's first two corners rarely are."""
+    """Return whether four numbers are a box within the image, which two corners of a polygon rarely are."""
     x, y, width, height = sides
     inside = all(half / 2 - SLACK <= at <= 1 + SLACK - half / 2 for at, half in ((x, width), (y, height)))
     return width > 0 and height > 0 and inside
 
 
 def holds_rows(file: Path) -> bool:
-    """Return whether the first line of a text is a row of labels."""
+    """Return whether the first line of a file is a row of five or more numbers."""
     try:
         with open_input(file, AnnotationError) as stream:
             words = stream.readline(4096).split()
