@@ -16,8 +16,8 @@ HEAD = """\
 Every command, with its arguments, options and defaults. `lookonce COMMAND -h` prints the same.
 
 Exit codes: 0 done, 1 ran but found problems, 2 wrong input; 130 and 143 when stopped by Ctrl-C or SIGTERM.
-If the reader of standard output ends first, as in `lookonce recipes | head -1`, the command ends with exit
-code 141 and without a message; files that it has finished writing stay.
+If the program that reads standard output ends first, as in `lookonce recipes | head -1`, the command ends
+with exit code 141 and without a message; files that it has finished writing stay.
 
 A command only replaces files that it wrote itself and that nobody has changed since; it lists them in a
 hidden file, `.lookonce`, in their folder. `--force` replaces other files as well, but never an input of the

@@ -75,7 +75,7 @@ def evaluate(
         iou: IoU threshold of NMS.
         fit: Fit of images to the input: letterbox or stretch.
         rect: No letterbox padding: faster on wide or tall images.
-        reduce_jpeg: Decode large JPEGs at a half, a quarter or an eighth: faster, less accurate.
+        reduce_jpeg: Decode large JPEGs at a half to an eighth of their size: faster, less accurate.
         tiles: Tiles to process as well, for small objects: 2x3 (rows x columns), or 640 (pixels).
         overlap: Overlap of neighboring tiles, as a share of their side.
         soft_nms: Soft-NMS instead of --iou.
@@ -114,15 +114,15 @@ def export(
     weights: str | PathLike[str] | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write a model for another program, and check that both compute the same.
+    """Export a model for another program, and check that it gives the same results.
 
     Args:
         model: coco, .safetensors, .cfg or .onnx.
-        to: Form to write.
+        to: Format to write.
         out: Folder, or name of the file.
         size: Network input: 416, or 320x416 (height x width).
         fit: Fit of images to the input: letterbox or stretch.
-        static: Fix batch 1 and the size; by default both are variable.
+        static: Fix batch size 1 and the input size; by default both are variable.
         layout: Input: nhwc for uint8 images, or nchw for float32 planes of fixed size, as OpenCV needs.
         nms: Include NMS in the graph.
         conf: With --nms: score threshold, such as 0.3 or, by class, dog=0.4,cat=0.2.
@@ -177,7 +177,7 @@ def train(
         patience: End after N epochs without a better AP.
         batch: Batch size, or "auto".
         weights: Weights to start from: coco, a .safetensors, a .cfg with its .weights, or darknet53.conv.74.
-        within: Time per image on this machine, such as 5ms: chooses the most accurate network and its size.
+        within: Time limit per image on this machine, such as 5ms; trains the most accurate network within it.
         keep_classes: Keep the classes of --weights and add those of DATA.
         names: File of class names, for annotations that have only numbers.
         images: Folder of the images, if they are elsewhere.
@@ -186,7 +186,7 @@ def train(
         resume: Resume the run in --out.
         extend: Epochs to add to a finished run.
         group_by: Images held out together: folder, or a regular expression on the path.
-        folds: Runs of a cross-validation, each with other images held out.
+        folds: Number of cross-validation runs, each with other images held out.
         device: auto (CUDA, else the CPU), cpu, cuda, cuda:1, or mps (Apple).
         strict: Stop at the first bad row or image.
         self_test: Only overfit 8 images, to test data and settings.

@@ -12,10 +12,10 @@ MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process stays w
 MIB = 1 << 20
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
-BY_WINDOWS = ": lookonce detect --tiles reads it by windows; for anything else cut it into smaller images"
+BY_WINDOWS = ": lookonce detect --tiles reads it in windows; for other commands, cut it into smaller images"
 TO_TIFF = (
     ": cut it into smaller images, or make it a tiled TIFF (vips tiffsave IN OUT.tif --tile --bigtiff), "
-    "which lookonce detect --tiles reads by windows"
+    "which lookonce detect --tiles reads in windows"
 )
 
 JPEG_PART = 1 << 20  # bytes per read

@@ -23,7 +23,7 @@ def test_stats(data: Path) -> None:
     assert "2 skipped, 16 repaired, 9 noted" in found.stderr
     assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
     assert found.stderr.count("declares 0x0") == 3
-    assert "13 more like the last, 16 in all" in found.stderr
+    assert "13 more of the same kind, 16 in all" in found.stderr
     assert "every image is read in color; 8 like this in all\n" in found.stderr  # only noted: one line
     assert found.stderr.count("  noted: ") == 2
 

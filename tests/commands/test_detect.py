@@ -887,7 +887,7 @@ def test_large_images_by_windows(model: Path, tmp_path: Path, tiles: int, object
 def test_a_large_image_without_tiles_says_what_to_do(model: Path, tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "map.tif", (20_000, 20_000), tile=2048, big=True)
 
-    with pytest.raises(LookonceError, match="detect --tiles reads it by windows"):
+    with pytest.raises(LookonceError, match="detect --tiles reads it in windows"):
         run(model, path, "--out", tmp_path / "found")
 
 

@@ -135,7 +135,7 @@ def test_counts_and_intervals_are_printed_and_written(
     assert evaluate_lines(images) == 0
     said = capsys.readouterr().out
     assert "95% intervals over 3 images" in said
-    assert "the model has no thresholds; those of each half of the images were chosen on the other" in said
+    assert "the model has no thresholds; each half of the images uses those chosen on the other half" in said
     table = said[said.index(" counts ") :].split("the model has")[0].splitlines()
     row = next(line.split() for line in table if "dog" in line)
     assert row[1:5] == ["0.40", "2", "3", "+50%"]

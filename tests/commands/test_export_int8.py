@@ -277,7 +277,7 @@ def test_precision_names_int8_and_what_no_file_holds_is_refused(folder: Path, tm
     ("ratio", "said"),
     [
         (2.5, "on this machine: 2.50 times as fast as in float32"),
-        (0.8, "not on this machine: it takes 1.25 times the time of float32"),
+        (0.8, "not on this machine: it takes 1.25 times as long as float32"),
     ],
 )
 def test_int8_that_is_slower_here_is_said(

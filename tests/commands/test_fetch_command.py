@@ -92,7 +92,9 @@ def test_a_backbone_is_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert ran.exit_code == 0
     said = ran.stdout.splitlines()
-    assert said[0] == f"{tmp_path}/models/darknet53.conv.74 (7 bytes; size as published, no SHA-256 is known)"
+    assert (
+        said[0] == f"{tmp_path}/models/darknet53.conv.74 (7 bytes; size as published, no SHA-256 available)"
+    )
     assert said[1] == (
         f"next: lookonce train DATA --model yolov3 --weights {tmp_path}/models/darknet53.conv.74"
     )

@@ -88,7 +88,7 @@ def test_without_a_chosen_network_it_starts_from_the_built_in_one(lines: Path, t
     ran = CliRunner().invoke(app, [*chosen_by_none, "--epochs", "1"])
     assert ran.exit_code == 0, ran.output
     assert "coco at 64x96, " in ran.output
-    assert "start: coco: took 82 of 84 convolutions; fresh: layers.120, layers.129" in ran.output
+    assert "start: coco: copied 82 of 84 convolutions; fresh: layers.120, layers.129" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert (info.names, info.strides) == (("disc", "bar", "ring"), (16, 32))
 
@@ -381,7 +381,7 @@ def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) 
         app, ["train", str(lines), "--out", str(tmp_path / "a"), "--weights", "coco", *options]
     )
     assert ran.exit_code == 0, ran.output
-    assert "coco: took 82 of 84 convolutions; fresh: layers.120, layers.129\n" in ran.output
+    assert "coco: copied 82 of 84 convolutions; fresh: layers.120, layers.129\n" in ran.output
     _, info = load_model(tmp_path / "a" / "best.safetensors")
     assert (info.architecture, info.names, info.strides) == ("darknet", ("disc", "bar", "ring"), (16, 32))
 
@@ -391,7 +391,7 @@ def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) 
         app, ["train", str(lines), "--out", str(tmp_path / "b"), "--weights", start, *options]
     )
     assert ran.exit_code == 0, ran.output
-    assert "best.safetensors: took 84 of 84 convolutions\n" in ran.output
+    assert "best.safetensors: copied 84 of 84 convolutions\n" in ran.output
 
 
 def test_a_trained_model_goes_on_with_its_network_width_anchors_and_size(lines: Path, tmp_path: Path) -> None:

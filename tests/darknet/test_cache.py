@@ -37,7 +37,7 @@ def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) 
     assert "belongs to AlexeyAB's Darknet" in fit
     assert "not used here: [net] batch, subdivisions, momentum" in ignored
     assert "[yolo] jitter" in ignored
-    assert names.endswith("no class names found, classes go by number: expected model.names beside it")
+    assert names.endswith("no class names found, classes are numbered: expected model.names beside it")
 
 
 def test_description(cfg: Path, data: Path) -> None:

@@ -63,7 +63,7 @@ def test_commands(desk: Path) -> None:
 
     assert "model.cfg: darknet, 80 classes, input 320x320 (height x width), stretch" in said
     assert "input 416x416 (height x width), stretch" in said
-    assert "model.weights: took 57 of 59 convolutions; fresh: layers.68, layers.78\n" in said
+    assert "model.weights: copied 57 of 59 convolutions; fresh: layers.68, layers.78\n" in said
     assert "yolov3-tiny, 2 classes, written as for-darknet/best.cfg" in said
 
 

@@ -23,17 +23,17 @@ def difference(a: float, b: float, low: float, high: float, units: int = 100) ->
     [
         (
             difference(0.5, 0.512, -0.004, 0.028, 180),
-            "B is better by 0.012 (−0.004 to 0.028): not decided; about 140 more images would",
+            "B is better by 0.012 (−0.004 to 0.028): not decided; about 140 more images would decide it",
         ),
         (difference(0.5, 0.53, 0.011, 0.049), "B is better by 0.030 (0.011 to 0.049): decided"),
         (difference(0.53, 0.5, -0.049, -0.011), "A is better by 0.030 (0.011 to 0.049): decided"),
         (
             difference(0.51, 0.5, -0.03, 0.01, 50),
-            "A is better by 0.010 (−0.010 to 0.030): not decided; about 150 more images would",
+            "A is better by 0.010 (−0.010 to 0.030): not decided; about 150 more images would decide it",
         ),
         (
             difference(0.5, 0.501, -0.02, 0.022),
-            "B is better by 0.001 (−0.020 to 0.022): not decided, nor by 100 times as many images",
+            "B is better by 0.001 (−0.020 to 0.022): not decided, even with 100 times as many images",
         ),
         (difference(0.5, 0.5, 0, 0), "A and B are equal"),
         (difference(0.5, 0.6, math.nan, math.nan, 1), "B is better by 0.100: not decided by one image"),

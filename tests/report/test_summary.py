@@ -32,12 +32,12 @@ def summary_of(case: Case) -> dict[str, Any]:
         ),
         (
             ([sample([BOX, FAR])], [found([BOX], [0.9])], ("cat",)),
-            "Finds 1 of 2 objects; 1 of 1 box is correct; counts are 50% low in all and off by 1.0 per "
+            "Finds 1 of 2 objects; 1 of 1 box is correct; counts are 50% low overall and off by 1.0 per "
             "image; use threshold 0.45; more images of the objects, or a larger --size would help most.",
         ),
         (
             ([sample([BOX])] * 120, [found([BOX], [0.8])] * 120, ("cat",)),
-            "Finds 100 of 100 objects; 100 of 100 boxes are correct; counts are correct in all and off by "
+            "Finds 100 of 100 objects; 100 of 100 boxes are correct; counts are correct overall and off by "
             "0.0 per image; use threshold 0.40; no class stands out as weak.",
         ),
     ],

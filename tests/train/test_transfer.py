@@ -36,7 +36,7 @@ def test_the_same_classes_take_every_tensor(tmp_path: Path) -> None:
     network = build(NARROW)
     result = transfer(network, NARROW, start)
     assert (len(result.taken), result.fresh) == (13, ())
-    assert str(result) == "took 13 of 13 convolutions"
+    assert str(result) == "copied 13 of 13 convolutions"
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
 
 
@@ -47,7 +47,7 @@ def test_heads_of_other_classes_start_fresh(tmp_path: Path, names: tuple[str, ..
     network = build(info)
     result = transfer(network, info, start)
     assert result.fresh == ("coarse_head", "fine_head")
-    assert str(result) == "took 11 of 13 convolutions; fresh: coarse_head, fine_head"
+    assert str(result) == "copied 11 of 13 convolutions; fresh: coarse_head, fine_head"
     for name, tensor in network.state_dict().items():
         if name.endswith("weight") and "bn" not in name:
             assert torch.equal(tensor, weights[name]) == ("head" not in name), name

@@ -42,7 +42,7 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
         for problem in alike[:SHOWN]:
             say(f"  {outcome}: {problem}", console)
         if len(alike) > SHOWN:
-            say(f"  {outcome}: {len(alike) - SHOWN} more like the last, {len(alike)} in all", console)
+            say(f"  {outcome}: {len(alike) - SHOWN} more of the same kind, {len(alike)} in all", console)
     if further := sum(len(alike) for _, alike in kinds[MOST_KINDS:]):
         say(f"  and {further} more of {len(kinds) - MOST_KINDS} other kinds", console)
     if distinct:

@@ -49,14 +49,14 @@ def advise(
     data: shared.DataArgument,
     size: Annotated[
         str | None,
-        typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="by the boxes"),
+        typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="from the boxes"),
     ] = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Show which networks can be trained on these images, and what each costs on this machine.
+    """Compare networks for these images: speed and training time on this machine, and AP.
 
     Example: lookonce advise my-images/
     """

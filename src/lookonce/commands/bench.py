@@ -45,7 +45,7 @@ def bench(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Measure how fast a model runs here, compared with other engines.
+    """Measure how fast a model runs on this machine, compared with other engines.
 
     Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """
@@ -87,7 +87,7 @@ def bench(
             "",
             *as_text(results).split("\n"),
             "",
-            "lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
+            "lookonce: a 1280x720 image in memory to detections; the others: the network alone.",
             *([] if out is None else [f"{out / 'bench.json'}, {out / 'bench.png'}"]),
         ):
             say(line, terminal())

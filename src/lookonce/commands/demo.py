@@ -66,7 +66,7 @@ def demo(out: Annotated[Path, typer.Option(help="New or empty folder.")] = Path(
         options = ["--resume"] if resume else [word for each in settings for word in ("--set", each)]
         _say_command(["train", str(data), "--out", str(out / "run"), *options], console)
         if code := train(data, out / "run", assignments=settings, resume=resume).exit_code:
-            say(f"lookonce demo --out {out} resumes, and does all that follows", console)
+            say(f"to resume the demo: lookonce demo --out {out}", console)
             return code
         with replacing(model) as temporary:
             shutil.copyfile(out / "run" / "best.safetensors", temporary)

@@ -72,7 +72,7 @@ def detect(
     classes: Annotated[
         str | None, typer.Option(help="Classes to keep, by name or number: dog,cat.", show_default="all")
     ] = None,
-    agnostic: Annotated[bool, typer.Option("--agnostic", help="Apply NMS across classes, too.")] = False,
+    agnostic: Annotated[bool, typer.Option("--agnostic", help="Apply NMS across classes.")] = False,
     size: shared.SizeOption = None,
     fit: shared.FitOption = None,
     rect: shared.RectOption = False,
@@ -93,7 +93,7 @@ def detect(
     device: shared.DeviceOption = AUTO,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads of the engine per image.", show_default="by the sources"),
+        typer.Option(min=1, help="Threads of the engine per image.", show_default="depends on the sources"),
     ] = None,
     coco_ids: Annotated[
         Path | None,

@@ -91,7 +91,7 @@ def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
         yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
     if tally.doubtful is not None:
         images = counted(tally.doubtful, "image")
-        yield f"  {images} to be checked, with objects below --sure, which are not written"
+        yield f"  {images} to check: they have objects below --sure, which were not written"
     if any(not isinstance(origin, Path) for origin in frames.origins):
         dropped, reconnects = frames.live.dropped, frames.live.reconnects
         yield f"  live: {counted(dropped, 'frame')} dropped, {counted(reconnects, 'reconnect')}"

@@ -278,10 +278,10 @@ def _explain(
             links.append(link)
     except LookonceError as error:
         say(f"not explained: {error}", console)
-        return links, f"Not explained: {error}. A .safetensors, a .cfg or a float .onnx can be."
+        return links, f"Not explained: {error}. Pass a .safetensors, a .cfg or a float .onnx."
     return links, (
-        "Those with a link open a page that says at which stage of the model each object was lost, on the "
-        "whole image, with one class per box and plain NMS."
+        "Linked images open a page that names the stage of the model at which each object was lost. It uses "
+        "the whole image, one class per box and plain NMS."
     )
 
 
@@ -348,7 +348,10 @@ def print_counts(evaluation: Evaluation, console: Console) -> None:
         add("all", "", counting.of(), spread.overall.relative, "bold")
     console.print(table)
     if counting.source == "these images":
-        say("the model has no thresholds; those of each half of the images were chosen on the other", console)
+        say(
+            "the model has no thresholds; each half of the images uses those chosen on the other half",
+            console,
+        )
 
 
 def _number(value: float | None) -> str:

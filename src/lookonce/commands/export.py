@@ -79,12 +79,13 @@ def export(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", parser=model_path, help="coco, .safetensors, .cfg or .onnx.")
     ],
-    to: Annotated[ExportTarget, typer.Option(help="Form to write.")],
+    to: Annotated[ExportTarget, typer.Option(help="Format to write.")],
     out: Annotated[Path, typer.Option(help="Folder, or name of the file.")] = Path("exported"),
     size: shared.SizeOption = None,
     fit: shared.FitOption = None,
     static: Annotated[
-        bool, typer.Option("--static", help="Fix batch 1 and the size; by default both are variable.")
+        bool,
+        typer.Option("--static", help="Fix batch size 1 and the input size; by default both are variable."),
     ] = False,
     layout: Annotated[
         Layout,
@@ -133,7 +134,7 @@ def export(
     weights: shared.WeightsOption = None,
     force: shared.ForceOption = False,
 ) -> Exported:
-    """Write a model for another program, and check that both compute the same.
+    """Export a model for another program, and check that it gives the same results.
 
     Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
@@ -310,7 +311,7 @@ def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
     if made.speed_up > 1:
         say(f"on this machine: {made.speed_up:.2f} times as fast as in float32", console)
     else:
-        say(f"not on this machine: it takes {1 / made.speed_up:.2f} times the time of float32", console)
+        say(f"not on this machine: it takes {1 / made.speed_up:.2f} times as long as float32", console)
     if made.compared is None:
         say("not compared with the float model (--no-gate): its loss of AP is unknown", console)
         return 0

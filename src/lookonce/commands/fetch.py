@@ -24,7 +24,7 @@ def fetch(
 ) -> int:
     """Fetch official weights into the cache, with .cfg and class names.
 
-    The size and the hash of the file are checked. If a download breaks off, the same command resumes it.
+    The size and SHA-256 of the file are checked. If a download breaks off, run the same command to resume it.
 
     Example: lookonce fetch yolov3-tiny
     """
@@ -46,7 +46,7 @@ def fetch(
     console = terminal()
     if json_to == shared.STANDARD_OUTPUT:
         return 0
-    checked = "size and SHA-256 as published" if file.sha256 else "size as published, no SHA-256 is known"
+    checked = "size and SHA-256 as published" if file.sha256 else "size as published, no SHA-256 available"
     say(f"{fetched.weights} ({file.size:,} bytes; {checked})", console)
     if fetched.cfg is None:
         command = f"lookonce train DATA --model yolov3 --weights {shlex.quote(str(fetched.weights))}"

@@ -36,7 +36,7 @@ class ListedModel:
 
 
 def models(json_to: shared.JsonOption = None, force: shared.ForceOption = False) -> int:
-    """List the trained models: the one in the package, and those that can be fetched.
+    """List the trained models: the built-in one, and those that you can fetch.
 
     Example: lookonce models
     """

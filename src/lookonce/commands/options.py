@@ -110,7 +110,8 @@ RectOption = Annotated[
 ReduceJpegOption = Annotated[
     bool,
     typer.Option(
-        "--reduce-jpeg", help="Decode large JPEGs at a half, a quarter or an eighth: faster, less accurate."
+        "--reduce-jpeg",
+        help="Decode large JPEGs at a half to an eighth of their size: faster, less accurate.",
     ),
 ]
 TilesOption = Annotated[

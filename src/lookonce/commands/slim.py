@@ -46,7 +46,9 @@ def slim(
     faster: Annotated[
         float | None,
         typer.Option(
-            metavar="N", help="Speed relative to MODEL on this machine.", show_default=f"{FASTER:g}"
+            metavar="N",
+            help="Speed to reach, relative to MODEL.",
+            show_default=f"{FASTER:g}",
         ),
     ] = None,
     max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop in AP.")] = 0.01,
@@ -61,7 +63,7 @@ def slim(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Remove channels from a trained model, and train the rest with the model as its teacher.
+    """Make a trained model faster: remove channels, then train the rest on the model's output.
 
     Example: lookonce slim runs/mine --data my-images/ --faster 2
     """

@@ -38,7 +38,7 @@ FastEnoughOption = Annotated[
     typer.Option(
         "--for",
         metavar="TIME",
-        help="Time per image on this machine, such as 5ms: chooses the most accurate network and its size.",
+        help="Time limit per image on this machine, such as 5ms; trains the most accurate network within it.",
     ),
 ]
 BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
@@ -70,7 +70,9 @@ ExtendOption = Annotated[
 ]
 FoldsOption = Annotated[
     int | None,
-    typer.Option(min=2, metavar="N", help="Runs of a cross-validation, each with other images held out."),
+    typer.Option(
+        min=2, metavar="N", help="Number of cross-validation runs, each with other images held out."
+    ),
 ]
 TrainDeviceOption = Annotated[
     str,

@@ -79,6 +79,6 @@ def say_once(model: DarknetModel) -> None:
         log.warning("%s: for training or post-processing, not used here: %s", cfg.file, sections)
     if model.names is None:
         wanted = Path(cfg.file).with_suffix(".names").name
-        log.warning("%s: no class names found, classes go by number: expected %s beside it", cfg.file, wanted)
+        log.warning("%s: no class names found, classes are numbered: expected %s beside it", cfg.file, wanted)
     else:
         log.warning("%s: class names from %s", cfg.file, model.names)

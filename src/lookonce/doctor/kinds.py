@@ -60,7 +60,7 @@ KINDS: dict[str, Kind] = {
     "annotation": Kind(
         "person",
         "Unreadable annotations",
-        "An annotation file is damaged, truncated, or refused because it could do harm.",
+        "An annotation file is damaged, truncated, or refused as unsafe.",
         "Its image is skipped.",
         "Repair the file, or export it again.",
     ),
@@ -306,7 +306,7 @@ KINDS: dict[str, Kind] = {
         "look",
         "Wrong file extensions",
         "The extension does not match the format of the content.",
-        "lookonce goes by the content. Other programs may refuse the file or misread it.",
+        "lookonce uses the format of the content. Other programs may refuse the file or misread it.",
         "Rename the file; --fix does this.",
         fixable=True,
     ),
@@ -468,7 +468,7 @@ KINDS: dict[str, Kind] = {
         "Classes renamed or dropped",
         "`classes:` or `ignore:` of the dataset YAML changes them.",
         "Their boxes count for the new class, are dropped, or become ignored areas.",
-        "None needed if the counts are as meant.",
+        "None needed if the counts are as intended.",
     ),
     "setting": Kind(
         "info",

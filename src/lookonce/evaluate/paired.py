@@ -74,8 +74,8 @@ class Difference:
             return f"{better}: decided"
         more = self.more_units
         if more is None:
-            return f"{better}: not decided, nor by {MOST_TIMES} times as many {unit}s"
-        return f"{better}: not decided; about {two_digits(more)} more {unit}s would"
+            return f"{better}: not decided, even with {MOST_TIMES} times as many {unit}s"
+        return f"{better}: not decided; about {two_digits(more)} more {unit}s would decide it"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON, with None in place of NaN."""

@@ -8,22 +8,22 @@ GLOSSARY = {
     "AP": "Average precision: precision averaged over all levels of recall, from 0 to 1. It needs no "
     "threshold; 1 means that every object is found before the first false detection. Without a number, AP "
     "averages over ten IoU thresholds, 0.50 to 0.95.",
-    "AP50": "AP with an IoU threshold of 0.5: a box only has to lie roughly on the object.",
+    "AP50": "AP with an IoU threshold of 0.5: approximate boxes are good enough.",
     "assignment": "The choice of the cells and anchors that must predict each object in training. "
     "`lookonce explain --truth` shows it for one image.",
-    "augmentation": "Random changes of the training images, such as flips and crops, which teach the "
-    "network that these do not matter.",
-    "background": "An image, or a part of one, without any object. A background detection is on no object.",
+    "augmentation": "Random changes to the training images, such as flips and crops, which teach the "
+    "network to ignore such differences.",
+    "background": "An image, or a part of one, without objects. A background detection is on no object.",
     "batch": "The images that the network processes together in one training step.",
     "bias of a count": "Counted minus annotated objects, averaged over the images: above 0 the model "
     "counts too many, below 0 too few. Errors in both directions cancel out.",
-    "calibration": "Agreement of scores with reality: of the detections with scores around 0.8, 80% "
-    "should be correct.",
+    "calibration": "How well scores match the share of correct detections: of those with scores around 0.8, "
+    "80% should be correct.",
     "candidate": "A predicted box whose score is above the threshold. The candidates that NMS keeps are the "
     "detections.",
     "class": "A kind of object that the model knows, such as dog. Each box has one.",
-    "confusion matrix": "A table of the annotated class against the detected class, which shows what is "
-    "mistaken for what.",
+    "confusion matrix": "A table of annotated and detected classes, which shows which classes are mistaken "
+    "for each other.",
     "detection": "A box that the model predicts, with its class and score.",
     "duplicate": "A second detection of the same object.",
     "epoch": "One pass over all training images.",
@@ -32,7 +32,7 @@ GLOSSARY = {
     "F1": "One number for precision and recall together, their harmonic mean: high only if both are high.",
     "false detection": "A detection that is not correct: wrong class, loose box, duplicate, or no object "
     "there.",
-    "ground truth": "The boxes that people annotated: what the model is measured against.",
+    "ground truth": "The annotated boxes, which detections are compared with.",
     "in use": "Above the recommended score threshold. Detections that are not in use count only for AP.",
     "interval": "A range that contains the true value in 95 of 100 measurements, found by drawing images at "
     "random many times. The fewer the images, the wider it is.",
@@ -48,19 +48,19 @@ GLOSSARY = {
     "images without regard to its sign: how far off the count of one image is.",
     "missed": "An object without a detection.",
     "NMS": "Non-maximum suppression: of several boxes on one object, the one with the highest score stays.",
-    "objectness": "The network's confidence that a cell and an anchor hold an object, whatever its class.",
+    "objectness": "The network's confidence that there is an object, of any class, for a cell and an anchor.",
     "precision": "The share of the detections that are correct.",
     "raw map": "The output of the network at one stride, before decoding: for every cell and anchor, four "
     "numbers for a box, one for objectness and one per class.",
     "recall": "The share of the objects that are found.",
     "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
-    "split": "The images of a data set with one purpose: train to learn from, val (validation) to choose "
+    "split": "A part of a data set with one purpose: train to learn from, val (validation) to choose "
     "settings, test to measure once at the end.",
     "stride": "The side of a cell in pixels of the network input. yolov3 has strides of 8, 16 and 32: small "
     "cells for small objects, large cells for large ones.",
-    "threshold": "The score from which a detection counts (--conf). A lower one finds more objects "
-    "and makes more errors.",
-    "validation": "Measuring on images that the model does not learn from, while it is trained.",
+    "threshold": "The score above which a detection counts (--conf). A lower one finds more objects "
+    "and gives more false detections.",
+    "validation": "Evaluation during training, on images that the model does not learn from.",
 }
 
 

@@ -55,7 +55,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     parts = [
         f"Finds {_in_a_hundred(found, objects)} object{'' if objects == 1 else 's'}",
         f"{_in_a_hundred(found, boxes)} {'box is' if boxes == 1 else 'boxes are'} correct",
-        f"{in_all} in all and off by {counts['mae']:.1f} per image",
+        f"{in_all} overall and off by {counts['mae']:.1f} per image",
         f"use threshold {lowest}"
         if lowest == highest
         else f"use a threshold per class, {lowest} to {highest}",

@@ -150,7 +150,7 @@ def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
     """Yield remarks on the range of pixel values and on scales that keep their published anchors."""
     if info.values is not None:
         low, high = info.values
-        yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
+        yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as stored in the model"
     if settings.anchors == "data":
         published, _ = published_scales(settings.model)
         for stride, mine, given in zip(info.strides, info.anchors, published, strict=True):

@@ -29,7 +29,7 @@ class Transfer:
         whole = len(self.taken) + len(self.fresh)
         first, more = ", ".join(self.fresh[:4]), len(self.fresh) - 4
         left = f"; fresh: {first}{f' and {more} more' if more > 0 else ''}" if self.fresh else ""
-        return f"took {len(self.taken)} of {whole} convolutions{left}"
+        return f"copied {len(self.taken)} of {whole} convolutions{left}"
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
