@@ -54,8 +54,8 @@ def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
         count: figures(evaluation, report, images, Subject({"validated_on": count}))["summary"]["text"]
         for count in (0, 4)
     }
-    assert "correct; counts are correct in all" in said[0]
-    assert "correct; counts, at thresholds chosen on these images, are correct in all" in said[4]
+    assert "correct; counts are correct overall" in said[0]
+    assert "correct; counts, at thresholds chosen on these images, are correct overall" in said[4]
 
 
 def test_numbers_of_the_sentence() -> None:
