@@ -45,7 +45,8 @@ def test_the_sentence(case: Difference, sentence: str) -> None:
 
 
 def test_groups_are_counted_as_groups() -> None:
-    assert difference(0.5, 0.512, -0.004, 0.028, 18).sentence("group").endswith("14 more groups would decide it")
+    sentence = difference(0.5, 0.512, -0.004, 0.028, 18).sentence("group")
+    assert sentence.endswith("14 more groups would decide it")
 
 
 @pytest.mark.parametrize(("count", "rounded"), [(1, 1), (14, 14), (137, 140), (9949, 9900), (99500, 100_000)])
