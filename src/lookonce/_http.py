@@ -1,7 +1,7 @@
 """HTTP requests that close every connection, and end within a time limit whatever the server does."""
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError, wait
 from http.client import IncompleteRead
 from threading import Thread
 from typing import Any
@@ -55,26 +55,29 @@ def open_url(request: Request, timeout: float) -> Any:
         HTTPException: the response is malformed.
         ValueError: the address is malformed.
     """
-    asking: Future[Any] = Future()
+    outcome: Future[Any] = Future()  # a response or an error
 
-    def ask() -> None:
+    def send() -> None:
+        found: Any
         try:
-            asking.set_result(build_opener(_Redirects).open(request, timeout=timeout))
+            found = build_opener(_Redirects).open(request, timeout=timeout)
         except Exception as error:  # raised below, in the caller's thread
-            asking.set_exception(error)
-
-    def close(late: Future[Any]) -> None:
-        found = late.exception() or late.result()
-        if hasattr(found, "close"):  # a response, or an HTTPError, which holds one
-            found.close()
+            found = error
+        try:
+            outcome.set_result(found)
+        except InvalidStateError:  # canceled: nobody waits for it any more
+            if hasattr(found, "close"):  # a response, or an HTTPError, which holds one
+                found.close()
 
     # in a thread, because a server may send its headers byte by byte without end
-    Thread(target=ask, daemon=True).start()
-    try:
-        return asking.result(timeout)
-    except TimeoutError:
-        asking.add_done_callback(close)  # runs at once if the response has arrived in the meantime
-        raise
+    Thread(target=send, daemon=True).start()
+    wait([outcome], timeout)
+    if outcome.cancel():
+        raise TimeoutError
+    found = outcome.result()
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 class Pace:

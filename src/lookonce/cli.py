@@ -11,6 +11,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -150,19 +151,6 @@ def _wrong_usage(error: typer.BadParameter) -> str:
     return f"{told.rstrip('.')} (help: lookonce{path} -h)"
 
 
-def _refuse_empty(words: list[str]) -> None:
-    """Refuse an empty argument, such as an unset shell variable: as a path, it would be the current folder.
-
-    Raises:
-        ConfigError: an argument is empty.
-    """
-    for before, word in zip(["", *words], words, strict=False):
-        name, equals, value = word.partition("=")
-        if not word or (word.startswith("--") and equals and not value):
-            place = name or (before if before.startswith("-") else f"after {before}" if before else "")
-            raise ConfigError(f"{place or 'command'}: expected a value, found an empty one")
-
-
 def main() -> None:
     """Run the command line; wrong input, a disk error or too little memory gives one line and exit code 2."""
     gc.disable()  # until a command runs: imports make no garbage, and looking for it is 4% of the startup
@@ -173,7 +161,14 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     try:
         with SecondCtrlC():
-            _refuse_empty(sys.argv[1:])
+            for before, word in pairwise(["", *sys.argv[1:]]):
+                name, equals, value = word.partition("=")
+                # such as an unset shell variable: as a path, it would be the current folder
+                if not word or (word.startswith("--") and equals and not value):
+                    place = name or (
+                        before if before.startswith("-") else f"after {before}" if before else ""
+                    )
+                    raise ConfigError(f"{place or 'command'}: expected a value, found an empty one")
             code = app(standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -7,7 +7,7 @@ import pytest
 
 from lookonce.detections import Detections
 from lookonce.evaluate.bootstrap import Interval
-from lookonce.evaluate.paired import Difference, compare_pair, two_digits
+from lookonce.evaluate.paired import Difference, compare_pair
 
 from .conftest import random_case
 
@@ -49,9 +49,11 @@ def test_groups_are_counted_as_groups() -> None:
     assert sentence.endswith("14 more groups would decide it")
 
 
-@pytest.mark.parametrize(("count", "rounded"), [(1, 1), (14, 14), (137, 140), (9949, 9900), (99500, 100_000)])
-def test_two_digits(count: int, rounded: int) -> None:
-    assert two_digits(count) == rounded
+# half the interval is twice the difference, so four times as many images would decide it: three times more
+@pytest.mark.parametrize(("units", "more"), [(1, 3), (5, 15), (47, 140), (3317, 10_000), (3315, 9900)])
+def test_the_number_of_missing_images_is_rounded_to_two_digits(units: int, more: int) -> None:
+    told = difference(0.5, 0.75, -0.25, 0.75, units).sentence()
+    assert told.endswith(f"not decided; about {more} more images would decide it")
 
 
 def without(found: list[Detections], share: float, seed: int) -> list[Detections]:

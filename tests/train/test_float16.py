@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lookonce.model.network import build
 from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.clock import Course
-from lookonce.train.learner import Learner, make_scaler, precision_on
+from lookonce.train.learner import Learner, precision_on
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.run import train
 from lookonce.train.schedule import Schedule
@@ -53,8 +54,9 @@ def test_a_card_without_bfloat16_gets_float16(
 
 def test_a_cpu_never_gets_float16_by_itself() -> None:
     assert precision_on(torch.device("cpu"), load_settings(None)) in (torch.bfloat16, torch.float32)
-    assert not make_scaler(torch.device("cpu"), load_settings(None)).is_enabled()
-    assert make_scaler(torch.device("cpu"), load_settings(None, precision="float16")).is_enabled()
+    narrow = replace(INFO, width=0.125)
+    assert not Learner(build(narrow), narrow, load_settings(None)).scaler.is_enabled()
+    assert Learner(build(narrow), narrow, load_settings(None, precision="float16")).scaler.is_enabled()
 
 
 def test_float16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_a_resumed_run_goes_on_with_its_scale_bit_for_bit(
 ) -> None:
     wanted = settings("epochs=4", "precision=float16", "optimizer.clip=1")
     monkeypatch.setattr(
-        "lookonce.train.learner.make_scaler", lambda device, settings: GradScaler("cpu", growth_interval=4)
+        "lookonce.train.learner.GradScaler", lambda device, enabled: GradScaler("cpu", growth_interval=4)
     )
     train(data, wanted, tmp_path / "whole", quiet())
     with monkeypatch.context() as patch:

@@ -4,7 +4,6 @@ Boxes that cross the border are clipped, unusable boxes are skipped, an image li
 both entries, and boxes drawn on the stored pixels of an image that EXIF rotates are rotated with it.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,11 +278,15 @@ class _Collector:
                     # without a list of class names, the classes are those of the usable boxes
                     what = f"{_text(row.box)} has no area or is inverted"
                     fault = f"{what}, and no usable box has its class {shown(row.label)}"
-            elif not fault and not relative and _are_fractions(row, in_fractions):
-                fault, kind = (
-                    f"{_text(row.box)}: expected pixels; are these fractions of the image's sides?",
-                    "fractions",
-                )
+            elif (
+                not fault
+                and not relative
+                and any(row.box)
+                and all(abs(side) <= WITHIN_ONE for side in row.box)
+                and (in_fractions or any(side % 1 for side in row.box))  # one box of integers may be a pixel
+            ):
+                what = "expected pixels; are these fractions of the image's sides?"
+                fault, kind = f"{_text(row.box)}: {what}", "fractions"
             if fault or label is None:
                 self._report(row.place, fault, kind=kind, image=each.path)
                 continue
@@ -325,16 +328,6 @@ def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]
     if header.orientation in (3, 4, 7, 8):
         top, bottom = height - bottom, height - top
     return np.stack([left, top, right, bottom], axis=1)
-
-
-def _are_fractions(row: Row, in_fractions: bool) -> bool:
-    """Return whether a box that should be in pixels is probably in fractions.
-
-    This is so if its coordinates are too small for pixels. A box of integers counts only if the coordinates
-    of all boxes are this small.
-    """
-    small = all(math.isfinite(side) and abs(side) <= WITHIN_ONE for side in row.box)
-    return small and any(row.box) and (in_fractions or any(side % 1 for side in row.box))
 
 
 def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKind, str, Outcome]:

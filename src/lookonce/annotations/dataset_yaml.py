@@ -82,7 +82,11 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         for key in tree
         if key.lower() not in known
     ]
-    keypoints = _keypoints(path, tree)
+    shape = tree.get("kpt_shape", ["0", "2"])  # points, and numbers per point
+    if not isinstance(shape, list) or [each.isdecimal() for each in shape] != [True, True]:
+        raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(shape)}")
+    keypoints = int(shape[0][:6]) * int(shape[1][:6])  # numbers after each box
+    parts: dict[str, Part] = {}
     if not entries:
         if path.parent != data.path and not data.is_folder:
             data = DataPath(path.parent, data.images)
@@ -92,13 +96,10 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         except AnnotationError as error:
             what = "expected train: or val: with the path of annotations, found neither"
             raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
+        for split in within.parts:
+            parts[split] = YamlPart(path, split, [Entry(within)], names, open_data, selection)
         title = f"{within.title}, class names from {path.name}"
-        within_parts: Mapping[str, Part] = {
-            split: YamlPart(path, split, [Entry(within)], names, open_data, selection)
-            for split in within.parts
-        }
-        return Annotations(data.path, title, within_parts, within.tree, [*within.remarks, *remarks])
-    parts: dict[str, YamlPart] = {}
+        return Annotations(data.path, title, parts, within.tree, [*within.remarks, *remarks])
     missing = []
     root = path.parent / _root(path, tree)
     for split in by_split(entries):
@@ -238,14 +239,6 @@ def _most_files(place: Path, path: Path) -> int:
             f"{path}: expected a folder of the data set, found {place}, the root of the file system"
         )
     return MOST_ABOVE if whole in above[2:] else WALK_LIMIT
-
-
-def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
-    """Return how many keypoint values follow each box, from `kpt_shape`: [points, values per point]."""
-    given = tree.get("kpt_shape", ["0", "2"])
-    if not isinstance(given, list) or [each.isdecimal() for each in given] != [True, True]:
-        raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(given)}")
-    return int(given[0][:6]) * int(given[1][:6])
 
 
 def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, Names | None]]:

@@ -75,7 +75,9 @@ class Difference:
         more = self.more_units
         if more is None:
             return f"{better}: not decided, even with {MOST_TIMES} times as many {unit}s"
-        return f"{better}: not decided; about {two_digits(more)} more {unit}s would decide it"
+        power = 10 ** max(0, len(str(more)) - 2)
+        more = round(more / power) * power  # two digits
+        return f"{better}: not decided; about {more} more {unit}s would decide it"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON, with None in place of NaN."""
@@ -96,12 +98,6 @@ class Difference:
 def signed(value: float) -> str:
     """Format a number with three decimals and a typographic minus sign."""
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def two_digits(count: int) -> int:
-    """Round a count to two significant digits: 137 -> 140."""
-    unit = int(10 ** max(0, len(str(count)) - 2))
-    return round(count / unit) * unit
 
 
 def compare_pair(

@@ -14,7 +14,7 @@ from lookonce.explain.tables import box_text, position_text, prose, table, text
 
 def to_markdown(explanation: Explanation) -> str:
     """Return all stages as Markdown, each with its description, formulas, function and numbers."""
-    stages = (input_lines, network_lines, head_lines, decode_lines, nms_lines)
+    stages = (network_lines, head_lines, decode_lines, nms_lines)
     with_truth = (assignment_lines, loss_lines, verdict_lines)
     image = text(PurePath(explanation.input.file).name) or "An image"
     info = explanation.info
@@ -24,7 +24,8 @@ def to_markdown(explanation: Explanation) -> str:
         f"{counted(len(info.names), 'class')}, {counted(len(explanation.detections), 'detection')} at "
         f"{text(explanation.thresholds)} and an IoU threshold of {explanation.nms.iou_threshold:g}.",
     ]
-    told: list[Iterator[str]] = [stage(explanation) for stage in stages]
+    arithmetic = (f"- {line}" for line in explanation.input.arithmetic)  # of the letterbox
+    told: list[Iterator[str]] = [arithmetic, *(stage(explanation) for stage in stages)]
     if explanation.truth is not None:
         told += [stage(explanation, explanation.truth) for stage in with_truth]
     for number, (words, numbers) in enumerate(zip(explanation.words, told, strict=False), start=1):
@@ -32,11 +33,6 @@ def to_markdown(explanation: Explanation) -> str:
         lines += [f"    {line}" for line in words.formula]
         lines += ["", f"`{words.function}` in `{words.path}`", "", *numbers]
     return "\n".join(lines) + "\n"
-
-
-def input_lines(found: Explanation) -> Iterator[str]:
-    """Yield the lines of stage 1: the arithmetic of the letterbox."""
-    yield from (f"- {line}" for line in found.input.arithmetic)
 
 
 def network_lines(found: Explanation) -> Iterator[str]:

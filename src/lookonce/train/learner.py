@@ -34,7 +34,8 @@ class Learner:
         settings: settings of the run.
         group: processes that share each batch.
         optimizer: optimizer of the parameters that are not frozen.
-        scaler: gradient scaler, which skips steps whose gradients overflow float16.
+        scaler: gradient scaler, which keeps small gradients from vanishing in float16 and skips steps whose
+            gradients overflow it; in other precisions, it does nothing.
         ema: running average of the weights, or None.
         teacher: network whose raw maps are learned as well, or None.
     """
@@ -53,7 +54,8 @@ class Learner:
             teacher.network.to(next(network.parameters()).device).eval()
         freeze_parts(network, info, settings.freeze)  # first: the optimizer gets the parameters not frozen
         self.optimizer = make_optimizer(network, settings.optimizer)
-        self.scaler = make_scaler(next(network.parameters()).device, settings)
+        device = next(network.parameters()).device
+        self.scaler = GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
         self.ema = Ema(network, settings.ema) if settings.ema else None
 
     @property
@@ -126,11 +128,6 @@ def forward(
     if not teacher:
         return losses
     return Losses.sum([losses, imitation(raw_maps, taught, info, settings.loss)])
-
-
-def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Return a scaler that keeps small gradients from vanishing in float16; it is disabled otherwise."""
-    return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:

@@ -1,7 +1,7 @@
 """Average the losses; read them from the GPU only for the log, because each reading waits for the GPU."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,25 +54,16 @@ class LossMeter:
             meter._unread = [(state.unread, ())]
         return meter
 
-    def state(self) -> MeterState:
-        """Return the state for a checkpoint.
+    def state(self, gather: Gather = lambda mine: [mine]) -> MeterState:
+        """Return the state for a checkpoint, with the images of all processes.
 
         Raises:
             NonFiniteLossError: as `read`.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
-        unread = [terms.cpu() for terms, _ in self._unread]
-        return MeterState(self.images, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
-
-    def of_all(self, gather: Gather) -> Self:
-        """Return a meter with the images of all processes, for a checkpoint.
-
-        Raises:
-            NonFiniteLossError: as `read`.
-        """
-        state = self.state()
-        return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
+        mine = torch.cat([torch.zeros(4, 0), *(terms.cpu() for terms, _ in self._unread)], dim=1)
+        return MeterState(self.images, dict(self._sums), torch.cat(gather(mine), dim=1))
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
         """Add the losses of a batch without reading them, except on a CPU, where reading costs nothing.

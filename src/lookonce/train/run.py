@@ -38,6 +38,7 @@ from lookonce.train.imitate import Teacher
 from lookonce.train.learner import Learner, describe_device
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
+from lookonce.train.meter import LossMeter
 from lookonce.train.parallel import ALONE, Group, SharedLoader
 from lookonce.train.setup import TrainData, base_network, describe, make_dataset, make_network, make_schedule
 from lookonce.train.sync_norm import synchronize
@@ -335,7 +336,8 @@ class _Run:
         asked = group.gather((self._session.stop(), due))
         stopping = any(stop for stop, _ in asked)
         if stopping or any(due for _, due in asked):
-            epoch = replace(self._epoch, meter=self._epoch.meter.of_all(group.gather))
+            meter = LossMeter.of(self._epoch.meter.state(group.gather))
+            epoch = replace(self._epoch, meter=meter)
             group.on_first(
                 lambda: checkpoint.save_within(self._out, self.learner, self._progress, epoch, clock)
             )
