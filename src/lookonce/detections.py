@@ -234,15 +234,20 @@ class Detections:
             image_id: id of the image in the annotations.
             category_ids: COCO's category id of each class, in the order of `names`; None: numbered from 1.
         """
-        return [
-            {
-                "image_id": image_id,
-                "category_id": label + 1 if category_ids is None else category_ids[label],
-                "bbox": [round(side, BOX_DIGITS) for side in (left, top, right - left, bottom - top)],
-                "score": round(score, SCORE_DIGITS),
-            }
-            for label, (_, score, (left, top, right, bottom)) in zip(self.labels.tolist(), self, strict=True)
-        ]
+        entries = []
+        for label, (_, score, box) in zip(self.labels.tolist(), self, strict=True):
+            # sizes of the rounded corners, so that detections read back from JSON give the same ones
+            left, top, right, bottom = (round(side, BOX_DIGITS) for side in box)
+            size = round(right - left, BOX_DIGITS), round(bottom - top, BOX_DIGITS)
+            entries.append(
+                {
+                    "image_id": image_id,
+                    "category_id": label + 1 if category_ids is None else category_ids[label],
+                    "bbox": [left, top, *size],
+                    "score": round(score, SCORE_DIGITS),
+                }
+            )
+        return entries
 
     def to_supervision(self) -> Any:
         """Return `supervision.Detections`, with the class names as `data["class_name"]`.

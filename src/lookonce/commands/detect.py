@@ -244,13 +244,7 @@ def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> list[D
         raise ConfigError("--resume: reads the json results; expected json among --save")
     if any(not isinstance(origin, Path) for origin in frames.origins):
         raise ConfigError("--resume: expected only files; cameras, streams and standard input start over")
-    done = read_done(results.json, run)
-    wanted = {str(origin) for origin in frames.origins}
-    if strange := [frame.name for frame, _ in done if file_of(frame.name) not in wanted]:
-        raise ConfigError(
-            f"--resume: expected the sources of the earlier run, found results of {strange[0]}, which is not "
-            "among them; choose another --out, or leave out --resume"
-        )
+    done = read_done(results.json, run, frames)
     frames.leave_out({file_of(frame.name) for frame, _ in done})
     return done
 

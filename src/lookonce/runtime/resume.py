@@ -17,14 +17,14 @@ from lookonce._outputs import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.opencv_video import exact_frames
-from lookonce.runtime.sources import Frame, file_of
-from lookonce.runtime.video_checks import Moment, check_whole
+from lookonce.runtime.sources import Frame, Sources, file_of
+from lookonce.runtime.video_checks import Moment, check_whole, name_of
 from lookonce.tiff import tiff_pages
 
 Done = tuple[Frame, Detections]
 
 
-def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
+def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done]:
     """Return the finished frames, without pixels, and their detections.
 
     Frames of a video and pages of a TIFF are left out if the file was not read to its end, and so is a video
@@ -33,9 +33,11 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     Args:
         path: file that `JsonWriter` wrote or began to write.
         run: model and options, as passed to `JsonWriter`.
+        sources: all sources of the run.
 
     Raises:
-        ConfigError: the results are from a different model or different options, or are damaged.
+        ConfigError: the results are from a different model, different options or other sources, or are
+            damaged.
     """
     found = [(file, lines) for file in (path, *leftovers(path)) if (lines := _read(file))]
     if not found:
@@ -52,7 +54,14 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
         files = [list(frames) for _, frames in groupby(records, key=lambda record: file_of(record["file"]))]
         if files and "frame" in files[-1][0]:
             files.pop()
-        return [_done(record, head["names"]) for frames in files if _is_whole(frames) for record in frames]
+        whole = [frames for frames in files if _is_whole(frames)]
+        wanted = {name_of(origin) for origin in sources.origins}
+        if strange := [name for frames in whole if file_of(name := frames[0]["file"]) not in wanted]:
+            raise ConfigError(
+                f"{path}: expected results of the same sources, found results of {strange[0]}, which is not "
+                "among them; choose another folder, or do not resume"
+            )
+        return [_done(record, head["names"], sources) for frames in whole for record in frames]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path}: expected results as lookonce detect writes them, found others ({error}); "
@@ -93,7 +102,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _done(record: Mapping[str, Any], names: Sequence[str]) -> Done:
+def _done(record: Mapping[str, Any], names: Sequence[str], sources: Sources) -> Done:
     found = record["detections"]
     detections = Detections(
         np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
@@ -104,4 +113,6 @@ def _done(record: Mapping[str, Any], names: Sequence[str]) -> Done:
     no_pixels = np.broadcast_to(np.uint8(0), (record["height"], record["width"], 3))
     moment = Moment(record["frame"], record["seconds"], 0.0) if "frame" in record else None
     name = record["file"]
-    return Frame(no_pixels, name, Path(name), Path(name), moment), detections
+    file = file_of(name)
+    page = 0 if file == name else int(name.removeprefix(f"{file}#"))
+    return Frame(no_pixels, name, sources.relative_of(Path(file), page), Path(file), moment), detections

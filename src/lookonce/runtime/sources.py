@@ -168,6 +168,17 @@ class Sources:
                 total += 1
         return total
 
+    def relative_of(self, file: Path, page: int = 0) -> Path:
+        """Return the path for the results of a file, or of one of its pages, counted from 1; see `Frame`."""
+        relative = absolute(file).relative_to(self._root)
+        if not page:
+            return relative
+        place, further = relative.with_name(f"{file.stem}#{page}{file.suffix}"), 2
+        while place in self._taken:  # another source has this name
+            place = relative.with_name(f"{file.stem}#{page}-{further}{file.suffix}")
+            further += 1
+        return place
+
     def leave_out(self, names: Collection[str]) -> None:
         """Leave out the files with the given names, for example because an earlier run read them."""
         self.origins = [origin for origin in self.origins if name_of(origin) not in names]
@@ -221,10 +232,10 @@ class Sources:
             try:
                 match origin:
                     case Path():
-                        relative = absolute(origin).relative_to(self._root)
                         if not is_video(origin):
-                            yield from self._pages(origin, name, relative, reading)
+                            yield from self._pages(origin, reading)
                             continue
+                        relative = self.relative_of(origin)
                         for image, moment in read_frames(origin):
                             yield _Unread.ready(Frame(image, name, relative, origin, moment))
                     case "-":
@@ -247,19 +258,15 @@ class Sources:
             except ImageError as error:
                 yield _Bad(name, error)
 
-    def _pages(self, path: Path, name: str, relative: Path, reading: Reading) -> Iterator[_Unread | _Bad]:
+    def _pages(self, path: Path, reading: Reading) -> Iterator[_Unread | _Bad]:
         """Yield the image in a file, or each page of a TIFF."""
-        places = tiff_pages(path)
+        name, places = name_of(path), tiff_pages(path)
         pages, damaged = [at for at in places if at >= 0] or [0], 0
         for number, at in enumerate(pages, 1):
-            shown, place = name, relative
+            shown, place = name, self.relative_of(path, number if len(pages) > 1 else 0)
             memory = tiff_memory(path, at) if places else 0
             if len(pages) > 1:
-                shown, place = f"{name}#{number}", relative.with_name(f"{path.stem}#{number}{path.suffix}")
-                further = 2
-                while place in self._taken:  # another source has this name
-                    place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
-                    further += 1
+                shown = f"{name}#{number}"
                 damaged += not memory
                 if damaged > MOST_DAMAGED:
                     what = f"found {MOST_DAMAGED} damaged pages: pages {number} to {len(pages)} left out"
