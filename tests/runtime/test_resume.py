@@ -1,5 +1,6 @@
 """A run that is cut off and resumed leaves the files of one that was not."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def pages(path: Path, seed: int, count: int) -> None:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """TIFFs of several pages, one of which has the name that a page of another would get; numbers; folders."""
+    """TIFFs of several pages, a file with the name that such a page would get, numbers, and folders."""
     for name in ("top", "top/below/one", "top/below/two"):
         (tmp_path / name).mkdir(parents=True)
     pages(tmp_path / "top" / "a.tif", 1, 3)
@@ -56,21 +57,41 @@ def cuts(text: str) -> Iterator[str]:
     yield "\n".join(lines[:5]) + "\n" + lines[5][:90]
 
 
-def written(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted(folder.glob("[!.]*"))}
+def written(folder: Path) -> dict[str, bytes]:
+    """Every file below that is not hidden."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()
+    }
 
 
-def test_every_cut_ends_in_the_files_of_a_whole_run(
-    model: Path, sources: list[Path], tmp_path: Path
-) -> None:
+def test_every_cut_ends_in_the_files_of_a_whole_run(model: Path, sources: list[Path], tmp_path: Path) -> None:
     words = ["detect", model, *sources, "--save", KINDS, "--conf", "0.4", "--out", tmp_path / "out"]
     assert lookonce(*words).returncode == 0
     whole = written(tmp_path / "out")
-    assert whole["detections.json"].count('"class"') > 30
-    assert whole["detections.json"].count("\n") == 14
-    for cut in cuts(whole["detections.json"]):
+    lines = whole["detections.json"].decode()
+    assert (lines.count('"file"'), lines.count('"class"') > 30) == (12, True)
+    for cut in cuts(lines):
         for path in (tmp_path / "out").glob("[!.]*"):
             path.unlink()
         (tmp_path / "out" / "detections.json").write_text(cut)
         assert lookonce(*words, "--resume").returncode == 0
         assert written(tmp_path / "out") == whole
+
+
+def test_annotations_for_a_labeling_tool_are_those_of_a_whole_run(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        draw(number).save(tmp_path / "in" / f"{number}.png")
+    save = "json,yolo,voc,cvat,labelme,labelstudio"
+    words = ["detect", model, tmp_path / "in", "--save", save, "--sure", "0.7", "--out", tmp_path / "out"]
+    assert lookonce(*words).returncode == 0
+    whole = written(tmp_path / "out")
+    assert 0 < whole["check.txt"].count(b"\n") < 8
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    begun = whole["detections.json"].decode().split("\n")[:6]
+    (tmp_path / "out" / "detections.json").write_text("\n".join(begun))
+
+    assert lookonce(*words, "--resume").returncode == 0
+
+    assert written(tmp_path / "out") == whole

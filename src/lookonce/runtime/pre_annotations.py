@@ -1,13 +1,14 @@
 """Write detections as annotations, for correction in a labeling tool."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from lookonce._outputs import is_vacant
-from lookonce.detections import Detections
+from lookonce.detections import BOX_DIGITS, SCORE_DIGITS, Detections
 from lookonce.runtime.sources import Frame, file_of
 from lookonce.runtime.writers import TextWriter, Writer
 from lookonce.samples import Problem, Sample, SampleSet
@@ -66,6 +67,7 @@ class AnnotationWriter(Writer):
             self.problems.append(Problem(frame.name, what + "split the TIFF into files first"))
             return
         height, width = frame.image.shape[:2]
+        detections = as_read_back(detections)
         sure = detections[detections.scores >= self._sure]
         self._samples.append(
             Sample(frame.path, sure.boxes, sure.labels, size=(height, width), scores=sure.scores)
@@ -106,6 +108,15 @@ class DoubtWriter(TextWriter):
 
     def add(self, frame: Frame, detections: Detections) -> None:
         """Append the image's path if a detection's score is below the limit."""
-        if (detections.scores < self._sure).any():
+        if (as_read_back(detections).scores < self._sure).any():
             self.count += 1
             self._stream.write(f"{frame.name}\n")
+
+
+def as_read_back(detections: Detections) -> Detections:
+    """Round boxes and scores as in the JSON results, so that a resumed run writes the same annotations."""
+    boxes = [[round(side, BOX_DIGITS) for side in box] for box in detections.boxes.tolist()]
+    scores = [round(score, SCORE_DIGITS) for score in detections.scores.tolist()]
+    return replace(
+        detections, boxes=np.array(boxes, np.float32).reshape(-1, 4), scores=np.array(scores, np.float32)
+    )
