@@ -501,6 +501,23 @@ def test_a_run_that_was_cut_off_goes_on(
     assert contents(out) == whole
 
 
+def test_coco_ids_that_clash_end_the_run_before_it_begins(model: Path, photos: Path, tmp_path: Path) -> None:
+    write_image(photos / "3 none.bmp", image((64, 96)))
+    words = (model, photos, "--out", tmp_path / "out", "--save", "images,json,coco")
+
+    with pytest.raises(ConfigError, match=r"3 none\.png: expected an image id of its own"):
+        run(*words)
+
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == []
+    (photos / "3 none.bmp").unlink()
+    assert run(*words).exit_code == 0
+    written = contents(tmp_path / "out")
+    write_image(photos / "1 both.bmp", image((64, 96)))
+    with pytest.raises(ConfigError, match=r"1 both\.bmp: expected an image id .*1 both\.png has too"):
+        run(*words, "--resume")
+    assert contents(tmp_path / "out") == written
+
+
 def test_resume_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:
     first, begun = again(model, photos, tmp_path / "out")
     written = contents(tmp_path / "out")

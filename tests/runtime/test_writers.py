@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from lookonce.detections import Detections
@@ -23,6 +24,7 @@ from lookonce.runtime.video_checks import Moment
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.tiff import LargeImage
 from tests.tiffs import geotiff_tags, write_tiff
+from tests.videos import write_video
 
 NAMES = ("cat", 'a "big", dog')
 
@@ -34,6 +36,17 @@ def frame(name: str = "pics/one.png", moment: Moment | None = None) -> Frame:
 def two() -> Detections:
     boxes = np.array([[1, 2, 31.5, 22.25], [0, 0, 10, 10]], np.float32)
     return Detections(boxes, np.array([0.9, 0.5], np.float32), np.array([1, 0]), NAMES)
+
+
+def write_file(path: Path) -> None:
+    """A file of the suffix's kind: an image, a video of two frames, or a TIFF of two pages."""
+    pixels = np.full((48, 64, 3), 90, np.uint8)
+    if path.suffix in (".avi", ".mkv"):
+        write_video(path, [pixels] * 2, 25, "MJPG")
+    elif path.suffix == ".tif":
+        Image.fromarray(pixels).save(path, save_all=True, append_images=[Image.fromarray(pixels)])
+    else:
+        Image.fromarray(pixels).save(path)
 
 
 NONE = Detections.none(NAMES)
@@ -187,6 +200,56 @@ def test_coco_ids_that_clash_or_lack(tmp_path: Path) -> None:
         pytest.raises(ConfigError, match=r"a/1\.png: the list of image ids does not have this file"),
     ):
         writer.add(frame("a/1.png"), two())
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "message"),
+    [
+        (
+            ["a/1.png", "b/1.png"],
+            None,
+            r"b/1\.png: expected an image id of its own, found 1, which .*a/1\.png",
+        ),
+        (["7.png", "0007.bmp", "8.png"], None, r"7\.png: expected .* found 7, which .*0007\.bmp has too"),
+        (["a.avi", "a.mkv"], None, r"a\.mkv: expected an image id of its own, found 'a-0', which .*a\.avi"),
+        (["stack.tif", "stack#2.png"], None, r"stack#2\.png|stack\.tif#2: expected .* found 'stack#2'"),
+        (["a.png", "b.png"], {"b.png": 3}, r"a\.png: the list of image ids does not have this file"),
+        (["a/1.png", "b/1.png"], {"1.png": 3}, r"b/1\.png: expected .* found 3, which .*a/1\.png has too"),
+    ],
+)
+def test_coco_ids_of_files_are_checked_at_the_start(
+    tmp_path: Path, names: list[str], ids: dict[str, int] | None, message: str
+) -> None:
+    folder = tmp_path / "in"
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        write_file(folder / name)
+    sources = Sources(sorted({(folder / name).parent for name in names}))
+    with (
+        CocoWriter(tmp_path / "a.json", [1, 2], ids) as writer,
+        pytest.raises(ConfigError, match=message),
+    ):
+        writer.check(sources)
+
+
+@pytest.mark.parametrize("ids", [None, {"IMG_1.jpg": 3, "IMG_2.jpg": 4, "clip.avi": 5}])
+def test_files_that_will_be_skipped_need_no_coco_id(tmp_path: Path, ids: dict[str, int] | None) -> None:
+    """A camera's raw files lie beside its JPEGs under the same names."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("IMG_1.jpg", "IMG_2.jpg", "clip.avi"):
+        write_file(folder / name)
+    for name in ("IMG_1.cr2", "IMG_1.heic", "IMG_2.png", "clip.mp4"):
+        (folder / name).write_bytes(b"something else")
+    sources = Sources([folder])
+    with CocoWriter(tmp_path / "a.json", [1, 2], ids) as writer:
+        writer.check(sources)
+        for each in sources:
+            writer.add(each, two())
+
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "a.json").read_text())} == (
+        {"IMG_1", "IMG_2", "clip-0", "clip-1"} if ids is None else {3, 4, 5}
+    )
 
 
 @pytest.mark.parametrize("make", TEXT_WRITERS)

@@ -185,7 +185,7 @@ def _detect(
         reading = Reading(values, by_windows=options.tiles is not None, least=least)
         try:
             with ExitStack() as stack:
-                writers = results.begin(detector, run, done)
+                writers = results.begin(detector, run, frames, done)
                 for writer in writers.values():
                     stack.enter_context(writer)
                 found = frames.map(lambda frame: detector(frame.image), parallel, reading)

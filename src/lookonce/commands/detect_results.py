@@ -15,6 +15,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done
+from lookonce.runtime.sources import Sources
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import named_as_in
 
@@ -68,7 +69,7 @@ class Results:
         return self.folder / "detections.json"
 
     def begin(
-        self, detector: Detector, run: Mapping[str, Any], done: Sequence[Done] | None
+        self, detector: Detector, run: Mapping[str, Any], sources: Sources, done: Sequence[Done] | None
     ) -> dict[str, Writer]:
         """Open a writer for each kind, and copy earlier results.
 
@@ -77,6 +78,7 @@ class Results:
         Args:
             detector: the open detector.
             run: everything that determines the results, recorded in the json results.
+            sources: sources that remain to be read.
             done: results of the run that is resumed; None: this is a new one.
         """
         names, used = detector.names, detector.options.thresholds_of(detector.names)
@@ -107,6 +109,9 @@ class Results:
                 for writer in writers.values():
                     if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files already exist
                         writer.add(frame, detections)
+            for writer in writers.values():
+                if isinstance(writer, CocoWriter):
+                    writer.check(sources)
             unless_begun.pop_all()
         return writers
 

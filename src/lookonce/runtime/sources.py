@@ -179,6 +179,25 @@ class Sources:
             further += 1
         return place
 
+    def expected(self) -> Iterator[Frame]:
+        """Yield the images, the pages and the first frames of videos that the files should hold, unread.
+
+        Their `image` is empty. Cameras, URLs and `-` are left out.
+        """
+        unread = np.zeros((0, 0, 3), np.uint8)
+        for origin in self.origins:
+            if not isinstance(origin, Path):
+                continue
+            name, pages = name_of(origin), 0
+            if origin.suffix.lower() in TIFF_SUFFIXES:
+                pages = sum(at >= 0 for at in tiff_pages(origin))
+            if pages > 1:
+                for page in range(1, pages + 1):
+                    yield Frame(unread, f"{name}#{page}", self.relative_of(origin, page), origin)
+                continue
+            moment = Moment(0, 0.0, USUAL_RATE) if is_video(origin) else None
+            yield Frame(unread, name, self.relative_of(origin), origin, moment)
+
     def leave_out(self, names: Collection[str]) -> None:
         """Leave out the files with the given names, for example because an earlier run read them."""
         self.origins = [origin for origin in self.origins if name_of(origin) not in names]

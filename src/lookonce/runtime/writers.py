@@ -18,11 +18,13 @@ import numpy as np
 
 from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError
-from lookonce.images import LARGE, ReducedImage, write_image
+from lookonce.errors import ConfigError, ImageError
+from lookonce.images import LARGE, ReducedImage, read_image_header, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
-from lookonce.runtime.sources import Frame
+from lookonce.runtime.opencv_video import opened
+from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.timed_clips import TimedClipWriter
+from lookonce.runtime.video import is_video
 from lookonce.suffixes import WRITTEN_SUFFIXES
 from lookonce.tiff import LargeImage
 
@@ -302,32 +304,71 @@ class CocoWriter(TextWriter):
         self._files: dict[int | str, str] = {}
         self._between = "[\n"
 
+    def check(self, sources: Sources) -> None:
+        """Check the ids of all files before the first is read; those of cameras and streams are unknown.
+
+        A file that cannot be opened needs no id: it will be skipped.
+
+        Raises:
+            ConfigError: an image has no id, or the same id as another file.
+        """
+        frames_of: dict[int | str | None, list[Frame]] = {}
+        for frame in sources.expected():
+            frames_of.setdefault(self._id_of(frame), []).append(frame)
+        for image_id, frames in frames_of.items():
+            if image_id is None or image_id in self._files or len(frames) > 1:
+                for frame in frames:
+                    if frame.path is not None and can_be_opened(frame.path):
+                        self._own_id(frame, image_id)
+
     def add(self, frame: Frame, detections: Detections) -> None:
         """Append the detections of a frame.
 
         Raises:
             ConfigError: the image has no id, or the same id as another file.
         """
-        stem, image_id = frame.relative.stem, None
-        if self._image_ids is not None:
-            image_id = self._image_ids.get(frame.relative.name)
-            if image_id is None:
-                raise ConfigError(f"{frame.name}: the list of image ids does not have this file")
-        elif frame.moment is not None:
-            image_id = f"{stem}-{frame.moment.number}"
-        else:
-            image_id = int(stem) if stem.isdecimal() else stem
-        if self._files.setdefault(image_id, frame.name) != frame.name:
-            raise ConfigError(
-                f"{frame.name}: expected an image id of its own, found {image_id!r}, which "
-                f"{self._files[image_id]} has too"
-            )
+        image_id = self._own_id(frame, self._id_of(frame))
         for entry in detections.to_coco(image_id, self._category_ids):
             self._stream.write(self._between + json.dumps(entry, ensure_ascii=False))
             self._between = ",\n"
 
+    def _id_of(self, frame: Frame) -> int | str | None:
+        """Return the id of a frame; None if the list of ids does not have its file."""
+        stem = frame.relative.stem
+        if self._image_ids is not None:
+            return self._image_ids.get(frame.relative.name)
+        if frame.moment is not None:
+            return f"{stem}-{frame.moment.number}"
+        return int(stem) if stem.isdecimal() else stem
+
+    def _own_id(self, frame: Frame, image_id: int | str | None) -> int | str:
+        """Return the id of a frame, after recording which file has it.
+
+        Raises:
+            ConfigError: there is none, or another file has it.
+        """
+        if image_id is None:
+            raise ConfigError(f"{frame.name}: the list of image ids does not have this file")
+        if (other := self._files.setdefault(image_id, frame.name)) != frame.name:
+            raise ConfigError(
+                f"{frame.name}: expected an image id of its own, found {image_id!r}, which {other} has too"
+            )
+        return image_id
+
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"
+
+
+def can_be_opened(path: Path) -> bool:
+    """Return whether a file looks like an image or a video that can be read; what follows may be damaged."""
+    try:
+        if is_video(path):
+            with opened(path):
+                return True
+        read_image_header(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _no_formula(text: str) -> str:
