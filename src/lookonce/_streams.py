@@ -41,7 +41,11 @@ def _on(raw: FileIO, like: TextIO | None) -> TextIOWrapper:
 
 
 class _Output(FileIO):
-    """Standard output: raises its first error, then drops everything, so that exit raises no second one."""
+    """Standard output: its first error ends the command, and what follows is dropped.
+
+    If its reader has ended, the exit code is `NO_READER`; any other error is raised and names the stream.
+    Without the dropping, Python would fail a second time when it flushes the stream at exit.
+    """
 
     _failed = False
 

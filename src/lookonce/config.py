@@ -263,7 +263,7 @@ class TrainSettings(SettingsSection):
     """Length of the run in minutes, evaluations included, in place of `epochs`: the run makes as many steps
     as fit, and the learning rate schedule is scaled to them; 0: `epochs` applies."""
     patience: int = Field(0, ge=0)
-    """Number of epochs without a better AP after which the run ends, once AP has reached 0.01; 0: never."""
+    """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0: no limit."""
     batch: Batch = 4
     """Images per batch. Small batches give a CPU more steps in the same time; a GPU needs large ones.
     `auto`: as many as fit into memory. Write-up: 16."""

@@ -76,7 +76,14 @@ class SeenRecord(TypedDict):
 
 
 class RunProgress(TypedDict):
-    """Progress of a run; see `train.checkpoint.Progress`."""
+    """Progress of a run; see `train.checkpoint.Progress`.
+
+    Attributes:
+        epochs: finished epochs.
+        best_ap: highest validation AP so far; -1 before the first evaluation that gave a number.
+        best_epoch: epoch of the best AP, counted from 1; 0 if there is none.
+        seconds: seconds of training and evaluation in finished epochs.
+    """
 
     epochs: int
     best_ap: float
@@ -85,7 +92,14 @@ class RunProgress(TypedDict):
 
 
 class ClockState(TypedDict):
-    """State of the clock of a run with `minutes`, in seconds; see `train.clock.Clock`."""
+    """State of the clock of a run with `minutes`; see `train.clock.Clock`.
+
+    Attributes:
+        used: seconds of the run so far.
+        pace: seconds per step; 0 if not measured yet.
+        closing: expected seconds of the last evaluation and its checkpoints; 0 if unknown.
+        closed: planned seconds of the run if it has ended; 0 while it runs.
+    """
 
     used: float
     pace: float

@@ -2,7 +2,7 @@
 
     read -> augment -> compose with others, or letterbox into the input -> color; then `assign`
 
-The random numbers of an image depend only on (seed, epoch, turn), so neither the number of workers nor an
+The random numbers of an image depend only on (seed, epoch, visit), so neither the number of workers nor an
 interruption changes the training data.
 """
 
@@ -80,9 +80,9 @@ class Dataset:
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the turns of an epoch, (len,), shuffled.
+        """Return the visits of an epoch, (len,), shuffled: one of each image, or several of a repeated one.
 
-        A turn is one use of an image in an epoch. Turn n belongs to sample n modulo the number of samples, so
+        A visit is one use of an image in an epoch. Visit n belongs to sample n modulo the number of samples, so
         each repetition of an image has its own number and hence its own augmentation.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
@@ -97,7 +97,7 @@ class Dataset:
         return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """Return the turns of each batch of an epoch; with `rectangles`, similar shapes share a batch."""
+        """Return the visits of each batch of an epoch; with `rectangles`, similar shapes share a batch."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
         if not self.groups_by_shape:
@@ -110,7 +110,7 @@ class Dataset:
         by_shape = np.split(order[np.argsort(blurred)], cuts)
         return [by_shape[number] for number in rng.permutation(len(by_shape))]
 
-    def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
+    def input_size(self, epoch: int, number: int, visits: NDArray[np.int64]) -> tuple[int, int]:
         """Return (height, width) of a batch: the network's, varied by `multi_scale` and `rectangles`."""
         height, width = self.info.input_size
         if self.augmentation is None:
@@ -120,7 +120,7 @@ class Dataset:
         factor = rng.uniform(1 - spread, 1 + spread)
         aspect = width / height
         if self.groups_by_shape:
-            aspect = np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
+            aspect = np.exp(np.log(self._aspects[visits % len(self.samples)]).mean())
         if self.augmentation.orientation == "free" and rng.random() < 0.5:
             height, width, aspect = width, height, 1 / aspect
         return (
@@ -128,15 +128,15 @@ class Dataset:
             to_multiple(factor * min(width, height * aspect), self.info.side_multiple),
         )
 
-    def sample(self, turn: int) -> Sample:
-        """Return the sample of a turn."""
-        return self.samples[turn % len(self.samples)]
+    def sample(self, visit: int) -> Sample:
+        """Return the sample of a visit."""
+        return self.samples[visit % len(self.samples)]
 
-    def load(self, turn: int, epoch: int, out: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
-        """Prepare the image of one turn.
+    def load(self, visit: int, epoch: int, out: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
+        """Prepare the image of one visit.
 
         Args:
-            turn: number of the turn; see `order`.
+            visit: number of the visit; see `order`.
             epoch: epoch, which determines the augmentation.
             out: (height, width, 3) uint8 array that receives the pixels.
 
@@ -146,11 +146,11 @@ class Dataset:
         Raises:
             ImageError: the image cannot be read.
         """
-        sample = self.sample(turn)
+        sample = self.sample(visit)
         image, problems = trainable(sample, self.images.read(sample.path), self.difficult)
         if self.augmentation is None:
             return self._letterboxed(image, out), problems
-        rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
+        rng = np.random.default_rng((IMAGE, self.seed, epoch, visit))
         image = random_turn(image, self.augmentation, rng, (out.shape[0], out.shape[1]))
         image = self._into_input(augment(image, self.augmentation, rng), self.augmentation, rng, out)
         random_color(out, self.augmentation, rng)
@@ -196,7 +196,7 @@ class Dataset:
     def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
         """Draw another image, as often as `order` repeats it, and augment it.
 
-        An unreadable image is replaced by a gray pixel here, and reported in its own turn.
+        An unreadable image is replaced by a gray pixel here, and reported at its own visit.
         """
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
@@ -216,7 +216,7 @@ class Dataset:
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
         """Return width / height of each image, (samples,); longer / shorter side if images may be rotated."""
-        # an unreadable image counts as a square here and is reported in its turn
+        # an unreadable image counts as a square here and is reported at its visit
         sizes = [sample.image_size if sample.is_readable else (1, 1) for sample in self.samples]
         aspects = np.array([width / height for height, width in sizes])
         turned = self.augmentation is not None and self.augmentation.orientation == "free"

@@ -6,7 +6,7 @@ The workers are threads, not processes: OpenCV decodes, warps and resizes withou
 interpreter lock, so two threads keep two cores busy, nothing is imported twice, and batches reach the network
 without a copy (figures in `benchmarks/loader.md`).
 
-The order of an epoch and every augmentation depend only on (seed, epoch, turn), so the batches are the same
+The order of an epoch and every augmentation depend only on (seed, epoch, visit), so the batches are the same
 with any number of workers and after a resume.
 """
 
@@ -39,12 +39,12 @@ class PlannedBatch:
 
     Attributes:
         number: number of the batch in its epoch, from 1.
-        turns: (B,) turns of the images, see `Dataset.order`.
+        visits: (B,) visits of the images, see `Dataset.order`.
         size: (height, width) of the input.
     """
 
     number: int
-    turns: NDArray[np.int64]
+    visits: NDArray[np.int64]
     size: tuple[int, int]
 
 
@@ -210,8 +210,8 @@ class Loader:
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Plan the batches of an epoch without reading any image."""
         return [
-            PlannedBatch(number, turns, self.dataset.input_size(epoch, number, turns))
-            for number, turns in enumerate(self.dataset.batches(epoch, self.batch), start=1)
+            PlannedBatch(number, visits, self.dataset.input_size(epoch, number, visits))
+            for number, visits in enumerate(self.dataset.batches(epoch, self.batch), start=1)
         ]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
@@ -248,15 +248,15 @@ class Loader:
 
     def _make(self, epoch: int, planned: PlannedBatch) -> tuple[Batch, list[Problem]]:
         """Make a batch and list its skipped images and boxes; runs in a worker thread."""
-        pixels = np.empty((len(planned.turns), *planned.size, 3), np.uint8)
+        pixels = np.empty((len(planned.visits), *planned.size, 3), np.uint8)
         images: list[AnnotatedImage] = []
         positives: list[Positives[Column]] = []
         paths: list[Path] = []
         problems: list[Problem] = []
-        for turn in planned.turns.tolist():
-            path = self.dataset.sample(turn).path
+        for visit in planned.visits.tolist():
+            path = self.dataset.sample(visit).path
             try:
-                image, skipped = self.dataset.load(turn, epoch, pixels[len(images)])
+                image, skipped = self.dataset.load(visit, epoch, pixels[len(images)])
             except ImageError as error:
                 if self.strict:
                     raise

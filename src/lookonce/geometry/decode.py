@@ -12,6 +12,7 @@ row  │         │                      box sides   w = anchor width  * exp(tw
 s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1, a center may lie a little outside its cell. The scales of
 other Darknet networks have one of these forms:
 
+```
 form               sides                  objectness                          class probabilities
 yolo               anchor * exp(t)        σ                                   σ of each class
 region             anchor * exp(t)        σ                                   softmax over the classes
@@ -19,6 +20,7 @@ region_logistic    anchor * exp(t)        σ                                   �
 region_tree        anchor * exp(t)        σ                                   1 for one class of a tree, or 0
 gaussian           anchor * exp(t)        σ * (1 - mean of four σ(u))         σ of each class
 new_coords         anchor * (2 σ(t))²     σ                                   σ of each class
+```
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ boxes rather than with N², and memory with the size of a block times N.
 
 Soft-NMS lowers the score of a box that overlaps a better one, the more they overlap, instead of dropping it.
 
-Legend: **N** boxes, **K** kept boxes.
+Legend: **N** boxes, **R** of which remain.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def nms(
         iou_threshold: IoU threshold, from 0 to 1.
 
     Returns:
-        Indices of the kept boxes, (K,) int64, by descending score.
+        Indices of the kept boxes, (R,) int64, by descending score.
     """
     waiting = np.argsort(-scores, kind="stable")
     if labels is None:
@@ -83,7 +83,7 @@ def soft_nms(
         sigma: width of the Gaussian; a larger one lowers scores less.
 
     Returns:
-        Indices of the kept boxes, (K,) int64, and their new scores, (K,) float32, descending.
+        Indices of the kept boxes, (R,) int64, and their new scores, (R,) float32, descending.
     """
     waiting = np.flatnonzero(scores > floor)
     left = scores[waiting]

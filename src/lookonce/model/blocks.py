@@ -33,6 +33,15 @@ class ConvBlock(Convolution):
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = BN_EPSILON
     ) -> None:
+        """Create the layers; the kernel starts normal with deviation `KERNEL_DEVIATION`.
+
+        Args:
+            channels: channels of the input, C.
+            out: channels of the output.
+            kernel: side of the kernel in cells, odd; the padding keeps the size at stride 1.
+            stride: cells per step.
+            bn_epsilon: number added to the variance under the root.
+        """
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(out, eps=bn_epsilon)
@@ -40,7 +49,7 @@ class ConvBlock(Convolution):
         nn.init.normal_(self.conv.weight, std=KERNEL_DEVIATION)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
+        """(B, C, H, W) -> (B, out, H/stride, W/stride)."""
         y: Tensor = self.activation(self.bn(self.conv(x)))
         return y
 
@@ -49,6 +58,13 @@ class Head(nn.Conv2d):
     """Last 1x1 convolution of a scale, with bias and no activation: (B, in, H, W) -> (B, A*(5+C), H, W)."""
 
     def __init__(self, channels: int, anchors: int, num_classes: int) -> None:
+        """Create the layer with a bias of 0.
+
+        Args:
+            channels: channels of the input.
+            anchors: number of anchors of the scale, A.
+            num_classes: number of classes, C.
+        """
         super().__init__(channels, anchors * (5 + num_classes), kernel_size=1)
         self.anchors = anchors
         nn.init.normal_(self.weight, std=KERNEL_DEVIATION)
@@ -68,12 +84,18 @@ class Residual(nn.Module):
     """
 
     def __init__(self, channels: int, *, bn_epsilon: float = BN_EPSILON) -> None:
+        """Create both convolutions.
+
+        Args:
+            channels: channels of input and output, even.
+            bn_epsilon: see `ConvBlock`.
+        """
         super().__init__()
         self.squeeze = ConvBlock(channels, channels // 2, 1, bn_epsilon=bn_epsilon)
         self.expand = ConvBlock(channels // 2, channels, 3, bn_epsilon=bn_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
+        """(B, C, H, W) -> the same shape."""
         y: Tensor = x + self.expand(self.squeeze(x))
         return y
 
@@ -89,7 +111,7 @@ class SpatialPyramidPooling(nn.Module):
         self.pools = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in (13, 9, 5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
+        """(B, C, H, W) -> (B, 4C, H, W)."""
         return torch.cat([*(pool(x) for pool in self.pools), x], dim=1)
 
 

@@ -1,8 +1,10 @@
 """Darknet-53, the backbone of YOLOv3: 52 convolutions and three outputs."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-from lookonce.metadata import BN_EPSILON, DARKNET53_STAGES, scaled_channels
+from lookonce.metadata import BN_EPSILON, DARKNET53_STAGES
 from lookonce.model.blocks import ConvBlock, Residual
 
 
@@ -13,7 +15,13 @@ class Darknet53(nn.Module):
     calls them route_1, route_2 and conv.
     """
 
-    def __init__(self, channels: "ScaledChannels", *, bn_epsilon: float = BN_EPSILON) -> None:
+    def __init__(self, channels: Callable[[int], int], *, bn_epsilon: float = BN_EPSILON) -> None:
+        """Create the layers.
+
+        Args:
+            channels: function from a channel count at full width to the count here.
+            bn_epsilon: see `model.blocks.ConvBlock`.
+        """
         super().__init__()
         self.stem = ConvBlock(3, channels(32), 3, bn_epsilon=bn_epsilon)
         self.stages = nn.ModuleList(
@@ -32,14 +40,3 @@ class Darknet53(nn.Module):
             x = stage(x)
             outputs.append(x)
         return outputs[2], outputs[3], outputs[4]
-
-
-class ScaledChannels:
-    """Function that scales a number of channels by a width factor, to a multiple of 8 and at least 8."""
-
-    def __init__(self, width: float) -> None:
-        self.width = width
-
-    def __call__(self, full: int) -> int:
-        """Return the number of channels that `full` channels become."""
-        return scaled_channels(full, self.width)

@@ -51,6 +51,13 @@ class GraphConvolution(Convolution):
     """
 
     def __init__(self, spec: ConvSpec, scale: Scale | None, *, bn_epsilon: float) -> None:
+        """Create the layers with initial weights.
+
+        Args:
+            spec: shape of the kernel, groups, and whether it is normalized.
+            scale: the scale whose raw map it computes, or None.
+            bn_epsilon: number added to the variance under the root.
+        """
         super().__init__()
         self.scale = scale
         normalized = spec.batch_normalize
@@ -96,6 +103,10 @@ class DarknetGraph(nn.Module):
 
     def __init__(self, network: Network, *, bn_epsilon: float = BN_EPSILON) -> None:
         """Build the modules with initial weights.
+
+        Args:
+            network: the layers.
+            bn_epsilon: number added to the variance under the root.
 
         Raises:
             ModelFileError: a scale's raw map holds probabilities, not logits, or its classes form a tree.

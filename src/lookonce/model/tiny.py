@@ -3,14 +3,15 @@
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from lookonce.metadata import BN_EPSILON
+from lookonce.metadata import BN_EPSILON, scaled_channels
 from lookonce.model.blocks import ConvBlock, Head
-from lookonce.model.darknet53 import ScaledChannels
 from lookonce.model.yolov3 import join
 
 
@@ -20,8 +21,16 @@ class YOLOv3Tiny(nn.Module):
     def __init__(
         self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
     ) -> None:
+        """Create the layers with initial weights.
+
+        Args:
+            num_classes: number of classes, C.
+            width: factor on the channel counts.
+            bn_epsilon: see `model.blocks.ConvBlock`.
+            anchors: number of anchors per scale, A.
+        """
         super().__init__()
-        channels, eps = ScaledChannels(width), bn_epsilon
+        channels, eps = partial(scaled_channels, width=width), bn_epsilon
         self.backbone = TinyBackbone(channels, bn_epsilon=eps)
         self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
         self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
@@ -49,8 +58,16 @@ class YOLOv3Tiny3l(nn.Module):
     def __init__(
         self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
     ) -> None:
+        """Create the layers with initial weights.
+
+        Args:
+            num_classes: number of classes, C.
+            width: factor on the channel counts.
+            bn_epsilon: see `model.blocks.ConvBlock`.
+            anchors: number of anchors per scale, A.
+        """
         super().__init__()
-        channels, eps = ScaledChannels(width), bn_epsilon
+        channels, eps = partial(scaled_channels, width=width), bn_epsilon
         self.backbone = TinyBackbone(channels, bn_epsilon=eps)
         self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
         self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
@@ -79,7 +96,13 @@ class TinyBackbone(nn.Module):
     They are the outputs of the fourth, the fifth and the last convolution.
     """
 
-    def __init__(self, channels: ScaledChannels, *, bn_epsilon: float = BN_EPSILON) -> None:
+    def __init__(self, channels: Callable[[int], int], *, bn_epsilon: float = BN_EPSILON) -> None:
+        """Create the layers.
+
+        Args:
+            channels: function from a channel count at full width to the count here.
+            bn_epsilon: see `model.blocks.ConvBlock`.
+        """
         super().__init__()
         sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
         self.convs = nn.ModuleList(

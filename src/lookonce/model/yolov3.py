@@ -12,20 +12,21 @@ Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height
 ```
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lookonce.metadata import BN_EPSILON
+from lookonce.metadata import BN_EPSILON, scaled_channels
 from lookonce.model.blocks import ConvBlock, Head, SpatialPyramidPooling
-from lookonce.model.darknet53 import Darknet53, ScaledChannels
+from lookonce.model.darknet53 import Darknet53
 
 
 class YOLOv3(nn.Module):
     """YOLOv3: (B, 3, H, W) float in [0, 1] -> raw maps (B, A*(5+C), H/s, W/s), strides s 8, 16, 32.
 
-    Modules are in Darknet's order, coarse scale first. `spp` adds spatial pyramid pooling within the coarse
-    scale's five convolutions, as in `yolov3-spp.cfg`.
+    Modules are in Darknet's order, coarse scale first.
     """
 
     def __init__(
@@ -37,8 +38,18 @@ class YOLOv3(nn.Module):
         spp: bool = False,
         anchors: int = 3,
     ) -> None:
+        """Create the layers with initial weights.
+
+        Args:
+            num_classes: number of classes, C.
+            width: factor on the channel counts.
+            bn_epsilon: see `model.blocks.ConvBlock`.
+            spp: pool over several sizes in the middle of the coarse scale's five convolutions, as
+                `yolov3-spp.cfg` does.
+            anchors: number of anchors per scale, A.
+        """
         super().__init__()
-        channels, eps = ScaledChannels(width), bn_epsilon
+        channels, eps = partial(scaled_channels, width=width), bn_epsilon
         self.backbone = Darknet53(channels, bn_epsilon=eps)
         self.coarse = _Scale(channels(1024), channels(512), num_classes, anchors, eps, spp=spp)
         self.to_medium = ConvBlock(channels(512), channels(256), 1, bn_epsilon=eps)
@@ -61,6 +72,7 @@ class _Scale(nn.Module):
     def __init__(
         self, channels: int, narrow: int, num_classes: int, anchors: int, eps: float, *, spp: bool = False
     ) -> None:
+        """Create the layers: `channels` go in, `narrow` come out, twice as many in between."""
         super().__init__()
         wide = 2 * narrow
         self.five = nn.Sequential(
