@@ -15,7 +15,7 @@ from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
 from lookonce.errors import ConfigError
 
@@ -56,6 +56,36 @@ def make_callable(package: str) -> None:
     sys.modules[package].__class__ = CallablePackage
 
 
+class _Parameter(NamedTuple):
+    """What the annotation of a command's parameter says.
+
+    Attributes:
+        kind: the type, `list` for `list[str]`.
+        optional: whether None is a value of its own.
+        parser: function that makes the value of a text.
+        least: smallest number; None without a range.
+        most: largest number; None without a range.
+    """
+
+    kind: type
+    optional: bool
+    parser: Callable[[Any], Any] | None
+    least: float | None
+    most: float | None
+
+    @classmethod
+    def of(cls, annotation: Any) -> Self:
+        """Read an annotation such as `Annotated[float | None, typer.Option(min=0)]`."""
+        hint, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+        kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        kind = get_origin(kind) or kind
+        parser, least, most = (
+            next((given for note in notes if (given := getattr(note, key, None)) is not None), None)
+            for key in ("parser", "min", "max")
+        )
+        return cls(kind, NoneType in others, parser or (Path if kind is Path else None), least, most)
+
+
 EXPECTED = {  # by the type of a parameter
     bool: "True or False",
     Path: "a path",
@@ -73,46 +103,45 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         TypeError: the value has another type.
         ConfigError: the number is out of the parameter's range.
     """
-    hint, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-    kind, *others = get_args(hint) if isinstance(hint, UnionType) else (hint,)  # of `str | None`: str
-    kind = get_origin(kind) or kind  # of `list[str]`: list
-    if value is None and NoneType in others:
+    kind, optional, parser, least, most = _Parameter.of(annotation)
+    if value is None and optional:
         return None
-    if issubclass(kind, Enum) and value is not None:
-        return kind(value)
-    taken = _converted(kind, value)
+    taken = None if value is None else _converted(kind, value)
     if taken is None:
         expected = "a value" if value is None else EXPECTED[kind]
         raise TypeError(f"{name}: expected {expected}, found {reprlib.repr(value)}")
-    parser = next((note.parser for note in notes if getattr(note, "parser", None)), None)
-    if parser or kind is Path:
-        return (parser or Path)(taken)
-    least = max((note.min for note in notes if getattr(note, "min", None) is not None), default=-math.inf)
-    most = min((note.max for note in notes if getattr(note, "max", None) is not None), default=math.inf)
-    if (least, most) != (-math.inf, math.inf) and not least <= taken <= most:  # NaN lies in no range
-        raise ConfigError(f"{name}: expected a number from {least:g} to {most:g}, found {taken:g}")
+    if parser:
+        return parser(taken)
+    if (least, most) != (None, None):
+        low, high = -math.inf if least is None else least, math.inf if most is None else most
+        if not low <= taken <= high:  # NaN lies in no range
+            raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, found {taken:g}")
     return taken
 
 
 def _converted(kind: type, value: Any) -> Any:
-    """Return the value as the command line would pass it to a parameter of this type; None if it cannot."""
-    match value:
-        case bool():  # Python counts it as a number
-            return value if kind is bool else None
-        case Integral() if kind is int:
-            return int(value)
-        case Real() if kind is float:
-            return float(value)
-        case str() | PathLike() if kind is Path:
-            text = str(fspath(value))  # for the parser: `./coco` is a folder, `coco` the built-in network
-            return text if text and "\0" not in text else None
-        case str() | PathLike() | Real() if kind is str:
-            return str(value)
-        case tuple() | list() if kind is str and all(isinstance(each, Real) for each in value):
-            return "x".join(map(str, value))
-        case Mapping() if kind in (str, list):
-            pairs = [f"{key}={each}" for key, each in value.items()]
-            return ",".join(pairs) if kind is str else pairs
-        case Sequence() if kind is list and all(isinstance(each, str) for each in value):
-            return None if isinstance(value, str) else value
-    return None
+    """Return a value as the command line would pass it to a parameter of this type; None if it cannot.
+
+    Raises:
+        ValueError: there is no such member of an enumeration.
+    """
+    if issubclass(kind, Enum):
+        return kind(value)
+    if kind is bool or isinstance(value, bool):  # Python counts a bool as a number
+        return value if kind is bool and isinstance(value, bool) else None
+    if kind is int:
+        return int(value) if isinstance(value, Integral) else None
+    if kind is float:
+        return float(value) if isinstance(value, Real) else None
+    if kind is Path:  # as text, for the parser: `./coco` is a folder, `coco` the built-in network
+        text = str(fspath(value)) if isinstance(value, str | PathLike) else ""
+        return text if text and "\0" not in text else None
+    if isinstance(value, Mapping):
+        pairs = [f"{key}={each}" for key, each in value.items()]
+        return pairs if kind is list else ",".join(pairs)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    if kind is list:
+        return value if is_sequence and all(isinstance(each, str) for each in value) else None
+    if isinstance(value, tuple | list) and all(isinstance(each, Real) for each in value):
+        return "x".join(map(str, value))  # a size
+    return str(value) if isinstance(value, str | PathLike | Real) else None
