@@ -145,7 +145,7 @@ class SharedLoader(Loader):
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return this process's share of each batch, which may be empty."""
         mine = slice(self._group.rank, None, self._group.size)
-        return [replace(planned, turns=planned.turns[mine]) for planned in super().plan(epoch)]
+        return [replace(planned, visits=planned.visits[mine]) for planned in super().plan(epoch)]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
         """Report the problems of all processes; return the batch with the number of all their images."""
