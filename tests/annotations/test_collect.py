@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookonce.annotations.collect import collect as collect_records
+from lookonce.annotations.collect import Collector
 from lookonce.annotations.records import Box, Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
 from lookonce.images import read_image
@@ -20,7 +20,7 @@ NAN = math.nan
 
 def gather(*records: Record, strict: bool = False, form: str = "lines") -> SampleSet:
     images = [Path(record.image) for record in records]
-    return collect_records(Parsed(form, records, Path(), Path()), images, ("cat", "dog"), strict)
+    return Collector(Parsed(form, records, Path(), Path()), ("cat", "dog"), strict).collect(images)
 
 
 def collect(image: Path, *rows: Row, strict: bool = False, **options: Any) -> SampleSet:

@@ -43,26 +43,18 @@ class _Image(NamedTuple):
     rows: list[Row]
 
 
-def collect(
-    parsed: Parsed, images: Sequence[Path], names: Names, strict: bool = False, further: Names = ()
-) -> SampleSet:
-    """Turn records into samples.
+class Collector:
+    """Turns the records of one split into samples and problems."""
 
-    Args:
-        parsed: records of one split.
-        images: image file of each record.
-        names: class names.
-        strict: whether to raise an error at the first row or image that would be skipped or repaired.
-        further: class names that rows may use although class numbers in the files cannot; they come last.
+    def __init__(self, parsed: Parsed, names: Names, strict: bool = False, further: Names = ()) -> None:
+        """Take the records of a split.
 
-    Raises:
-        AnnotationError: something would be skipped or repaired, and `strict` is true.
-    """
-    return _Collector(parsed, names, strict, further).run(images)
-
-
-class _Collector:
-    def __init__(self, parsed: Parsed, names: Names, strict: bool, further: Names) -> None:
+        Args:
+            parsed: the records.
+            names: class names.
+            strict: whether to raise an error at the first row or image that would be skipped or repaired.
+            further: class names that rows may use although class numbers in the files cannot; they come last.
+        """
         self._parsed = parsed
         self._names = (*names, *further)
         self._numbers = {name: number for number, name in enumerate(self._names)}
@@ -75,8 +67,15 @@ class _Collector:
         self._problems: list[Problem] = []
         self._tallies: dict[tuple[ProblemKind, Outcome], list[tuple[str, str]]] = defaultdict(list)
 
-    def run(self, images: Sequence[Path]) -> SampleSet:
-        """Turn all records into samples."""
+    def collect(self, images: Sequence[Path]) -> SampleSet:
+        """Turn all records into samples.
+
+        Args:
+            images: image file of each record.
+
+        Raises:
+            AnnotationError: something would be skipped or repaired, and `strict` is true.
+        """
         for problem in self._parsed.problems:
             self._add(problem)
         read = self._read(images)

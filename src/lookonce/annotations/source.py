@@ -13,7 +13,7 @@ import numpy as np
 
 from lookonce._files import as_given, encodable
 from lookonce._texts import Names, is_file, shown
-from lookonce.annotations.collect import collect
+from lookonce.annotations.collect import Collector
 from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree
@@ -130,7 +130,7 @@ class FilesPart:
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
         problems = [*self.parsed.problems, *twins]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
-        return collect(parsed, [*self.named, *self.idle], names, strict, further)
+        return Collector(parsed, names, strict, further).collect([*self.named, *self.idle])
 
     @property
     def used_names(self) -> Names:
