@@ -17,19 +17,30 @@ from itertools import repeat
 from struct import unpack, unpack_from
 from typing import BinaryIO, Literal, NamedTuple
 
-from lookonce._tiff import FLOATS, SAMPLE_FORMAT, read_directory, reading_memory, seek, take
+from lookonce._tiff import (
+    BITS,
+    CHANNELS,
+    FLOATS,
+    HEIGHT,
+    ORIENTATION,
+    PHOTOMETRIC,
+    PLANES,
+    REDUCED_OR_MASK,
+    SAMPLE_FORMAT,
+    STARTS,
+    STRIP_ROWS,
+    SUBFILE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    WIDTH,
+    read_numbers,
+    reading_memory,
+    take,
+)
 
 EXIF_PREFIX = b"Exif\0\0"
-TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
-TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_CHANNELS, TIFF_PLANES = 254, 258, 262, 277, 284
-TIFF_STRIP_ROWS = 278
-TIFF_PER_CHANNEL = frozenset({TIFF_BITS, SAMPLE_FORMAT})
-TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
-TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
-TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose stored rows (2, 3) or columns (6, 7) run right to left
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # the last two: BigTIFF
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
@@ -260,72 +271,35 @@ def _bmp(stream: BinaryIO) -> Found:
 
 
 def _tiff(stream: BinaryIO) -> Found:
-    tags, following = _tiff_tags(stream, strict=True)
-    tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole tile
-    if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
+    tags, following = read_numbers(stream, strict=True)
+    tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)  # decoders hold a whole tile
+    if tile > max(LARGEST_TILE, tags.get(WIDTH, 0) * tags.get(HEIGHT, 0)):
         raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
-    bits, channels = max(8, tags.get(TIFF_BITS, 8)), tags.get(TIFF_CHANNELS, 1)
+    bits, channels = max(8, tags.get(BITS, 8)), tags.get(CHANNELS, 1)
     is_deep = bits > 8
-    if is_deep and tags.get(TIFF_PLANES, 1) == 2 and channels > 1:  # OpenCV mixes them up
+    if is_deep and tags.get(PLANES, 1) == 2 and channels > 1:  # OpenCV mixes them up
         raise ValueError("expected channels pixel by pixel in a TIFF of more than 8 bits, found planes")
-    orientation = tags.get(TIFF_ORIENTATION, 1)
+    orientation = tags.get(ORIENTATION, 1)
     if tile and not is_deep and orientation in TIFF_MIRRORED:  # libtiff mirrors each tile by itself
         raise ValueError(
             f"expected a tiled TIFF that is not stored mirrored, found orientation {orientation}: "
             "vips autorot IN OUT.tif"
         )
-    if tags.get(TIFF_PHOTOMETRIC, 2) in TIFF_LAB:
+    if tags.get(PHOTOMETRIC, 2) in TIFF_LAB:
         raise ValueError("expected a TIFF in gray, RGB or CMYK, found CIE Lab; convert it to RGB")
-    color = TIFF_COLORS.get(tags.get(TIFF_PHOTOMETRIC, 2), "color")
+    color = TIFF_COLORS.get(tags.get(PHOTOMETRIC, 2), "color")
     is_series = False
     if following:  # a page, or a smaller copy, or a mask
         try:
-            is_series = not _tiff_tags(stream, at=following)[0].get(TIFF_SUBFILE, 0) & 5
+            is_series = not read_numbers(stream, at=following)[0].get(SUBFILE, 0) & REDUCED_OR_MASK
         except ValueError:
             is_series = False
-    width, height = tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0)
-    block = tile or min(tags.get(TIFF_STRIP_ROWS, height), height) * width
+    width, height = tags.get(WIDTH, 0), tags.get(HEIGHT, 0)
+    block = tile or min(tags.get(STRIP_ROWS, height), height) * width
     length, is_float = stream.seek(0, SEEK_END), tags.get(SAMPLE_FORMAT, 1) == FLOATS
     memory = reading_memory((height, width), block, bits, channels, length, is_float=is_float)
-    is_negative = tags.get(TIFF_PHOTOMETRIC, 2) == 0
+    is_negative = tags.get(PHOTOMETRIC, 2) == 0
     return Found(width, height, orientation, color, is_series, bits, memory, is_negative)
-
-
-def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
-    """Read the tags of a directory that hold whole numbers, and of several numbers in a tag the first.
-
-    Args:
-        stream: a TIFF.
-        strict: refuse sizes that decoders may interpret differently.
-        at: offset of the directory; 0: the first one.
-
-    Returns:
-        Tag -> number, and the offset of the next directory, 0 for none.
-
-    Raises:
-        ValueError: the directory is damaged or cut short, or a size is ambiguous.
-    """
-    order, is_big, fields, _, following = read_directory(stream, at)
-    tags, elsewhere = {}, {}
-    for tag, (kind, values, inside) in fields:
-        if (
-            strict
-            and tag in TIFF_SIZES
-            and (tag in tags or values != 1 or kind not in (TIFF_SHORT, TIFF_LONG))
-        ):
-            raise ValueError(
-                f"expected one whole number in TIFF tag {tag}, once; decoders differ about others"
-            )
-        if kind == TIFF_SHORT and 2 * values <= len(inside):
-            (tags[tag],) = unpack(order + "H", inside[:2])
-        elif kind == TIFF_SHORT and tag in TIFF_PER_CHANNEL:
-            (elsewhere[tag],) = unpack(order + ("Q" if is_big else "I"), inside)
-        elif kind == TIFF_LONG:
-            (tags[tag],) = unpack(order + "I", inside[:4])
-    for tag, offset in elsewhere.items():
-        seek(stream, offset)
-        (tags[tag],) = unpack(order + "H", take(stream, 2))
-    return tags, following
 
 
 def _pnm(stream: BinaryIO) -> Found:
@@ -406,7 +380,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about large images, which have a limit here
             with Image.open(BytesIO(data), formats=PILLOW_FORMATS) as image:
-                orientation = image.getexif().get(TIFF_ORIENTATION, 1)
+                orientation = image.getexif().get(ORIENTATION, 1)
                 color = PILLOW_COLORS.get(image.mode, "color")
                 is_series = bool(getattr(image, "is_animated", False))
                 upright = orientation if orientation in range(1, 9) else 1
@@ -424,10 +398,10 @@ def _by_pillow(stream: BinaryIO) -> Found:
 def _exif_orientation(payload: bytes) -> int:
     """Return the EXIF orientation, 1 to 8; 1 (upright) if the block is damaged, as viewers do."""
     try:
-        tags, _ = _tiff_tags(BytesIO(payload.removeprefix(EXIF_PREFIX)))
+        tags, _ = read_numbers(BytesIO(payload.removeprefix(EXIF_PREFIX)))  # a TIFF without an image
     except ValueError:
         return 1
-    orientation = tags.get(TIFF_ORIENTATION, 1)
+    orientation = tags.get(ORIENTATION, 1)
     return orientation if 1 <= orientation <= 8 else 1
 
 
@@ -460,7 +434,7 @@ FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[BinaryIO], Found]], ...] 
         ("PNG", rb"\x89PNG\r\n\x1a\n", _png),
         ("WebP", rb"RIFF....WEBP", _webp),
         ("BMP", rb"BM", _bmp),
-        ("TIFF", b"|".join(map(re.escape, TIFF_STARTS)), _tiff),
+        ("TIFF", b"|".join(map(re.escape, STARTS)), _tiff),
         ("GIF", rb"GIF8[79]a", _gif),
         ("AVIF", rb"....ftyp(avif|avis|mif1|msf1)", _by_pillow),  # the last two may be HEIC: Pillow decides
         ("JPEG 2000", rb"\0\0\0\x0cjP  |" + re.escape(J2K_CODESTREAM), _jpeg_2000),

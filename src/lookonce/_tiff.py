@@ -20,11 +20,13 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # of a file; the last two: BigTIFF
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
 STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SUBFILE, SAMPLE_FORMAT = 254, 339
 FLOATS = 3  # value of SAMPLE_FORMAT
+SIZES, PER_CHANNEL = frozenset({WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT}), frozenset({BITS, SAMPLE_FORMAT})
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
 PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 
@@ -123,6 +125,39 @@ def read_directory(stream: BinaryIO, at: int = 0, wanted: Collection[int] | None
     following = stream.read(calcsize(order + next_format))
     whole = len(following) == calcsize(order + next_format)
     return Directory(order, is_big, fields, count, unpack(order + next_format, following)[0] if whole else 0)
+
+
+def read_numbers(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
+    """Read the tags of a directory that hold whole numbers, and of several numbers in a tag the first.
+
+    Args:
+        stream: a TIFF.
+        strict: refuse sizes that decoders may interpret differently.
+        at: offset of the directory; 0: the first one.
+
+    Returns:
+        Tag -> number, and the offset of the next directory, 0 for none.
+
+    Raises:
+        ValueError: the directory is damaged or cut short, or a size is ambiguous.
+    """
+    order, is_big, fields, _, following = read_directory(stream, at)
+    tags, elsewhere = {}, {}
+    for tag, (kind, values, inside) in fields:
+        if strict and tag in SIZES and (tag in tags or values != 1 or kind not in (SHORT, LONG)):
+            raise ValueError(
+                f"expected one whole number in TIFF tag {tag}, once; decoders differ about others"
+            )
+        if kind == SHORT and 2 * values <= len(inside):
+            (tags[tag],) = unpack(order + "H", inside[:2])
+        elif kind == SHORT and tag in PER_CHANNEL:
+            (elsewhere[tag],) = unpack(order + ("Q" if is_big else "I"), inside)
+        elif kind == LONG:
+            (tags[tag],) = unpack(order + "I", inside[:4])
+    for tag, offset in elsewhere.items():
+        seek(stream, offset)
+        (tags[tag],) = unpack(order + "H", take(stream, 2))
+    return tags, following
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input
-from lookonce._image_header import RGB_BYTES, TIFF_STARTS
+from lookonce._image_header import RGB_BYTES
 from lookonce._image_limits import MAX_MEMORY, is_large
 from lookonce._tiff import (
     BITS,
@@ -30,6 +30,7 @@ from lookonce._tiff import (
     COMPRESSION,
     ORIENTATION,
     PHOTOMETRIC,
+    STARTS,
     find_pages,
     read_page,
     seek,
@@ -74,7 +75,7 @@ def _sides(path: Path, at: int) -> tuple[int, int, float]:
     Height and width are 0 for a file that is damaged or not a TIFF; decoding it raises the error.
     """
     with suppress(ImageError, ValueError), open_input(path, ImageError) as stream:
-        if stream.read(8).startswith(TIFF_STARTS):
+        if stream.read(8).startswith(STARTS):
             page = read_page(stream, at)
             return page.height, page.width, page.memory(stream.seek(0, SEEK_END))
     return 0, 0, RGB_BYTES
@@ -87,7 +88,7 @@ def tiff_pages(path: Path) -> list[int]:
     """
     places: list[int] = []
     with suppress(ImageError), open_input(path, ImageError) as stream:
-        if stream.read(8).startswith(TIFF_STARTS):
+        if stream.read(8).startswith(STARTS):
             try:
                 places.extend(find_pages(stream))
             except ValueError:
@@ -149,7 +150,7 @@ class LargeImage:
         """
         self.path, self.name = path, name or str(path)
         with open_input(path, ImageError) as stream:
-            if not stream.read(8).startswith(TIFF_STARTS):
+            if not stream.read(8).startswith(STARTS):
                 raise ImageError(
                     f"{self.name}: expected a TIFF, which is read by windows, found another; {REMEDY}"
                 )
