@@ -7,12 +7,10 @@ are used unchanged. TIFF stores premultiplied colors, so transparent pixels of a
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import cv2
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from lookonce._files import IMAGE_LIMIT, open_input, read_rest, replacing
 from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader
 from lookonce._image_limits import check_jpeg, checked_header
+from lookonce._opencv import silent_opencv
 from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
@@ -352,29 +351,3 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             return _as_rgb(pixels) if pixels.ndim == 2 else pixels[..., :3]
     except Exception:  # each plugin raises its own
         return None
-
-
-_quiet_lock = Lock()
-_quiet_depth = 0
-_level_before = 0
-
-
-@contextmanager
-def silent_opencv() -> Iterator[None]:
-    """Silence OpenCV's messages; lookonce's own also name the file.
-
-    The log level is global, and several threads decode images: the first to enter switches the log off, and
-    the last to leave restores it.
-    """
-    global _quiet_depth, _level_before
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _level_before = cv2.utils.logging.setLogLevel(0)
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                cv2.utils.logging.setLogLevel(_level_before)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lookonce._counted import counted
 from lookonce._files import replacing
+from lookonce._opencv import silent_opencv
 from lookonce.errors import ImageError
-from lookonce.images import silent_opencv
 from lookonce.runtime.opencv_video import count_frames, name_for_opencv
 from lookonce.runtime.timed_clips import TimedClipWriter, keeps_sound
 from lookonce.runtime.video_checks import LONGEST_GAP, USUAL_RATE, Moment

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.images import silent_opencv
+from lookonce._opencv import silent_opencv
 
 AGREES = 0.9  # correlation of brightness: 0.999 if a frame was converted, usually about 0 if not
 FLAT = 2.0  # standard deviation of brightness at or below which frames cannot be correlated

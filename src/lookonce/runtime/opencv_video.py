@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import open_input
+from lookonce._opencv import silent_opencv
 from lookonce._optional import install_line
 from lookonce.errors import ImageError
-from lookonce.images import silent_opencv
 from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.video_checks import (
     PATIENCE_MS,
