@@ -82,8 +82,8 @@ class Dataset:
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the visits of an epoch, (len,), shuffled: one of each image, or several of a repeated one.
 
-        A visit is one use of an image in an epoch. Visit n is to sample n modulo the number of samples, so each
-        repetition of an image has its own number and hence its own augmentation.
+        A visit is one use of an image in an epoch. Visit n is to sample n modulo the number of samples, so
+        each repetition of an image has its own number and hence its own augmentation.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
