@@ -11,7 +11,7 @@ ImageMaker = Callable[..., Path]
 
 @pytest.fixture
 def image(tmp_path: Path) -> ImageMaker:
-    """Make an image below the test's folder."""
+    """Return a function that makes an image below the test's folder."""
 
     def make(name: str, height: int = 60, width: int = 80) -> Path:
         path = tmp_path / name

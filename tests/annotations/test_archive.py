@@ -1,4 +1,4 @@
-"""A zip is unpacked whole or not at all, by any number of processes."""
+"""Test that a zip is unpacked atomically, even by several processes."""
 
 import subprocess
 import sys
@@ -135,7 +135,7 @@ def test_problems_name_the_archive_too(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_zip_with_backslashes_opens_and_none_of_them_leads_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As some programs on Windows write them."""
+    """Some Windows programs write backslashes."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
 
     def zipped(name: str, *members: str) -> Path:
@@ -156,7 +156,7 @@ def test_a_zip_with_backslashes_opens_and_none_of_them_leads_out(
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_member_that_zipfile_would_unpack_at_once_is_refused(tmp_path: Path, method: int) -> None:
-    """450 bytes of bzip2 took 0.9 GB, and may hold more than they declare."""
+    """450 bytes of bzip2 took 0.9 GB, and may unpack to more than they declare."""
     with zipfile.ZipFile(tmp_path / "set.zip", "w", method) as made:
         made.writestr("coco.json", " " * 1000)
     with pytest.raises(

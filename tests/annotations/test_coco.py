@@ -196,7 +196,7 @@ def test_written_ids_are_those_read(image: ImageMaker, tmp_path: Path) -> None:
 
 
 def test_written_by_the_book(data: Path, tmp_path: Path) -> None:
-    """pycocotools, the form's own reader, finds the boxes that we had."""
+    """pycocotools, the format's own reader, finds the original boxes."""
     from pycocotools.coco import COCO
 
     found = load_samples(data / "voc_sample" / "gts" / "pascalvoc_format")

@@ -164,7 +164,7 @@ def test_an_unknown_size_gives_way_to_the_true_one(image: ImageMaker) -> None:
 
 
 def turned_image(folder: Path, orientation: int, width: int = 80, height: int = 60) -> Path:
-    """An image with a dark mark at [10, 5, 30, 20] of its stored pixels."""
+    """Make an image with a dark mark at [10, 5, 30, 20] of its stored pixels."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[5:20, 10:30] = 0
     exif = Image.Exif()
@@ -176,7 +176,7 @@ def turned_image(folder: Path, orientation: int, width: int = 80, height: int = 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_on_stored_pixels_are_turned_with_the_image(tmp_path: Path, orientation: int) -> None:
-    """The box is where OpenCV shows the mark; an image turned by a quarter proves it for the others."""
+    """The box is where OpenCV shows the mark; an image rotated by 90 degrees decides for the others."""
     mark = Row("f:1: box 1", (10, 5, 30, 20))
     path, proof = turned_image(tmp_path, orientation), turned_image(tmp_path, 6, 90)
     found = gather(
@@ -214,7 +214,7 @@ def test_a_half_turn_that_nothing_proves_is_noted(tmp_path: Path) -> None:
 
 
 def test_fractions_of_the_stored_pixels_are_turned_with_the_image(tmp_path: Path) -> None:
-    """Label Studio's boxes, if it declares the size of the stored pixels."""
+    """Label Studio's boxes are such fractions if it declares the size of the stored pixels."""
     path = turned_image(tmp_path, 6)
     row = Row("f:1: box 1", (20 / 80, 12.5 / 60, 20 / 80, 15 / 60))
     found = gather(Record("f:1", path, [row], declared=(60, 80), relative=True), form="labelstudio")

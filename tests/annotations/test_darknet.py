@@ -1,4 +1,4 @@
-"""`--to darknet`: three Darknets find the labels, and lookonce reads back what it wrote."""
+"""Test `--to darknet`: three Darknets find the labels, and lookonce reads back the same boxes."""
 
 import re
 from collections.abc import Callable
@@ -25,13 +25,13 @@ def first_replaced(path: str, *pairs: tuple[str, str]) -> str:
 
 
 def original(path: str) -> str:
-    """Where the original Darknet looks: words are replaced wherever they first stand."""
+    """Return the label path of the original Darknet, which replaces the first occurrence of some words."""
     words = [(word, "labels") for word in ("images", "JPEGImages", "raw")]
     return first_replaced(path, *words, *((end, ".txt") for end in (".jpg", ".png", ".JPG", ".JPEG")))
 
 
 def alexeyab(path: str) -> str:
-    """Where AlexeyAB's looks: folders of COCO and VOC are replaced, suffixes at the end alone."""
+    """Return the label path of AlexeyAB's Darknet, which replaces COCO's and VOC's folders, and suffixes."""
     coco = [
         (f"/images/{part}/", f"/labels/{part}/") for part in ("train2017", "val2017", "train2014", "val2014")
     ]
@@ -45,7 +45,7 @@ def hank_ai(path: str) -> str:
 
 @pytest.fixture
 def sets(tmp_path: Path) -> dict[str, SampleSet]:
-    """Images of hard names, one without objects, and one that EXIF turns."""
+    """Make images with difficult names, one without objects, and one that EXIF rotates."""
     random = np.random.default_rng(0)
     samples = []
     for i, name in enumerate(NAMES):
@@ -124,7 +124,7 @@ def test_no_val_beside_train_and_test(sets: dict[str, SampleSet], tmp_path: Path
 def test_an_image_that_does_not_decode_is_left_out_and_named(
     sets: dict[str, SampleSet], tmp_path: Path
 ) -> None:
-    """Its header is sound, so the reader keeps it; Darknet would end at it."""
+    """Its header is valid, so the reader keeps it, but Darknet would stop at it."""
     lost = next(iter(sets.values())).samples[0].path
     lost.write_bytes(lost.read_bytes()[:-40])
     written, problems = write_samples(sets, "darknet", tmp_path / "out")

@@ -10,7 +10,7 @@ from .conftest import ImageMaker
 
 @pytest.fixture
 def folder(image: ImageMaker, tmp_path: Path) -> Path:
-    """Two lists of one-line text."""
+    """Write two lists of one-line text."""
     for split in ("train", "val", "more"):
         image(f"of {split}.png")
         (tmp_path / f"{split}.txt").write_text(f"of {split}.png 1,2,30,40,1\n")

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # tables of what files hold
-"""Data sets as other tools export them: the same two boxes on one image, one on another, none on a third."""
+"""Test exports of other tools: the same two boxes on one image, one on another, none on a third."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ Files = dict[str, str]
 
 
 def put(folder: Path, files: Files, images: list[str]) -> Path:
-    """Write texts, and an image for each name; its stem says which."""
+    """Write texts and images; the stem of a name selects the image."""
     for name in images:
         height, width = SIZES[Path(name).stem.lower()[-1]]
         suffix = Path(name).suffix.lower()
@@ -47,7 +47,7 @@ def put(folder: Path, files: Files, images: list[str]) -> Path:
 
 
 def boxes(found: SampleSet) -> dict[str, list[tuple[object, ...]]]:
-    """Image -> its boxes, by class name."""
+    """Return the boxes of each image, by class name."""
     return {
         sample.path.stem.lower()[-1]: sorted(
             (found.names[label], *(round(side, 1) for side in box))
@@ -82,7 +82,7 @@ def xml(stem: str, filename: str = "") -> str:
 
 
 def coco(pattern: str = "{}.jpg", stems: str = "abc", **changes: Callable[[Any], Any]) -> str:
-    """A COCO file; `changes` are applied to values by key."""
+    """Make a COCO file; `changes` replace values by key."""
     entries: dict[str, list[dict[str, Any]]] = {
         "images": [
             {
@@ -115,7 +115,7 @@ def coco(pattern: str = "{}.jpg", stems: str = "abc", **changes: Callable[[Any],
 
 
 def mask(height: int, width: int, x: int, y: int, across: int, down: int) -> str:
-    """A COCO segmentation: runs down the columns."""
+    """Make a COCO mask, with runs down the columns."""
     runs = [
         x * height + y,
         *[down, height - down] * (across - 1),
@@ -164,7 +164,7 @@ def label_studio(minimal: bool = False) -> str:
 
 
 def apart(text: str) -> str:
-    """Label Studio's tasks with each result as two of one id: the shape, and its class."""
+    """Split each result of Label Studio's tasks into two with the same id: the shape, and its class."""
     tasks = json.loads(text)
     for task in tasks:
         for annotation in task["annotations"]:
@@ -179,7 +179,7 @@ def apart(text: str) -> str:
 
 
 def as_mask(match: re.Match[str]) -> str:
-    """A box of CVAT's XML as the mask that fills it."""
+    """Turn a box of CVAT's XML into a mask that fills it."""
     left, top, right, bottom = map(int, match.groups()[1:])
     size = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
     return f'<mask {match[1]} rle="0, {(right - left) * (bottom - top)}" {size}/>'
@@ -604,7 +604,7 @@ def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str,
 
 
 def test_a_skeleton_that_left_the_video_is_no_fault(tmp_path: Path) -> None:
-    """CVAT writes `outside` only on its points."""
+    """CVAT writes `outside` only on the points of a skeleton."""
     shapes = "".join(
         f'<skeleton frame="{frame}" keyframe="1"><points label="1" outside="{outside}" points="5,6"/>'
         f'<points label="2" outside="{outside}" points="25,16"/></skeleton>'
@@ -720,7 +720,7 @@ def test_labels_of_a_yaml_without_an_image_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_image_is_not_replaced_by_a_namesake(tmp_path: Path) -> None:
-    """Its folders are right for the other names, so they are meant."""
+    """The folders of the other names are correct, so those of the missing image count too."""
     names = [f"cam_{s}/{s}.jpg" for s in "ab"]
     put(tmp_path, {"r.json": coco("cam_{0}/{0}.jpg", "abc")}, [*names, "cam_x/c.jpg"])
     found = load_samples(tmp_path / "r.json")
@@ -925,7 +925,7 @@ def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
 
 
 def test_a_list_of_images_finds_labels_away_from_the_images(tmp_path: Path) -> None:
-    """CVAT's export without images, whose list names them where they were."""
+    """CVAT's export without images has a list with their original paths."""
     text = "names: [cat, dog]\npath: .\ntrain: train.txt\n"
     files = {"data.yaml": text, "train.txt": "\n".join(images("data/images/train/{}.jpg"))}
     put(tmp_path / "x", files | {f"labels/train/{s}.txt": yolo(s) for s in "abc"}, [])
@@ -952,7 +952,7 @@ def test_a_polygon_with_corners_on_the_border_is_no_key_points(tmp_path: Path) -
 
 @pytest.mark.parametrize("sides", [(0, 64), (float("nan"), 64), ("x", 64)])
 def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[object, object]) -> None:
-    """Label Studio's percentages are turned in pixels, by the size that the result states."""
+    """Rotating Label Studio's percentages requires the size that the result declares."""
     tasks = json.loads(label_studio())
     result = tasks[0]["annotations"][0]["result"][0]
     result["value"]["rotation"] = 30
@@ -968,7 +968,7 @@ def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[o
 
 @pytest.mark.parametrize("name", ["http://[/{}.jpg", "http://[::1/{}.jpg?d=x"])
 def test_an_image_named_by_half_a_url(tmp_path: Path, name: str) -> None:
-    """Python refuses to take such a URL apart."""
+    """Python refuses to parse such a URL."""
     text = coco(pattern=name)
     found = load_samples(put(tmp_path / "x", {"r.json": text}, images("{}.jpg")))
     assert {sample.path.stem for sample in found.samples} == set("abc")

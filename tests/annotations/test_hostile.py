@@ -1,4 +1,4 @@
-"""Whatever stands in an annotation file, it is read or refused in one sentence."""
+"""Test that any content of an annotation file is read, or refused in one sentence."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Boxes around run-length masks, beside pycocotools."""
+"""Compare the boxes around run-length masks with pycocotools."""
 
 import numpy as np
 import pytest

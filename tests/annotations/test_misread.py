@@ -1,4 +1,4 @@
-"""Sets whose numbers mean something else than their format says."""
+"""Test data sets whose numbers have a meaning other than that of their format."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def numbers(box: tuple[int, int, int, int], meaning: str) -> tuple[float, float,
 
 
 def write(folder: Path, form: str, meaning: str, scale: float = 1) -> Path:
-    """Write the boxes in a format, with its numbers in another meaning, and perhaps in percent."""
+    """Write the boxes in a format, with numbers in another meaning, and perhaps in percent."""
     width, height = SIZE
     per = np.array([width, height] * 2) / scale if scale != 1 else np.ones(4)
     given = {stem: [numbers(box, meaning) / per for box in found] for stem, found in BOXES.items()}
@@ -85,7 +85,7 @@ def test_percent_are_no_pixels(tmp_path: Path, form: str) -> None:
 
 
 def test_small_objects_at_one_place_are_pixels(tmp_path: Path) -> None:
-    """The clock in the corner of a camera's images."""
+    """An example is the clock in the corner of a camera's images."""
     write(tmp_path, "voc", CORNERS)
     for file in tmp_path.glob("*.xml"):
         sides = "<xmin>10.5</xmin><ymin>8.2</ymin><xmax>90.1</xmax><ymax>30.7</ymax>"

@@ -50,7 +50,7 @@ def test_every_dialect_gives_the_same_boxes(data: Path, dialect: str) -> None:
 
 
 def _boxes(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Image -> its boxes by class name, to a hundredth of a pixel: YOLO's text has six decimals."""
+    """Return the boxes of each image by class name, to a hundredth of a pixel, as YOLO has six decimals."""
     found = load_samples(path)
     return {
         sample.path.name: sorted(

@@ -1,4 +1,4 @@
-"""`classes:`, `ignore:` and `annotated:` of a dataset YAML."""
+"""Test `classes:`, `ignore:` and `annotated:` of a dataset YAML."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ NAMES = "names: [car, van, tree]\n"
 
 @pytest.fixture
 def folder(image: ImageMaker, tmp_path: Path) -> Path:
-    """Two lists of one-line text: a.png with a van and a tree, b.png with a tree, c.png with a car."""
+    """Write two lists: a.png with a van and a tree, b.png with a tree, c.png with a car."""
     for name in ("a", "b", "c"):
         image(f"{name}.png")
     (tmp_path / "one.txt").write_text("a.png 1,2,30,40,1 5,5,20,20,2\nb.png 5,5,20,20,2\n")
@@ -61,7 +61,7 @@ def test_a_new_name_takes_the_place_of_the_old_one(folder: Path) -> None:
 
 
 def test_classes_that_only_the_files_name(folder: Path, data: Path) -> None:
-    """In COCO the names are in the file, so that `names:` may have the wanted ones alone."""
+    """COCO has the names in the file, so `names:` may list only the wanted ones."""
     classes = "classes: {RBC: cell, WBC: cell, Platelets: null}\n"
     text = f"names: [cell]\n{classes}val: {data / 'bccd'}/val_coco.json\n"
     found = load_samples(write(folder, text), "val")

@@ -26,7 +26,7 @@ def write(folder: Path, stem: str, body: str, head: str = "") -> Path:
 
 @pytest.fixture
 def voc(image: ImageMaker, tmp_path: Path) -> Path:
-    """A folder with two images, each with a list of its own."""
+    """Make a folder with two images, each in its own list."""
     for stem, split in (("a", "train"), ("b", "test")):
         image(f"JPEGImages/{stem}.png")
         write(tmp_path / "Annotations", stem, SIZE + obj("cat" if stem == "a" else "ape"))
@@ -186,7 +186,7 @@ def test_bccd_has_the_defects_we_know(data: Path) -> None:
 
 
 def test_written_by_the_book(data: Path, tmp_path: Path) -> None:
-    """OpenCV users and VOC's own tools look for these tags and integers."""
+    """OpenCV users and VOC's own tools expect these tags and integers."""
     found = load_samples(data / "voc_sample", "val")
     out, _ = write_samples({"val": found}, "voc", tmp_path / "out")
     text = (out / "Annotations" / "2007_000042.xml").read_text()

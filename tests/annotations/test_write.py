@@ -23,7 +23,7 @@ FLAGGED = ("coco", "voc")  # can say that an object is difficult
 
 
 def same(a: SampleSet, b: SampleSet, tolerance: float = 1e-3) -> bool:
-    """Images in the same order with the same boxes and classes."""
+    """Return whether two sets have the same images, boxes and classes in the same order."""
     return (
         a.names == b.names
         and len(a.samples) == len(b.samples)
@@ -38,7 +38,7 @@ def same(a: SampleSet, b: SampleSet, tolerance: float = 1e-3) -> bool:
 
 @pytest.fixture(scope="module")
 def converted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The sample in each format, from VOC."""
+    """Convert the VOC sample to each format."""
     sets = {"val": load_samples(data / "voc_sample" / "gts" / "pascalvoc_format")}
     folder = tmp_path_factory.mktemp("converted")
     return {form: write_samples(sets, form, folder / form)[0] for form in FORMS}
@@ -67,7 +67,7 @@ def test_any_form_to_any_form(
 def test_any_box_survives_any_form(
     image: ImageMaker, tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]], seed: int
 ) -> None:
-    """Within the thousandth of a pixel that is written."""
+    """Boxes are equal to a thousandth of a pixel, which is the precision of the files."""
     corners = np.array(boxes, np.float32).reshape(-1, 4)
     corners = corners[~is_empty(corners.round(2))]
     labels = np.random.default_rng(seed).integers(0, 2, len(corners))

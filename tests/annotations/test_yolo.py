@@ -19,7 +19,7 @@ def put(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def yolo(image: ImageMaker, tmp_path: Path) -> Path:
-    """`images/{train,val}` and `labels/{train,val}`, with `classes.txt`."""
+    """Make `images/{train,val}` and `labels/{train,val}`, with `classes.txt`."""
     for split in ("train", "val"):
         image(f"images/{split}/{split} é.png")
         put(tmp_path / "labels" / split / f"{split} é.txt", ROW)

@@ -1,4 +1,4 @@
-"""Assignment against the original code, and the decisions where we differ."""
+"""Compare assignment with the original code, and test the deliberate differences."""
 
 import json
 from pathlib import Path
@@ -188,7 +188,7 @@ def test_ratio_takes_every_near_anchor_on_every_scale() -> None:
 
 
 def test_ratio_leaves_out_a_best_anchor_that_is_not_near_where_others_are() -> None:
-    """As the limit rises, the best by overlap is alone at first, then it depends on the sides alone."""
+    """A low limit leaves only the best anchor by overlap; a high one selects anchors by their sides alone."""
     box = [200, 0, 215, 400]
     best = places(found_by(AssignSettings(rule="best"), box))
     for limit in np.arange(1.5, 12, 0.5):
@@ -292,7 +292,7 @@ def test_scales_may_have_different_numbers_of_anchors() -> None:
 
 
 def test_cells_that_ignored_areas_touch() -> None:
-    """Channel 0: nothing counts; channel 1 + c: class c may lack boxes."""
+    """Channel 0 marks cells ignored altogether, channel 1 + c cells in which class c may lack boxes."""
     areas = [
         Area(rectangle(np.array([0, 0, 32, 32]))),
         Area(rectangle(np.array([20, 0, 64, 16])), (1, 2)),

@@ -1,4 +1,4 @@
-"""Augmentation against the reference's numbers, by hand where we differ from it, and by property."""
+"""Compare augmentation with the reference and with values computed by hand, and test properties."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_crop_equals_the_reference_on_its_rectangle(cases: dict[str, NDArray[np.
 
 
 def test_crop_rectangle_equals_the_reference_at_left_and_top(cases: dict[str, NDArray[np.float64]]) -> None:
-    """Right and bottom differ on purpose: the reference never cuts there."""
+    """Right and bottom differ deliberately: the reference never crops there."""
     cut_right_or_bottom = 0
     for k in np.flatnonzero(cases["u_crop"] < 0.5):
         width, height = cases["size_wh"][k]
@@ -154,7 +154,7 @@ def test_translate_leaves_black_behind() -> None:
 
 
 def test_boxes_on_two_opposite_borders_leave_nothing_to_move() -> None:
-    """The reference draws from [-1, 1] here and may push a box out."""
+    """The reference draws from [-1, 1] in this case and may move a box across the border."""
     image = image_of(40, 60, [[0, 10, 5, 20], [50, 10, 60, 20]])
     for seed in range(20):
         moved = random_translate(image, ALWAYS, np.random.default_rng(seed))
@@ -162,7 +162,7 @@ def test_boxes_on_two_opposite_borders_leave_nothing_to_move() -> None:
 
 
 def test_translate_reaches_the_whole_interval() -> None:
-    """A box on the left border may stay there, or move right as far as the image goes."""
+    """A box on the left border may stay there or move to the right border at most."""
     image = image_of(40, 60, [[0, 10, 20, 30]])
     x = [random_translate(image, ALWAYS, np.random.default_rng(s)).boxes[0, 0] for s in range(400)]
     assert 0 <= min(x) < 0.5  # the reference starts at 1
@@ -206,7 +206,7 @@ def test_same_seed_same_result() -> None:
 
 @st.composite
 def images(draw: st.DrawFn) -> AnnotatedImage:
-    """Random sizes and 0 to 5 random boxes inside, some on the border."""
+    """Draw an image size and 0 to 5 boxes inside, some on the border."""
     height, width = draw(st.integers(1, 90)), draw(st.integers(1, 90))
     n = draw(st.integers(0, 5))
     unit = draw(arrays(np.float32, (n, 4), elements=st.floats(0, 1, width=32)))
@@ -260,7 +260,7 @@ def test_four_turns_change_nothing(image: AnnotatedImage) -> None:
 def test_a_turned_box_is_the_box_of_its_turned_pixels(
     size: tuple[int, int], corner: tuple[int, int], sides: tuple[int, int], quarters: int, mirrored: bool
 ) -> None:
-    """All eight orientations, upside down among them: exact to the pixel."""
+    """Compare pixels and boxes exactly in all orientations."""
     (x, y), (width, height) = corner, sides
     pixels, boxes = np.zeros((*size, 3), np.uint8), np.array([[x, y, x + width, y + height]], np.float32)
     pixels[y : y + height, x : x + width] = 200
@@ -301,7 +301,7 @@ def test_an_image_is_turned_to_fill_its_input(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_pixels_go_where_their_boxes_go(seed: int) -> None:
-    """Paint each box in its own color, change the image, and look for the colors in the boxes."""
+    """Paint each box in its own color, augment the image, and find the colors in the boxes again."""
     image = image_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
     for box, label in zip(image.boxes.astype(int), image.labels, strict=True):
         image.pixels[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label

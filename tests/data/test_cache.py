@@ -1,4 +1,4 @@
-"""Images that stay in memory: the same ones, no more than fit, safe from being written to."""
+"""Test that cached images are unchanged, read-only, and within the memory limit."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +68,7 @@ def test_a_image_that_cannot_be_read_is_tried_again(paths: list[Path]) -> None:
 
 
 def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every change on that there is."""
+    """All augmentations are on."""
     samples = draw_samples(tmp_path, 5)
     changes = ["augment.mosaic=0.5", "augment.mixup=0.5", "augment.hue=0.1", "augment.exposure=1.5"]
     wanted = load_settings(None, changes).augment

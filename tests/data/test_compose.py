@@ -1,4 +1,4 @@
-"""Images drawn into the input: boxes stay on their objects, which are seen by their colors."""
+"""Test that boxes stay on their objects, found by their colors, when images are drawn into the input."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,9 +22,9 @@ def canvas() -> NDArray[np.uint8]:
 
 
 def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImage:
-    """A black image of odd or even sides, with a rectangle of its label's color in up to four quarters.
+    """Draw a black image with rectangles, each in the color of its label, in up to four quarters.
 
-    Each lies on whole pixels, at least 6 wide and high, and 6 from any other.
+    Rectangles cover whole pixels, are at least 6 pixels wide and high, and 6 pixels apart.
     """
     height, width = rng.integers(60, 160, 2).tolist()
     image, boxes = np.zeros((height, width, 3), np.uint8), []
@@ -38,9 +38,9 @@ def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImag
 
 
 def assert_boxes_fit_their_colors(image: AnnotatedImage) -> None:
-    """On the middle row and column of each box its color begins and ends within a pixel of the box.
+    """Check that, along its center row and column, each box begins and ends within a pixel of its color.
 
-    A pixel has the color where its channel exceeds the others by half, in front of black and gray alike.
+    A pixel has the color if its channel exceeds the others by half, on black as well as on gray.
     """
     height, width = image.size
     assert (image.boxes >= 0).all()
@@ -94,7 +94,7 @@ def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
-    """Neighbors have different colors, so that what is cut ends where its window ends."""
+    """Neighboring images have different colors, so that a box that crosses its window would fail."""
     rng = np.random.default_rng(seed)
     images = [
         rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
@@ -106,7 +106,7 @@ def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
 
 
 def test_mosaic_shows_all_four_images_around_one_point() -> None:
-    """Where each fills its window, there is nothing else, and the point is never near the border."""
+    """Each image fills its window, and the point where they meet is never near the border."""
     no_boxes = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     images = [
         AnnotatedImage(np.full((64, 96, 3), level, np.uint8), *no_boxes) for level in (10, 60, 180, 250)
@@ -177,7 +177,7 @@ def test_tiny_images(sides: tuple[int, int]) -> None:
 
 
 def test_a_small_object_stays_unless_it_is_cut() -> None:
-    """The network looks for it as well where nothing is composed."""
+    """An uncut small object is trained on without mosaic too."""
     image = np.zeros((64, 96, 3), np.uint8)
     whole, at_the_border = [40, 30, 41, 31], [-0.5, 30, 1, 31.5]
     small = AnnotatedImage(image, np.array([whole, at_the_border], np.float32), np.array([0, 1]))
@@ -237,7 +237,7 @@ def test_in_sight(cut: list[float], kept: bool) -> None:
 
 
 def test_pixel_centers_lie_at_halves() -> None:
-    """Enlarged three times, the middle of each three by three pixels has the color it had."""
+    """After threefold enlargement, the center of each 3 x 3 block has the original color."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     image = AnnotatedImage(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     enlarged = draw(image, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).pixels
@@ -314,7 +314,7 @@ def test_saturation_is_a_factor_of_the_distance_from_gray() -> None:
 
 
 def test_colors_are_rounded_not_cut() -> None:
-    """A factor next to 1 changes nothing, where cutting would darken half of the levels."""
+    """A factor close to 1 changes nothing; truncation would darken half of the levels."""
     image = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
     before = image.copy()
     random_color(image, AugmentSettings(exposure=1.0001), np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""One image, from file to network input."""
+"""Test the preparation of images, from file to network input."""
 
 from dataclasses import replace
 from itertools import chain
@@ -49,7 +49,7 @@ def test_without_augmentation(samples: list[Sample], index: int) -> None:
 
 
 def test_with_augmentation_boxes_stay_on_their_objects(tmp_path: Path) -> None:
-    """White objects on black: whatever is flipped, cut and shifted, each box holds its object."""
+    """White objects on black stay in their boxes under all augmentations."""
     pixels = np.zeros((80, 120, 3), np.uint8)
     boxes = np.array([[20, 16, 52, 40], [70, 48, 102, 72]], np.float32)
     for left, top, right, bottom in boxes.astype(int):
@@ -265,7 +265,7 @@ def showing(*labels: list[int]) -> list[Sample]:
 
 
 def test_repeat_factors_by_hand() -> None:
-    """Class 0 on 8 of 10 images, 1 on 2, 2 on 1: with 0.4, factors 1, sqrt(2) and 2."""
+    """Classes on 8, 2 and 1 of 10 images have the factors 1, sqrt(2) and 2 at a threshold of 0.4."""
     samples = showing([0], [0], [0, 0], [0], [0], [0], [0, 1], [0, 1, 2], [], [])
     found = repeat_factors(samples, 3, 0.4)
     np.testing.assert_allclose(found, [1] * 6 + [2**0.5, 2, 1, 1])
@@ -296,7 +296,7 @@ def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: fl
 def test_a_mosaic_takes_rare_images_as_often_as_they_have_turns(
     samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Class 0 on two of four images is no rarer than asked; class 1 on one of them asks for sqrt(2)."""
+    """Class 0 on two of four images has the factor 1, class 1 on one of them sqrt(2)."""
     read: list[Path] = []
     monkeypatch.setattr(
         ImageCache, "read", lambda _, path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
@@ -329,7 +329,7 @@ def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    """Twelve wide, twelve square and twelve high images, in turn; the last, a high one, is gone."""
+    """Make wide, square and tall images alternately, twelve each, except that the last one is missing."""
     folder = tmp_path_factory.mktemp("shapes")
     samples = []
     for number in range(36):
@@ -358,7 +358,7 @@ def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
 
 
 def test_free_images_share_batches_however_they_lie(shapes: list[Sample]) -> None:
-    """Wide and high ones together, in inputs of both orientations, each of which they fill."""
+    """Wide and tall images share batches, in inputs of both orientations, and fill them."""
     wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, orientation="free")
     info = replace(INFO, input_size=(416, 416))
     dataset = Dataset(shapes[:-1], info, wanted)
@@ -389,7 +389,7 @@ def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shap
 
 
 def test_objects_of_any_image_keep_their_size_in_a_rectangle(shapes: list[Sample]) -> None:
-    """High images in a mosaic around a wide one; by the rectangle's height they would be half as large."""
+    """Tall images in a mosaic with a wide one would be half as large if scaled to the input's height."""
     wanted = AugmentSettings(flip=0, crop=0, translate=0, mosaic=1, rectangles=True)
     small = [replace(sample, boxes=np.array([[40, 40, 60, 60]], np.float32)) for sample in shapes[:-1]]
     dataset = Dataset(small, replace(INFO, input_size=(416, 416)), wanted)

@@ -1,4 +1,4 @@
-"""Batches: the same for any number of workers, whole after bad images, resumable, and no thread left."""
+"""Test batches: independent of the number of workers, complete, resumable, and without leftover threads."""
 
 import gc
 import threading
@@ -34,7 +34,7 @@ def dataset(samples: list[Sample]) -> Dataset:
 
 
 class InOrder(Dataset):
-    """The images in the order in which they are given."""
+    """Data set that yields the images in their given order."""
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         return np.arange(len(self))
@@ -56,7 +56,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 def with_bad_images(samples: list[Sample], folder: Path) -> list[Sample]:
-    """The second and the last sample's images become unreadable."""
+    """Make the images of the second and the last sample unreadable."""
     cut, page = folder / "cut.png", folder / "page.jpg"
     cut.write_bytes(samples[1].path.read_bytes()[:100])
     page.write_text("<html></html>")
@@ -72,7 +72,7 @@ def assert_equal(first: Batch, second: Batch) -> None:
     assert first.positives.lost == second.positives.lost
 
 
-# ---- what a batch holds
+# ---- content of batches
 
 
 def test_no_samples_no_batches() -> None:
@@ -172,7 +172,7 @@ def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_step_holds_so_many_batches_and_the_last_one_the_rest(dataset: Dataset, workers: int) -> None:
-    """Seven images in batches of 2, three batches per step: 3 and 1."""
+    """Seven images in batches of 2, with three batches per step, make steps of 3 and 1 batches."""
     with Loader(dataset, 2, workers, accumulate=3) as loader:
         assert (len(loader), loader.steps_per_epoch) == (4, 2)
         steps = [(step.number, len(step), [batch.number for batch in step]) for step in loader.steps(0)]
@@ -241,7 +241,7 @@ def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
 def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
     samples: list[Sample], tmp_path: Path
 ) -> None:
-    """The whole epoch goes on there as well."""
+    """Without a resume, such an epoch ends normally too."""
     html = tmp_path / "page.jpg"
     html.write_bytes(b"<html>not an image</html>")
     dataset = InOrder([*samples[:4], replace(samples[0], path=html)], INFO, None)
@@ -307,7 +307,7 @@ def test_an_epoch_broken_off_can_be_followed_by_another(dataset: Dataset) -> Non
 
 
 def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that ticks once a reading: one tick for each batch."""
+    """With a clock that advances by 1 per reading, each batch takes 1."""
     ticks = iter(range(1000))
     monkeypatch.setattr("lookonce.data.loader.time.perf_counter", lambda: float(next(ticks)))
     with Loader(dataset, 2, 0) as loader:

@@ -1,4 +1,4 @@
-"""Rendered images: reproducible, and their boxes are where the letters are."""
+"""Test that rendered images are reproducible and their boxes fit the letters."""
 
 from itertools import combinations
 from pathlib import Path
@@ -98,14 +98,14 @@ def test_every_class_and_empty_images_occur() -> None:
 
 
 def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a plain ground without light and grain, every pixel of the color of a letter is in its box."""
+    """On a plain background without light and grain, all pixels in the color of a letter are in its box."""
     module = "lookonce.data.synthetic"
     gray = 128.0
     monkeypatch.setattr(f"{module}.ground", lambda rng, h, w: np.full((h, w, 3), gray, np.float32))
     monkeypatch.setattr(f"{module}._photographed", lambda rng, canvas: canvas.round().astype(np.uint8))
     for seed in range(8):
         drawn = scene(np.random.default_rng(seed))
-        # a shadow only darkens all channels alike; a letter also changes their ratio, or is brighter
+        # a shadow darkens all channels equally; a letter changes their ratio or is brighter
         channels = drawn.image.astype(int)
         lettered = (np.ptp(channels, axis=2) > 60) | (channels.max(axis=2) > gray + 60)
         inside = np.zeros(lettered.shape, bool)
@@ -116,7 +116,7 @@ def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With white letters on black, every side of a box touches its letter and nothing lies outside."""
+    """For white letters on black, every side of a box touches its letter, and nothing is outside."""
     module = "lookonce.data.synthetic"
 
     def paint_white(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) -> None:

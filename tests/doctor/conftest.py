@@ -13,7 +13,7 @@ NETWORK = PlannedNetwork.published("yolov3-tiny", (416, 416))
 
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VOC folder with one defect of each kind."""
+    """Make a VOC folder with one defect of each kind."""
     folder = tmp_path_factory.mktemp("faulty")
     return everything_wrong(folder / "voc", folder)
 

@@ -1,4 +1,4 @@
-"""A small data set with every defect that can be made on purpose, as real files."""
+"""Make a small data set with every defect that can be made deliberately, as real files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ SOUND: Rows = (("cat", 40, 30, 140, 120),)
 
 
 def drawn(seed: int, height: int = 180, width: int = 240) -> NDArray[np.uint8]:
-    """An image of smooth shapes; no two seeds look alike."""
+    """Draw an image of smooth shapes; no two seeds look alike."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 class Voc:
-    """A VOC folder in the making."""
+    """VOC folder to which images are added."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,13 +42,13 @@ class Voc:
         content: bytes | NDArray[np.uint8] | None = None,
         size: Sequence[int] = (240, 180, 3),
     ) -> Path:
-        """An image with boxes; `content` may be pixels or bytes, by default an image of its own.
+        """Add an image with boxes.
 
         Args:
             name: file name; its stem is the name of the XML.
             rows: class, left, top, right, bottom.
-            split: the list that names it.
-            content: of the file.
+            split: list that names the image.
+            content: pixels or bytes of the file; None draws an image.
             size: width, height and depth that the XML declares.
         """
         path = self.image(name)
@@ -91,7 +91,7 @@ def jpeg(image: NDArray[np.uint8], quality: int = 90) -> bytes:
 
 
 def save(image: Image.Image, path: Path, **options: object) -> bytes:
-    """What Pillow makes of it, for the kinds of files that OpenCV does not write."""
+    """Encode an image with Pillow, for kinds of files that OpenCV does not write."""
     image.save(path, **options)
     content = path.read_bytes()
     path.unlink()
@@ -99,7 +99,7 @@ def save(image: Image.Image, path: Path, **options: object) -> bytes:
 
 
 def everything_wrong(folder: Path, scratch: Path) -> Path:
-    """One of each kind; `EXPECTED` says how many."""
+    """Make the defects that `EXPECTED` counts."""
     voc = Voc(folder)
     upright = Image.fromarray(drawn(500, 240, 180))
     turned = Image.Exif()
@@ -197,13 +197,13 @@ EXPECTED = {
 
 
 def with_flat_end(image: NDArray[np.uint8]) -> bytes:
-    """A JPEG whose data stop in the middle and whose end marker is there: decoders say nothing."""
+    """Make a JPEG whose data stop in the middle but whose end marker exists, so decoders do not complain."""
     content = jpeg(image)
     return content[: len(content) // 2] + b"\xff\xd9"
 
 
 def with_patch(image: NDArray[np.uint8], height: int = 30, width: int = 40) -> NDArray[np.uint8]:
-    """The same scene a moment later."""
+    """Draw the same scene a moment later."""
     changed = image.copy()
     patch = changed[60 : 60 + height, 90 : 90 + width]
     patch[:] = 255 - patch

@@ -1,4 +1,4 @@
-"""What a network of the planned size is going to see of boxes, by hand."""
+"""Test findings about boxes at a planned input size, computed by hand."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_of_equal_boxes_the_earlier_one_is_lost() -> None:
 
 
 def test_a_claim_lost_with_another_anchor_left_is_no_object_lost() -> None:
-    """The first fits both anchors, 20 x 20 and 30 x 30; the second, 50 x 50, only the larger."""
+    """The first box fits both anchors, 20 x 20 and 30 x 30; the second, 50 x 50, fits only the larger."""
     two = PlannedNetwork("x", (96, 128), (((20.0, 20.0), (30.0, 30.0)),), (16,))
     found, sample = case([[26, 26, 70, 70], [0, 0, 100, 100]])
     assert lost_objects(found, sample, two) == (1, [])

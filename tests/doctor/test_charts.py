@@ -1,4 +1,4 @@
-"""What the plots show, by hand."""
+"""Compare the plots with values computed by hand."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_counts() -> None:
 
 
 def test_a_position_is_a_share_of_the_image() -> None:
-    """The center (312, 26) of an image 416 wide and 208 high: three quarters across, an eighth down."""
+    """In an image of width 416 and height 208, (312, 26) is three quarters across and an eighth down."""
     (cell,) = drawn(sample([[308, 22, 316, 30]], [0])).positions
     assert (cell.column, cell.row, cell.strength) == (CELLS * 3 // 4, CELLS // 8, 1)
 

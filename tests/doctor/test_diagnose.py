@@ -1,4 +1,4 @@
-"""Every kind of defect, made on purpose, is found once; and what the real sets hold."""
+"""Test that every kind of defect, made deliberately, is found once, and what is found in real data sets."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_it_says_where_and_what(diagnosis: Diagnosis, kind: str, place: str, wha
 
 
 def test_the_same_defects_in_other_forms(tmp_path: Path) -> None:
-    """Text formats have lines of their own."""
+    """Text formats report lines."""
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg")
     voc.add("b.jpg")
@@ -114,7 +114,7 @@ def test_one_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
 
 
 def test_unbalanced_classes() -> None:
-    """Crowds are not learned from, so they do not count."""
+    """Crowds are not trained on, so they do not count."""
 
     def found(dogs: int) -> list[str]:
         labels = np.array([0] * 600 + [1] * (dogs + 100))
@@ -145,7 +145,7 @@ def test_every_file_is_looked_at_once(faulty: Path) -> None:
 
 
 def test_heads(data: Path) -> None:
-    """What `shared/data/README.md` lists, and what it does not."""
+    """The findings are those that `shared/data/README.md` lists, and further ones."""
     found = diagnose(load_splits(data / "heads"), NETWORK)
     listed = {"no-size": 16, "channels": 8, "background": 1, "empty": 2}
     identical = {"identical": 4, "copies-differ": 1}

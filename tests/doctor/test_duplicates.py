@@ -72,7 +72,7 @@ def test_correlation_forgives_light_but_not_another_image() -> None:
 
 
 def test_an_equal_hash_is_not_enough() -> None:
-    """Both grow brighter to the right, one of them suddenly."""
+    """Both images get brighter to the right, one of them abruptly."""
     slope = np.linspace(0, 1, 32)
     images = np.stack([np.tile(255 * slope**power, (32, 1)) for power in (1, 6)]).astype(np.uint8)
     images[1] += np.arange(32, dtype=np.uint8)[None] // 4

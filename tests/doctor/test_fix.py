@@ -1,4 +1,4 @@
-"""The corrected copy: rid of what can be corrected, whole or absent, the original untouched."""
+"""Test the corrected copy: defects are corrected, it is written atomically, and the original is untouched."""
 
 import csv
 import hashlib
@@ -28,7 +28,7 @@ FIXABLE = {key for key, kind in KINDS.items() if kind.fixable}
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Every file with the hash of its content."""
+    """Return every file with the hash of its content."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha1(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Files, one by one."""
+"""Test the inspection of single files."""
 
 import os
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_fifo_is_no_image_and_blocks_nothing(tmp_path: Path) -> None:
 
 
 def test_no_more_boxes_are_drawn_than_cover_an_image(tmp_path: Path) -> None:
-    """Drawing 20,000 boxes took longer than all checks together."""
+    """Without the limit, drawing 20,000 boxes takes longer than all checks together."""
     path = tmp_path / "a.png"
     write_image(path, np.zeros((96, 96, 3), np.uint8))
     boxes = np.array([[8, 8, 40, 40]] * MOST_DRAWN + [[50, 50, 90, 90]], np.float32)

@@ -1,4 +1,4 @@
-"""What a model doubts, by hand."""
+"""Compare the labels that a model doubts with an example worked out by hand."""
 
 from pathlib import Path
 

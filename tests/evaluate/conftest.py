@@ -1,4 +1,4 @@
-"""Detections and truth to measure: real ones, and random ones with every flag."""
+"""Detections and ground truth to evaluate: real ones, and random ones with every flag."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ Case = tuple[list[Sample], list[Detections], tuple[str, ...]]
 
 @pytest.fixture(scope="session")
 def voc_sample(data: Path) -> Case:
-    """100 VOC images with their difficult flags off, and 452 detections."""
+    """Return 100 VOC images without difficult flags, and 452 detections."""
     folder = data / "voc_sample"
     found = json.loads((folder / "dets/coco_format/coco_dets.json").read_text())
     names = tuple(category["name"] for category in found["categories"])
@@ -49,13 +49,13 @@ def found(boxes: list, scores: list[float], labels: list[int] | None = None) -> 
 
 
 def corners(rows: list[dict]) -> np.ndarray:
-    """COCO's left, top, width, height -> xyxy."""
+    """Convert COCO's left, top, width, height to xyxy."""
     boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
     return boxes + np.pad(boxes[:, :2], [(0, 0), (2, 0)])
 
 
 def random_case(seed: int, images: int, classes: int, objects: int, flags: bool = True) -> Case:
-    """Objects of all sizes; detections near them, doubled, of the wrong class, or anywhere."""
+    """Draw objects of all sizes; detections are near them, duplicate, of the wrong class, or random."""
     rng = np.random.default_rng(seed)
     truth, detections = [], []
     for i in range(images):
@@ -78,6 +78,6 @@ def random_case(seed: int, images: int, classes: int, objects: int, flags: bool 
 
 
 def random_boxes(rng: np.random.Generator, n: int) -> np.ndarray:
-    """(n, 4) boxes with sides of 8 to 200 pixels."""
+    """Draw (n, 4) boxes with sides of 8 to 200 pixels."""
     low, sides = rng.uniform(0, 400, (n, 2)), np.exp(rng.uniform(np.log(8), np.log(200), (n, 2)))
     return np.concatenate([low, low + sides], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Intervals: their width, and how often they hold the true value."""
+"""Test the width of intervals, and how often they contain the true value."""
 
 import math
 
@@ -11,7 +11,7 @@ from lookonce.evaluate.ranking import IOUS, Ranking
 
 
 def world(rng: np.random.Generator, images: int) -> Ranking:
-    """One class: images differ in their objects, in how easy these are, and in false alarms."""
+    """Draw images of one class; they differ in objects, in how easy these are, and in false detections."""
     skill = rng.normal(0, 0.6, images)
     objects = rng.poisson(4, images)
     image = np.repeat(np.arange(images), objects)
@@ -30,7 +30,7 @@ def counts(annotated: np.ndarray, counted: np.ndarray) -> Counting:
 
 
 def coverage(images: int, rounds: int) -> tuple[float, float, float]:
-    """How often the intervals of AP, AP50 and the counting error hold the value of all images of the kind."""
+    """Return how often the intervals of AP, AP50 and the counting error contain the true value."""
     rng = np.random.default_rng(5)
     many = [world(rng, 4000) for _ in range(8)]
     own = np.ones((1, 4000), np.int64)

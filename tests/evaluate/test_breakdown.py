@@ -1,4 +1,4 @@
-"""AP by size, shape and crowding: which object and which detection belong to which bin."""
+"""Test which objects and detections belong to which bin of size, shape and crowding."""
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_coco_size_is_cocos_ap_by_area() -> None:
 
     precision, _ = _accumulated(*case)
     expected = [precision[IOU_50, :, 0, part, -1].mean() for part in range(ALL + 1, LARGE + 1)]
-    # COCO judges each range anew, so that a detection may turn to another object: not the same to the digit
+    # COCO matches each range anew, so that a detection may match another object: not exactly the same
     assert [each.ap50 for each in bins] == pytest.approx(expected, abs=0.01)
     assert max(expected) - min(expected) > 0.05
     assert sum(each.objects for each in bins) == sum(len(each.labels) for each in case[0])

@@ -1,4 +1,4 @@
-"""Scores against the share that is correct."""
+"""Compare scores with the share of correct detections."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_by_hand() -> None:
     assert measured.bins[8].correct == 0.75
     assert measured.error == pytest.approx((4 * 0.15 + 3 * 0.1) / 7)
     assert measured.error_above == pytest.approx(0.15)
-    assert measured.bias_above == pytest.approx(0.15)  # too sure
+    assert measured.bias_above == pytest.approx(0.15)  # overconfident
 
 
 def test_ignored_detections_do_not_count() -> None:

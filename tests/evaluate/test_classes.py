@@ -1,4 +1,4 @@
-"""Classes of a model and of data, matched by name."""
+"""Test matching the classes of a model and of data by name."""
 
 import pytest
 

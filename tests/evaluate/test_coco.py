@@ -1,4 +1,4 @@
-"""COCO's numbers: against pycocotools, and by hand where they can be told at sight."""
+"""Compare COCO's metrics with pycocotools and, in simple cases, with values computed by hand."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ TWELVE = (
 
 
 def by_pycocotools(case: Case, caps: tuple[int, int, int] = (1, 10, 100)) -> COCOeval:
-    """The same comparison by the reference program."""
+    """Compute the metrics with the reference program."""
     truth, detections, names = case
     rows: list[Any] = []
     results: list[Any] = []
@@ -63,7 +63,7 @@ def by_pycocotools(case: Case, caps: tuple[int, int, int] = (1, 10, 100)) -> COC
         run.params.maxDets = list(caps)
         run.evaluate()
         run.accumulate()
-        if caps == (1, 10, 100):  # its summary knows no other
+        if caps == (1, 10, 100):  # the only limits that its summary supports
             run.summarize()
     return run
 
@@ -206,7 +206,7 @@ def test_more_pairs_than_memory_can_hold_are_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
-    """The guard against division by zero must not reach boxes that exist (normalized boxes, tiny images)."""
+    """The guard against division by zero must not affect small boxes (normalized boxes, tiny images)."""
     box, half = [0, 0, 0.02, 0.02], [0, 0, 0.02, 0.01]
     metrics = evaluate([sample([box])], [found([box], [0.9])], ["cat"])
     assert metrics.ap == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""The confusion matrix: rows are the truth, columns what was detected, background last."""
+"""Test the confusion matrix: rows are true classes, columns detected classes, background last."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_no_images_have_no_counts() -> None:
         (sample([BOX]), found([], []), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]),  # missed
         (sample([]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 1, 0]]),  # false alarm
         (sample([BOX]), found([NEAR], [0.9]), [[1, 0, 0], [0, 0, 0], [0, 0, 0]]),
-        (sample([BOX]), found([NEAR], [0.9], [1]), [[0, 1, 0], [0, 0, 0], [0, 0, 0]]),  # taken for a dog
+        (sample([BOX]), found([NEAR], [0.9], [1]), [[0, 1, 0], [0, 0, 0], [0, 0, 0]]),  # detected as a dog
         (sample([BOX]), found([FAR], [0.9]), [[0, 0, 1], [0, 0, 0], [1, 0, 0]]),
         # its own class comes first, though the other has the better score and box
         (sample([BOX]), found([BOX, NEAR], [0.9, 0.6], [1, 0]), [[1, 0, 0], [0, 0, 0], [0, 1, 0]]),
@@ -50,7 +50,7 @@ def test_by_hand(truth: Sample, result: Detections, counts: list) -> None:
 
 
 def test_the_order_of_the_detections_does_not_matter() -> None:
-    """The better score takes the object, wherever it stands."""
+    """The detection with the higher score takes the object, in any order."""
     neighbors = sample([BOX, [0, 30, 40, 70]])  # the second detection reaches the first object alone
     either, first = [0, 10, 40, 50], NEAR
     sorted_counts = confusion([neighbors], [found([first, either], [0.9, 0.8])], NAMES, 0.5, iou=0.3).counts

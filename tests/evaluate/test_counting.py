@@ -1,4 +1,4 @@
-"""Counts per image, and the thresholds to count at."""
+"""Test the counts per image, and the score thresholds for counting."""
 
 import math
 

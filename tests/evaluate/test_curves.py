@@ -1,4 +1,4 @@
-"""Curves and the points to choose on them."""
+"""Test the curves and their operating points."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The page on evaluation says what is measured, and its example runs."""
+"""Test that the page on evaluation describes what is measured, and that its example runs."""
 
 import re
 from dataclasses import fields

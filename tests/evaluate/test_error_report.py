@@ -1,4 +1,4 @@
-"""The error report in numbers."""
+"""Test the numbers of the error report."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every type of error, by hand; then against COCO's AP and the numbers of TIDE's own program."""
+"""Test every type of error on examples, and compare with COCO's AP and with TIDE's own program."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def one(truth: Sample, result: Detections) -> Outcomes:
 
 
 def without_ties(case: Case) -> Case:
-    """The same with all scores different, so that no order is by chance."""
+    """Make all scores different, so that no order is due to chance."""
     truth, detections, names = case
     rng = np.random.default_rng(0)
     scored = [replace(each, scores=np.sort(rng.random(len(each), np.float32))[::-1]) for each in detections]

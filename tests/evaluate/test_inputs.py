@@ -1,4 +1,4 @@
-"""Detections in ignored areas are neither rewarded nor punished, by any measure."""
+"""Test that detections in ignored areas count neither as correct nor as false in any metric."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RIGHT_HALF = np.array([[100, 0], [200, 0], [200, 100], [100, 100]], np.float32)
 
 
 def truth(labels: tuple[int, ...] = ()) -> Sample:
-    """One cat on the left; the right half is ignored."""
+    """Make an image with one cat on the left, whose right half is ignored."""
     return Sample(Path("x"), np.array([BOX], np.float32), np.array([0]), ignored=(Area(RIGHT_HALF, labels),))
 
 
@@ -57,7 +57,7 @@ def test_a_detection_on_an_object_in_an_area_counts() -> None:
 
 
 def test_every_measure_leaves_them_out() -> None:
-    """Without the area, the surest detection is a false alarm in all of them."""
+    """Without the area, the detection with the highest score is false in all metrics."""
     result = found([(110, 10, 150, 50), BOX])
     plain = Sample(Path("x"), np.array([BOX], np.float32), np.array([0]))
     assert evaluate([truth()], [result], NAMES).ap == 1

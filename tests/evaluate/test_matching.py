@@ -1,4 +1,4 @@
-"""Which detections are right."""
+"""Test which detections are correct."""
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_of_equal_scores_the_first_takes_its_turn_first() -> None:
 
 
 def test_by_cocos_rule_the_free_object_that_overlaps_most_is_taken() -> None:
-    """Of equal overlaps the first, and difficult objects only if there is no other."""
+    """Of equal overlaps, the first object is taken; difficult objects only if there is no other."""
     truth = sample([BOX, NEAR, BOX, BOX], difficult=[False, False, False, True])
     first, second = np.divmod(np.arange(20), 4)
     all_pairs = Pairs(first, second, np.tile([1, 0.75, 1, 1], 5))

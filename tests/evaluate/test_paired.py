@@ -1,4 +1,4 @@
-"""Two models on the same images: the sentence, and how often it is right."""
+"""Test the comparison of two models on the same images: its sentence, and how often it is right."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_the_number_of_missing_images_is_rounded_to_two_digits(units: int, more:
 
 
 def without(found: list[Detections], share: float, seed: int) -> list[Detections]:
-    """Lose a share of the detections."""
+    """Drop a share of the detections."""
     rng = np.random.default_rng(seed)
     return [each[rng.random(len(each)) >= share] for each in found]
 
@@ -93,7 +93,7 @@ def test_without_images() -> None:
 
 @pytest.mark.slow
 def test_equal_models_are_seldom_decided() -> None:
-    """Two models that differ by chance alone: at most about 5 of 100 comparisons say that one is better."""
+    """If models differ only by chance, about 5 of 100 comparisons at most decide that one is better."""
     decided = 0
     for seed in range(200):
         truth, found, names = random_case(seed, images=50, classes=1, objects=6, flags=False)

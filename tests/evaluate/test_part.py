@@ -1,4 +1,4 @@
-"""The images of a data set that a model is measured on, in every format."""
+"""Test which images of a data set a model is evaluated on, in every format."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lookonce.seen import Seen, fingerprints
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Six images in lines, without splits."""
+    """Write six images as one-line text, without splits."""
     folder = tmp_path / "lines"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def seen(images: Path) -> Seen:
-    """Learned from images 0 to 3, with 4 held out; 5 is new."""
+    """Record images 0 to 3 as trained on and 4 as held out; 5 is new."""
     prints = [each for _, each in sorted(fingerprints(sorted(images.glob("*.png"))).items())]
     return Seen(frozenset(prints[:4]), frozenset(prints[4:5]))
 

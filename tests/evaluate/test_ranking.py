@@ -1,4 +1,4 @@
-"""AP of resampled images, against faster-coco-eval on the images themselves."""
+"""Compare the AP of resampled images with faster-coco-eval on these images."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from .conftest import Case, found, random_case, sample
 
 
 def precisions(case: Case, weights: list[int]) -> np.ndarray:
-    """(C, T) of one resample."""
+    """Return the AP of one resample by faster-coco-eval: (C, T)."""
     return np.stack([each.average_precisions(np.array([weights]))[0] for each in rank(*case)])
 
 

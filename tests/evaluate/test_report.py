@@ -1,4 +1,4 @@
-"""The report: JSON that says what was measured, and images that can be opened."""
+"""Test the report: JSON with the metrics, and images that can be opened."""
 
 import json
 import math

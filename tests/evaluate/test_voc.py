@@ -1,4 +1,4 @@
-"""VOC's AP: by hand, against a slow program of its own, and on the sample images."""
+"""Compare VOC's AP with values computed by hand, with a slow implementation, and on sample images."""
 
 import math
 
@@ -13,7 +13,7 @@ from .conftest import Case, random_case
 
 
 def slow_ap(case: Case, label: int) -> float:
-    """The devkit's VOCevaldet.m in words: loops over plain lists, no shared code."""
+    """Compute AP as the devkit's VOCevaldet.m does, with loops over lists and no shared code."""
     truth, detections, _ = case
     ranked = [
         (float(score), i, [float(x) for x in box])

@@ -1,4 +1,4 @@
-"""Which images come first in the gallery."""
+"""Test which images come first in the gallery."""
 
 from lookonce.evaluate.errors import Outcome, find_outcomes
 from lookonce.evaluate.worst import worst_images

@@ -120,9 +120,9 @@ def test_no_round_makes_the_centers_worse_than_those_it_began_with() -> None:
 
 
 def test_first_centers_are_drawn_by_the_square_of_their_distance_to_the_nearest() -> None:
-    """From 10 x 10, of which there are many, 10 x 20 lies 1/2 away and 10 x 40 3/4: weights of 4 and 9.
+    """From the frequent 10 x 10, the distance is 1/2 to 10 x 20 and 3/4 to 10 x 40: weights 4 and 9.
 
-    The third center is the shape that is left, since those that were drawn are at no distance.
+    The third center is the remaining shape, because the distance of the drawn ones is 0.
     """
     shapes = np.array([[10.0, 10]] * 98 + [[10, 20], [10, 40]])
     rng = np.random.default_rng(0)
@@ -185,7 +185,7 @@ def test_anchors_are_flattened_to_floats() -> None:
 def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A sample of six different boxes makes them the six anchors."""
+    """In a sample of six different boxes, these are the six anchors."""
     monkeypatch.setattr(anchors, "MOST_SHAPES", 6)
     boxes = np.random.default_rng(0).uniform(10, 100, (100, 2)).round(2)
     known = {tuple(box) for box in boxes.tolist()}
@@ -194,11 +194,11 @@ def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
 
 
 def test_the_seed_reaches_the_draw_and_is_0_unless_given() -> None:
-    boxes = np.random.default_rng(1).uniform(10, 40, (60, 2))  # without heaps, so that the start matters
+    boxes = np.random.default_rng(1).uniform(10, 40, (60, 2))  # without clusters, so that the start matters
     by_seed = [kmeans_anchors(boxes, 6, seed).tolist() for seed in range(8)]
     assert by_seed[0] != by_seed[1]
     assert kmeans_anchors(boxes, 6).tolist() == by_seed[0]
-    published = ((((10.0, 10.0),) * 6),)  # one scale, which takes all boxes
+    published = ((((10.0, 10.0),) * 6),)  # a single scale, which all boxes belong to
     for seed in range(8):
         assert np.array(fit_anchors(boxes, published, seed)[0]).tolist() == by_seed[seed]
     assert fit_anchors(boxes, published) == fit_anchors(boxes, published, 0)

@@ -1,4 +1,4 @@
-"""Box arithmetic against hand-computed values and the reference, for numpy and torch alike."""
+"""Compare box arithmetic, in numpy and torch, with values computed by hand and with the reference."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def pairs(reference: Path) -> dict[str, np.ndarray]:
         ([0, 0, 4, 2], [4, 0, 6, 2], 0, 0),  # touching: the enclosing box is their union
         ([0, 0, 2, 2], [4, 4, 6, 6], 0, -28 / 36),
         ([0, 0, 8, 4], [2, 1, 4, 3], 4 / 32, 4 / 32),
-        ([0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5], 1, 1),  # far smaller than a pixel, and a box all the same
+        ([0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5], 1, 1),  # far smaller than a pixel, but still a box
         ([0, 0, 0.02, 0.01], [0.01, 0, 0.03, 0.01], 1 / 3, 1 / 3),
         ([1, 1, 1, 1], [1, 1, 1, 1], 0, 0),
         ([1, 1, 1, 1], [5, 1, 5, 1], 0, 0),
@@ -186,7 +186,7 @@ def test_diou_and_ciou_by_hand(
 
 
 def random_pairs(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes of sides 5 to 60, some apart and some on top of each other."""
+    """Draw boxes with sides from 5 to 60, some of which overlap."""
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 60, (2, count, 2))
     return tuple(np.concatenate([low, low + rng.uniform(5, 60, low.shape)], axis=-1).astype(dtype))

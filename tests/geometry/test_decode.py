@@ -1,4 +1,4 @@
-"""Boxes of cells by hand, for both kinds of arrays."""
+"""Compare decoding, in numpy and torch, with values computed by hand."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def test_a_center_lies_in_its_cell(array: Callable[..., Any]) -> None:
 def test_a_scale_lets_a_center_leave_its_cell_by_the_same_on_either_side(array: Callable[..., Any]) -> None:
     inside, corner = array([[0.5, 0.0], [1.0, 0.25]]), array([[3.0, 5.0], [3.0, 5.0]])
     found = center_of(inside, corner, 8, 1.5)
-    # 0.5 * 1.5 - 0.25 = 0.5: the middle stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
+    # 0.5 * 1.5 - 0.25 = 0.5: the center stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
     assert found.tolist() == [[28, 38], [34, 41]]
     assert center_of(inside, corner, 8, 2).tolist() == [[28, 36], [36, 40]]
 
@@ -47,7 +47,7 @@ def test_sides_stay_finite_and_above_zero(array: Callable[..., Any]) -> None:
 
 @both
 def test_sides_of_new_coords_are_those_of_the_anchor_times_a_square(array: Callable[..., Any]) -> None:
-    """(2 σ(t))²: 1 at 0, 0.64 at ln 2/3, 2.25 at ln 3, and never above 4."""
+    """(2 σ(t))² is 1 at 0, 0.64 at ln 2/3, 2.25 at ln 3, and never above 4."""
     raw = array([[0.0, float(np.log(2 / 3))], [float(np.log(3)), 1000.0]])
     found = sides_of(raw, array([10.0, 30.0]), "new_coords")
     np.testing.assert_allclose(found, [[10, 19.2], [22.5, 120]], rtol=1e-6)

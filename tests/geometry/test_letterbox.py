@@ -1,4 +1,4 @@
-"""The way in, the way back, and the reference's geometry and pixels."""
+"""Test the mapping in both directions, and compare geometry and pixels with the reference."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lookonce.geometry.letterbox import GRAY, Letterbox
 
-# Reference cases whose image comes out one pixel short through float rounding (fault 6), and by how much
-# (rows, columns) the whole-number rule gives back.
+# Reference cases whose image is a pixel too short because of float rounding (fault 6), with the (rows,
+# columns) that integer arithmetic adds.
 SHORT = {"5_416x416": (0, 1)}
 
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
@@ -56,7 +56,7 @@ def test_boxes_come_back(
 
     back = letterbox.boxes_out(letterbox.boxes_in(box))
 
-    # Input pixels are float32: where the image was shrunk, their last bit is worth more on the way back.
+    # Input pixels are float32: if the image was shrunk, rounding errors grow on the way back.
     last_bit = 1e-6 * np.array([width, height, width, height]) + 1e-6 * max(target) / min(letterbox.scale)
     assert (np.abs(back - box) <= last_bit).all()
     assert back.dtype == np.float32
@@ -126,13 +126,13 @@ def test_equals_the_reference(reference: Path) -> None:
             more_rows, more_columns = SHORT.get(tag, (0, 0))
             assert letterbox.resized == (rows + more_rows, columns + more_columns), tag
             if tag in SHORT:
-                continue  # one column more: every pixel and box differs a little
+                continue  # one more column: all pixels and boxes differ slightly
             assert (letterbox.top, letterbox.left) == (top, left), tag
             canvas = letterbox.image(image)
             pixels = stored[f"pix_{tag}"]
             np.testing.assert_array_equal(canvas[pixels[:, 0], pixels[:, 1]], stored[f"val_{tag}"])
             np.testing.assert_array_equal(canvas.sum(axis=(0, 1), dtype=np.int64), stored[f"sum_{tag}"])
-            # The reference scales both axes by one number, we by what each axis got: at most a rounding.
+            # The reference has one scale for both axes, lookonce one per axis: they differ by rounding only.
             boxes = letterbox.boxes_in(stored[f"boxes{number}"][:, :4].astype(np.float32))
             assert np.abs(boxes - stored[f"boxes_float_{tag}"][:, :4]).max() <= 1, tag
     assert len(tags) >= 9

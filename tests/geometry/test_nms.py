@@ -1,4 +1,4 @@
-"""Suppression against the obvious slow implementation, and the reference."""
+"""Compare NMS with the obvious slow implementation and with the reference."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from lookonce.geometry.nms import SIGMA, nms, soft_nms
 def obvious_nms(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None, iou_threshold: float
 ) -> list[int]:
-    """Take the best, drop what overlaps it, repeat."""
+    """Take the best box, drop those that overlap it, and repeat."""
     waiting = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
     kept = []
     while waiting:
@@ -32,7 +32,7 @@ def obvious_nms(
 
 
 def crowd(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes on a coarse grid with few different scores: many exact ties and equal boxes."""
+    """Draw boxes on a coarse grid with few different scores, so that many are equal or tie exactly."""
     rng = np.random.default_rng(seed)
     low = rng.integers(0, 12, (count, 2))
     boxes = np.concatenate([low, low + rng.integers(0, 6, (count, 2))], axis=1).astype(np.float32)
@@ -125,7 +125,7 @@ def test_equals_the_obvious(
 def obvious_soft_nms(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None, floor: float
 ) -> list[tuple[int, float]]:
-    """Bodla et al. 2017, figure 2, box by box."""
+    """Compute Soft-NMS box by box, as in Bodla et al. 2017, figure 2."""
     left = {i: float(score) for i, score in enumerate(scores) if score > floor}
     kept = []
     while left:
@@ -244,7 +244,7 @@ def test_a_chain_across_the_number_of_boxes_that_16_bits_count() -> None:
 
 @pytest.mark.parametrize("at", [0, -1e6, 3e8])
 def test_equal_boxes_of_two_classes_both_stay_wherever_they_lie(at: float) -> None:
-    """They begin and end where all boxes do. At 3e8, a float32 counts in steps of 32."""
+    """The boxes span all others. At 3e8, float32 has steps of 32."""
     boxes = np.array([[at, 0, at + 64, 64]] * 3, np.float32)
     scores = np.array([0.9, 0.8, 0.7], np.float32)
     assert nms(boxes, scores, np.array([0, 1, 0]), 0.5).tolist() == [0, 1]
@@ -252,7 +252,7 @@ def test_equal_boxes_of_two_classes_both_stay_wherever_they_lie(at: float) -> No
 
 
 def test_equal_scores_keep_the_order_of_the_input() -> None:
-    """Of more boxes than an unstable sort leaves in order by chance."""
+    """There are more boxes than an unstable sort would leave in order by chance."""
     rng = np.random.default_rng(0)
     left = 20.0 * np.arange(500)
     boxes = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pairs of overlapping boxes, against the matrix of all pairs."""
+"""Compare pairs of overlapping boxes with the matrix of all pairs."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_boxes_that_are_no_numbers_overlap_nothing() -> None:
 
 
 def test_memory_does_not_grow_with_the_matrix() -> None:
-    """100,000 boxes side by side: a matrix would hold ten thousand million."""
+    """A matrix of 100,000 boxes side by side would have ten billion entries."""
     left = np.arange(100_000) * 5.0
     row = np.stack([left, 0 * left, left + 4, 0 * left + 4], axis=1)
     assert len(overlapping_pairs(row, row).first) == 100_000
@@ -71,7 +71,7 @@ def test_memory_does_not_grow_with_the_matrix() -> None:
 
 
 def test_boxes_without_area_overlap_nothing() -> None:
-    """Not even one that lies in the other."""
+    """This includes an empty box inside another box."""
     empty = np.array([[2, 0, 2, 4], [0, 2, 4, 2], [3, 0, 1, 4]])  # a line, a line, inverted
     for pairs in (overlapping_pairs(empty, WHOLE), overlapping_pairs(WHOLE, empty)):
         assert pairs.first.tolist() == []
@@ -85,7 +85,7 @@ def test_any_overlap_is_enough_unless_a_least_one_is_given() -> None:
 
 
 def test_pairs_are_found_in_the_precision_of_float64() -> None:
-    """In float32, the two boxes would be one."""
+    """In float32, the two boxes would be equal."""
     a = np.array([[0, 0, 1, 1]])
     assert overlapping_pairs(a, np.array([[0, 0, 1, 1 + 1e-9]])).iou[0] == 1 / (1 + 1e-9)
     assert overlapping_pairs(a.astype(np.float32), np.array([[0, 0, 3, 1]], np.float32)).iou[0] == 1 / 3
@@ -93,7 +93,7 @@ def test_pairs_are_found_in_the_precision_of_float64() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_pair_is_found_where_blocks_begin_and_end(seed: int) -> None:
-    """Boxes in columns of equal edges, more than a block holds: neighbors touch and do not overlap."""
+    """More boxes than fit into a block are in columns with equal edges, in which neighbors only touch."""
     rng = np.random.default_rng(seed)
     a, b = (10.0 * rng.integers(0, 4, n) for n in (2 * ROWS + 1, COLUMNS + 1))
     boxes_a, boxes_b = (np.stack([each, 0 * each, each + 10, 0 * each + 1], axis=1) for each in (a, b))

@@ -1,4 +1,4 @@
-"""Polygons by hand, and against a fine raster of points."""
+"""Compare polygons with values computed by hand and with a fine grid of points."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NOTCHED = np.array([[0, 0], [60, 0], [60, 40], [30, 10], [0, 40]], np.float32)  
 
 
 def centers(height: int, width: int, step: float = 1) -> NDArray[np.float64]:
-    """(height * width / step², 2): centers of squares of `step` pixels, row by row."""
+    """Return the centers of squares of `step` pixels, row by row: (height * width / step², 2)."""
     x, y = np.meshgrid(np.arange(step / 2, width, step), np.arange(step / 2, height, step))
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
@@ -50,7 +50,7 @@ def test_cells_of_a_box(box: tuple[float, ...], expected: list[tuple[int, int]])
 
 @pytest.mark.parametrize("seed", range(40))
 def test_touched_cells_are_those_with_a_point_inside(seed: int) -> None:
-    """Every cell with a point of a fine raster inside is touched, and no cell far from all such points."""
+    """Cells with a point of a fine grid inside the polygon are touched, and cells far from them are not."""
     rng = np.random.default_rng(seed)
     corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
     found = touched_cells(corners, (4, 6), 16)
@@ -61,7 +61,7 @@ def test_touched_cells_are_those_with_a_point_inside(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_window_limits_a_polygon(seed: int) -> None:
-    """Also where a concave or crossed polygon falls into parts in the window."""
+    """This includes concave or crossed polygons of which several parts are in the window."""
     rng = np.random.default_rng(seed)
     corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
     window = 10.0, 5.0, 55.0, 35.0
@@ -79,7 +79,7 @@ def test_a_polygon_outside_the_window_touches_nothing() -> None:
 
 
 def test_a_point_on_the_border_belongs_to_the_polygon_on_its_right_or_below() -> None:
-    """So that polygons side by side share no point."""
+    """Adjacent polygons thus share no point."""
     box = rectangle(np.array([0, 0, 4, 2]))
     points = np.array([[2, 0], [0, 1], [0, 0], [2, 2], [4, 1], [4, 2], [0, 2], [4, 0]])
     assert contains(box, points).tolist() == [True, True, True, False, False, False, False, False]

@@ -1,4 +1,4 @@
-"""Sizes as text, and the nearest ones that a network takes."""
+"""Test sizes as text, and the suggested nearest valid sizes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The weight generator that the reference numbers were made with, from its description."""
+"""Weight generator of the reference numbers, written from its description."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from lookonce.model.blocks import ConvBlock, Head, Residual
 
 
 def convolutions(network: nn.Module) -> list[tuple[ConvBlock | Head, bool]]:
-    """Every convolution in Darknet file order, and whether it closes a residual block."""
+    """Return every convolution in the order of a weight file, and whether it ends a residual block."""
     closing = {id(block.expand) for block in network.modules() if isinstance(block, Residual)}
     return [(m, id(m) in closing) for m in network.modules() if isinstance(m, ConvBlock | Head)]
 

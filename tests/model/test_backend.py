@@ -1,4 +1,4 @@
-"""The torch engine as a `Backend`: outputs are checked, and it can be closed."""
+"""Test the torch backend: its outputs are checked, and it can be closed."""
 
 from pathlib import Path
 

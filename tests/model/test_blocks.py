@@ -1,4 +1,4 @@
-"""The blocks, on inputs whose results can be told by hand."""
+"""Compare the building blocks with results computed by hand."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Darknet files through the readable networks and through the ONNX graph: the same numbers."""
+"""Compare Darknet files read into torch networks with the same files as an ONNX graph."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ def described(architecture: str, epsilon: float = 1e-6) -> ModelInfo:
 
 
 def trained(info: ModelInfo) -> torch.nn.Module:
-    """A network whose every tensor is something else than it was made with."""
+    """Build a network in which every tensor differs from its initial values."""
     network = build(info).eval()
     generator = torch.Generator().manual_seed(3)
     for name, tensor in network.state_dict().items():

@@ -1,4 +1,4 @@
-"""Decoding against the original code."""
+"""Compare decoding with the original code."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def logit(p: float) -> float:
 
 
 def test_a_gaussian_scale_lowers_its_objectness_by_the_mean_uncertainty() -> None:
-    """Four numbers of the box, each followed by its uncertainty, then objectness and classes."""
+    """The four numbers of a box each precede their uncertainty; objectness and classes follow."""
     uncertain = [logit(p) for p in (0.1, 0.2, 0.3, 0.8)]
     raw = torch.tensor(
         [[1, uncertain[0], 2, uncertain[1], 3, uncertain[2], 4, uncertain[3], logit(0.5), 7, 8]]
@@ -97,7 +97,7 @@ def test_the_objectness_of_a_gaussian_scale_stays_a_finite_logit(
 
 
 def test_a_region_scale_shares_probability_among_its_classes() -> None:
-    """And `scale_x_y` moves its centers."""
+    """`scale_x_y` moves its centers as well."""
     raw = torch.zeros(2, 8, 1, 1)
     raw[0, 0], raw[0, 4], raw[0, 5:, 0, 0] = logit(0.75), logit(0.2), torch.tensor([1.0, 2, 5]).log()
     found = decode_scale(raw, [(16.0, 8.0)], 32, Decoding("region", scale_x_y=2))
@@ -139,7 +139,7 @@ def test_candidates_have_the_precision_of_the_maps(dtype: torch.dtype) -> None:
 
 
 def test_candidates_are_where_the_maps_are() -> None:
-    """Of a tensor on `meta`, torch knows shape and device alone."""
+    """A tensor on `meta` has only a shape and a device."""
     raw = torch.zeros((2, 6, 2, 3), device="meta")
     found = decode([raw], [[(4.0, 4.0)]], [16])
     assert found.shape == (2, 6, 6)

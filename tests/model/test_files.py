@@ -1,4 +1,4 @@
-"""A `.safetensors` model whose description or numbers are wrong is refused before anything is built."""
+"""Test that `.safetensors` models with a wrong description or wrong numbers are refused before building."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Any Darknet network in torch: the maps of the ONNX graph, and of the readable networks."""
+"""Compare Darknet graphs in torch with the same graphs in ONNX and with the named networks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_the_readable_networks_are_this_graph_written_out(architecture: str) -> 
 
 
 def one_step(network: Network, images: int = 2) -> tuple[float, DarknetGraph]:
-    """Loss of one step from initial weights, and the network with its gradients."""
+    """Run one step from initial weights; return its loss, and the network with its gradients."""
     torch.manual_seed(0)
     graph = DarknetGraph(network).train()
     height, width = network.cfg.net.height, network.cfg.net.width

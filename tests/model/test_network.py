@@ -1,4 +1,4 @@
-"""The networks against the original code's layer table and numbers."""
+"""Compare the networks with the layer table and the numbers of the original code."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def info(architecture: str, classes: int = 2, width: float = 0.125) -> ModelInfo
 
 
 def counts(network: nn.Module) -> tuple[int, int]:
-    """Trainable parameters, and those plus the running statistics."""
+    """Count the trainable parameters, and these plus the running statistics."""
     trainable = sum(p.numel() for p in network.parameters())
     statistics = sum(b.numel() for name, b in network.named_buffers() if "running" in name)
     return trainable, trainable + statistics

@@ -1,10 +1,10 @@
-"""Train in a child process, kill it again and again, and at last let it finish; and once without a kill.
+"""Train in a child process that is killed several times before it may finish, and once without a kill.
 
     python -m tests.train.killed_run FOLDER EPOCHS KILLS SEED
 
-FOLDER/cut is the run that was killed, FOLDER/whole the other one. Everything is imported once and each
-attempt is a fork, so that one costs what it trains. Every second kill waits until a checkpoint is being
-written. Prints how many of the kills left half a checkpoint behind.
+FOLDER/cut is the run that was killed, FOLDER/whole the other one. Each attempt is a fork, so that it does not
+import anything again. Every second kill waits until a checkpoint is being written. The program prints how
+many kills left half a checkpoint behind.
 """
 
 import io
@@ -40,12 +40,12 @@ def half_written(out: Path) -> bool:
 
 
 def stamp(out: Path) -> int:
-    """Changes with every checkpoint."""
+    """Return a value that changes with every checkpoint."""
     return (out / LAST).stat().st_mtime_ns if (out / LAST).exists() else 0
 
 
 def killed(data: TrainData, out: Path, epochs: int, wait: float, *, while_writing: bool) -> bool:
-    """Whether the kill fell into the writing of a checkpoint."""
+    """Return whether the kill interrupted the writing of a checkpoint."""
     child = os.fork()
     if not child:
         attempt(data, out, epochs)

@@ -2,8 +2,9 @@
 
     python -m tests.train.ranks SCENARIO FOLDER
 
-Everything is imported once and each rank is a fork. What a rank says goes to `FOLDER/rank0.txt`, `rank1.txt`;
-prints the exit codes. Settings of the runs are one line each in `FOLDER/runs.txt`: name, then assignments.
+Each rank is a fork, so that nothing is imported twice. The output of the ranks goes to `FOLDER/rank0.txt` and
+`rank1.txt`; the program prints their exit codes. `FOLDER/runs.txt` has one line per run: its name, then its
+settings as assignments.
 """
 
 import io
@@ -45,7 +46,7 @@ def runs(
     before_batch: Callable[[int], object] = lambda number: None,
     now: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Train as `runs.txt` says, or go on."""
+    """Start or resume the runs of `runs.txt`."""
     data: TrainData = pickle.loads((folder / "data.pickle").read_bytes())
     forward, stops = learner.forward, []
     signal.signal(signal.SIGTERM, lambda *_: stops.append(True))
@@ -66,7 +67,7 @@ def runs(
 
 
 def clocks_differ(group: Group, folder: Path) -> None:
-    """The clock of rank 1 runs a thousand times as fast; rank 0 takes a while for each step."""
+    """Rank 1 has a clock that is a thousand times as fast; rank 0 is slow at each step."""
     runs(
         group,
         folder,
@@ -91,7 +92,7 @@ def killed_while_evaluating(group: Group, folder: Path) -> None:
         if group.is_first:
             time.sleep(600)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, 1)  # ends the process at once, by the system's hand
+        signal.setitimer(signal.ITIMER_REAL, 1)  # the system ends the process at once
         return []
 
     Validator._detect = detect  # type: ignore[assignment]
@@ -99,12 +100,12 @@ def killed_while_evaluating(group: Group, folder: Path) -> None:
 
 
 def stopped(group: Group, folder: Path) -> None:
-    """Rank 1 alone is asked to stop, in the second batch."""
+    """Only rank 1 gets a request to stop, in the second batch."""
     runs(group, folder, lambda number: number == 2 and group.rank == 1 and kill(signal.SIGTERM))
 
 
 def not_finite(group: Group, folder: Path) -> None:
-    """The second batch's loss is not a number, on rank 1 alone."""
+    """The loss of the second batch is NaN on rank 1 only."""
     total = Losses.total
 
     def bad(losses: Losses, images: int | None = None) -> torch.Tensor:
@@ -127,12 +128,12 @@ def fails(group: Group, folder: Path) -> None:
 
 
 def long_wait(group: Group, folder: Path) -> None:
-    """Rank 0 takes longer than processes may take to join."""
+    """Rank 0 takes longer than the time limit for joining."""
     assert group.on_first(lambda: time.sleep(4) or group.rank) == 0
 
 
 def validated(group: Group, folder: Path) -> None:
-    """Each rank has statistics of its own; what they find together is kept."""
+    """Each rank has its own running statistics; the detections of both are collected."""
     samples = pickle.loads((folder / "data.pickle").read_bytes()).train
     console = Console(file=io.StringIO(), record=True, quiet=not group.is_first, width=200)
     network = started_network()
@@ -153,7 +154,7 @@ def validated(group: Group, folder: Path) -> None:
 
 
 def started_network(info: ModelInfo = INFO) -> nn.Module:
-    """Kernels by fan-in: with the reference's tiny ones normalization magnifies rounding."""
+    """Initialize kernels by fan-in; with the reference's tiny kernels, normalization magnifies rounding."""
     torch.manual_seed(0)
     network = make_network(info, load_settings(None, objectness_prior=0.3))
     for block in network.modules():
@@ -163,7 +164,7 @@ def started_network(info: ModelInfo = INFO) -> nn.Module:
 
 
 def normalized(group: Group, folder: Path) -> None:
-    """Each rank normalizes its part of each case, forward and back; see `normalize`."""
+    """Each rank normalizes its part of each case, forward and backward; see `normalize`."""
     results = []
     for x, gradient, sizes in torch.load(folder / "cases.pt"):
         start = sum(sizes[: group.rank])
@@ -192,7 +193,7 @@ def norm_of(channels: int) -> nn.BatchNorm2d:
 def normalize(
     network: nn.Module, x: torch.Tensor, gradient: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The output, and the gradient of the input."""
+    """Return the output, and the gradient of the input."""
     x = x.clone().requires_grad_()
     y = network(x)
     y.backward(gradient)
@@ -205,13 +206,13 @@ def kill(number: int) -> None:
 
 
 def rank_of(scenario: str, folder: Path, rank: int, port: int) -> int:
-    """The life of one rank: its exit code."""
+    """Run one rank and return its exit code."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS)}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     said = os.open(folder / f"rank{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    watch.GRACE = 1  # for what is stuck on purpose
+    watch.GRACE = 1  # for ranks that hang deliberately
     if scenario == "long_wait":
         parallel.JOINING = timedelta(seconds=3)
     try:

@@ -1,4 +1,4 @@
-"""Training of networks that are given as a `.cfg`: runs, what they leave, and what else takes the result."""
+"""Test training of networks given as a `.cfg`: the runs, their files, and commands that use the result."""
 
 import shutil
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_every_kind_trains_and_detects_as_the_darknet_files_it_gives(
     assert ran.exit_code == 0, ran.output
     ran = attempted("export", result.model, "--to", "onnx", "--out", tmp_path)
     assert ran.exit_code == 0, ran.output
-    # `export` has compared the candidates of both, and refuses files that differ
+    # `export` compares the candidates of both and refuses files that differ
     for model in (result.model, tmp_path / "best.cfg", tmp_path / "best.onnx"):
         with Detector.open(model, conf=0.0001) as detector:
             assert len(detector(read_image(data.train[3].path))) > 0
@@ -93,7 +93,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(data: TrainData, tmp_path: P
 
     with pytest.raises(Stopped):
         train(data, settings(cfg, "epochs=2"), tmp_path / "cut", quiet(stop=lambda: next(calls)))
-    # the same file again, as one who repeats the whole command has it
+    # the same file again, as when the whole command is repeated
     train(data, settings(cfg, "epochs=2"), tmp_path / "cut", quiet(), resume=True)
     whole, cut = (load_weights(tmp_path / name / LAST)[0] for name in ("whole", "cut"))
     assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
@@ -174,7 +174,7 @@ def test_layers_without_a_head_keep_their_weights(data: TrainData, tmp_path: Pat
 
 
 def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
-    """A trained network of one channel is given the luminance, in torch and in the file that it exports."""
+    """A trained network of one channel receives the luminance, in torch and in its exported file."""
     result = train(data, settings(written(tmp_path, "gray"), "epochs=1"), tmp_path / "run", quiet())
     network, _ = load_model(result.model)
     seen: list[torch.Tensor] = []

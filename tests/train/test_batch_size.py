@@ -1,4 +1,4 @@
-"""`batch: auto`: the estimate against measured memory, the choice against the room there is."""
+"""Test `batch: auto`: compare the estimate with measured memory, and the choice with the free memory."""
 
 import io
 import os
@@ -24,11 +24,11 @@ from tests.data.drawn_samples import INFO, draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU, GIB = torch.device("cpu"), 2**30
-TOLERANCE = 0.25  # of the measured growth of a process; what an estimate misses is covered by MARGIN
+TOLERANCE = 0.25  # share of the measured growth; MARGIN covers the rest
 
 
 def images(count: int) -> TrainData:
-    """Names and boxes alone: no file is read to choose a batch."""
+    """Make samples without files, as none is read to choose a batch."""
     sample = Sample(Path("none.png"), np.array([[1, 1, 20, 20]] * 5, np.float32), np.zeros(5, np.int64))
     return TrainData(INFO.names, [sample] * count, ())
 
@@ -181,7 +181,7 @@ def test_a_run_writes_down_its_batch_and_resumes_with_it(
     assert yaml.safe_load((out / "settings.yaml").read_text())["batch"] == 2
     assert "batch 2: a step at 64x96 takes" in said.getvalue()
 
-    monkeypatch.setattr(batch_size, "free_bytes", lambda: 1)  # a busier machine changes no run that goes on
+    monkeypatch.setattr(batch_size, "free_bytes", lambda: 1)  # a busier machine does not change a resumed run
     train(data, load_settings(None, (*quick, "epochs=2")), out, Session(console), resume=True)
     assert yaml.safe_load((out / "settings.yaml").read_text())["batch"] == 2
     assert said.getvalue().count("limited by") == 1

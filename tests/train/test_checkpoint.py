@@ -1,4 +1,4 @@
-"""What is kept at the end of an epoch."""
+"""Test the checkpoints at the end of an epoch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def learner(keep_epochs: bool = False) -> Learner:
 
 
 def after_epochs(folder: Path, learning: Learner, *aps: float | None) -> Progress:
-    """Save epochs with these APs; in epoch n the bias of the finest head is n."""
+    """Save epochs with these APs; in epoch n, the bias of the finest head is n."""
     progress = Progress()
     for number, ap in enumerate(aps, start=1):
         torch.nn.init.constant_(learning.network.get_submodule("fine_head").bias, number)  # type: ignore[arg-type]

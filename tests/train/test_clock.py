@@ -1,4 +1,4 @@
-"""A run of so many minutes: the arithmetic, with a clock that only moves when told to."""
+"""Test runs with `minutes`, with a clock that the tests advance."""
 
 import math
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import pytest
 from lookonce.train.clock import SHORTEST_WARMUP, UNSTEADY, Clock, Course
 from lookonce.train.schedule import Schedule
 
-PLANNED = Schedule(0.001, 0.0, warmup=100, steps=1500)  # 30 epochs of 50 steps, two of them to warm up
+PLANNED = Schedule(0.001, 0.0, warmup=100, steps=1500)  # 30 epochs of 50 steps, with two epochs of warm-up
 
 
 @dataclass
 class Time:
-    """A clock in seconds."""
+    """Clock in seconds."""
 
     seconds: float = 1000.0
 
@@ -104,7 +104,7 @@ def test_a_resumed_clock_counts_what_was_used_and_knows_the_pace() -> None:
     assert (resumed.used, resumed.left(), resumed.closed) == (30, 66, 100)
     resumed.begin()
     steps(resumed, later, 50)
-    assert resumed.seconds_per_step() == 2  # the first step says nothing
+    assert resumed.seconds_per_step() == 2  # the first step is not measured
     steps(resumed, later, 50, *[3] * 10)
     assert resumed.seconds_per_step() == 2.5  # ten steps of two seconds, ten of three
 
@@ -118,7 +118,7 @@ def test_a_clock_that_measured_nothing_leaves_no_pace() -> None:
 
 
 def run(course: Course, time: Time, pace: list[float], closing: float) -> list[float]:
-    """The rates of all steps of a run of epochs of 50 steps."""
+    """Return the learning rates of a run with 50 steps per epoch."""
     clock, ended = course.clock, False
     rates: list[float] = []
     assert clock is not None

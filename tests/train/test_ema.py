@@ -1,4 +1,4 @@
-"""The running average by hand."""
+"""Compare the running average with values computed by hand."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from lookonce.train.ema import Ema
 
 
 class Small(nn.Module):
-    """One weight, one running statistic, one count."""
+    """Network of one weight, one running statistic and one count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Small(nn.Module):
 
 
 def test_values_by_hand() -> None:
-    """The decay rises 2/11, 3/12, 4/13 and then stays at 0.3."""
+    """The decay rises from 2/11 to 3/12 and then stays at 0.3."""
     network = Small()
     ema = Ema(network, 0.3)
     expected = 0.0

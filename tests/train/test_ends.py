@@ -1,4 +1,4 @@
-"""The end of a run: its last minute, on a clock that moves by the step, or a plateau of the AP."""
+"""Test the end of a run by its time limit, with a clock that advances per step, or by a plateau of the AP."""
 
 import csv
 import io
@@ -27,14 +27,14 @@ from tests.train.test_run import QUICK, settings, write_lines
 
 
 class Machine:
-    """A clock moved by a second per step and three per evaluation; it can stop a run after some steps."""
+    """Clock that advances by a second per step and three per evaluation, and can stop a run."""
 
     def __init__(self) -> None:
         self.seconds, self.steps, self.stop_at = 50.0, 0, 10**9
         self.said = io.StringIO()
 
     def stop(self) -> bool:
-        """Called after every step, and after every epoch."""
+        """Advance the clock after a step or an epoch; return whether to stop."""
         self.seconds += 1
         self.steps += 1
         return self.steps >= self.stop_at
@@ -157,7 +157,7 @@ def test_a_run_that_used_its_minutes_takes_more_only_if_told(
 def test_an_evaluation_that_would_take_the_rest_of_the_time_is_left_out(
     data: TrainData, tmp_path: Path, machine: Machine
 ) -> None:
-    """Of 18 seconds an evaluation takes three: after an epoch, and at the end, but not after every epoch."""
+    """Evaluations take 3 of 18 seconds each, so they follow some epochs and the end, but not every epoch."""
     train(data, timed(0.3), tmp_path / "run", machine.session())
     aps = column(tmp_path / "run" / "epochs.csv", "ap")
     assert aps[0]
@@ -168,7 +168,7 @@ def test_an_evaluation_that_would_take_the_rest_of_the_time_is_left_out(
 
 @pytest.fixture
 def aps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets validation find these APs, one after the other."""
+    """Make validation return these APs, one after the other."""
 
     def find(*values: float) -> None:
         found: Iterator[float] = iter(values)
@@ -208,7 +208,7 @@ def test_a_plateau_ends_the_run_and_the_best_is_kept(
 @pytest.mark.parametrize(
     ("found", "epochs"),
     [
-        ((0.0, 0.0, 0.0, 0.002, 0.001, 0.009, 0.003, 0.0, 0.004), 9),  # chance is no plateau
+        ((0.0, 0.0, 0.0, 0.002, 0.001, 0.009, 0.003, 0.0, 0.004), 9),  # below `LEARNED`, there is no plateau
         ((0.01, 0.0, 0.0, 0.1), 3),
         ((1.0, 1.0, 1.0), 3),
         ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 9),

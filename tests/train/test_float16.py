@@ -1,4 +1,4 @@
-"""Training in float16 with scaled gradients; a CPU does it as well, so no GPU is needed."""
+"""Test training in float16 with scaled gradients, on the CPU."""
 
 import csv
 import math
@@ -91,7 +91,7 @@ def test_a_resumed_run_goes_on_with_its_scale_bit_for_bit(
 
 
 def learn(data: TrainData, scaler: GradScaler, *assignments: str) -> tuple[dict[str, Tensor], Epoch]:
-    """Weights after an epoch of plain gradient descent, and the epoch."""
+    """Return the weights after an epoch of plain gradient descent, and the epoch."""
     wanted = settings(
         "precision=float16",
         "optimizer.name=sgd",

@@ -1,4 +1,4 @@
-"""Cross-validation: each image is measured by the model that has not learned from it."""
+"""Test cross-validation: each image is evaluated by the model that was not trained on it."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def test_every_image_is_measured_once(tmp_path: Path) -> None:
     result = train_folds(parts, settings, tmp_path / "run", Session(console))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert threads == 2  # measuring a fold, one thread per image, leaves the next fold its threads
+    assert threads == 2  # evaluating a fold, one thread per image, does not change the next fold's threads
     assert [each.images for each in result.folds] == [3, 2, 2]
     assert result.evaluation.metrics.images == 7
     assert sorted(result.evaluation.counting.images) == sorted(str(each.path) for each in samples)

@@ -1,4 +1,4 @@
-"""Which images are held out, and which stay together."""
+"""Test which images are held out, and which stay together."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ def named(count: int) -> list[Sample]:
 
 
 def scene(rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 3) gray blobs."""
+    """Draw gray blobs: (96, 128, 3)."""
     coarse = rng.integers(40, 215, (6, 8), np.uint8)
     return cv2.cvtColor(cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
 
 
 def film(folder: Path, name: str, frames: int, rng: np.random.Generator, step: float = 3.0) -> list[Sample]:
-    """A camera that pans over a wide scene: frames look like their neighbors, and not like distant ones."""
+    """Pan over a wide scene, so that frames look like their neighbors but not like distant frames."""
     width = int(128 + step * frames) + 8
     coarse = rng.integers(40, 215, (6, max(8, width // 16)), np.uint8)
     wide = cv2.cvtColor(cv2.resize(coarse, (width, 96), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)
@@ -65,7 +65,7 @@ def test_an_image_less_moves_at_most_one_other() -> None:
 
 
 def leaks(samples: list[Sample], train: list[int], held_out: list[int], reach: int = 2) -> int:
-    """Held-out frames with a training frame at most `reach` frames away in the same film."""
+    """Return the held-out frames with a training frame at most `reach` frames away in the same film."""
     place = [each.path.stem.rsplit("_", 1) for each in samples]
     learned = {(place[i][0], int(place[i][1])) for i in train}
     return sum(
@@ -79,7 +79,7 @@ def test_frames_of_films_do_not_leak(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     samples = [each for k in range(6) for each in film(tmp_path, f"film{k}", 20, rng)]
     random = hold_out(samples, 0.2, seed, {})
-    assert leaks(samples, random.train, random.held_out) > 15  # what happens without looking at the images
+    assert leaks(samples, random.train, random.held_out) > 15  # without comparing the images
     split = hold_out(samples, 0.2, seed, facts_of(samples))
     assert leaks(samples, split.train, split.held_out) == 0
     assert len(split.held_out) == 20

@@ -1,6 +1,6 @@
-"""Ignored areas: no term of the loss has a gradient there, wherever augmentation moves them.
+"""Test that no term of the loss has a gradient in ignored areas, wherever augmentation moves them.
 
-Areas are painted red on black, so that the pixels of each batch show where they went.
+Areas are painted red on black, so that the pixels of each batch show where they are.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ AUGMENTATIONS: dict[str, AugmentSettings | None] = {
 
 
 def painted(folder: Path, *, boxes: bool = True) -> list[Sample]:
-    """Six images with up to three objects and up to two areas: polygons, and a box of a crowd."""
+    """Draw six images with up to three objects and two ignored areas: polygons and a crowd box."""
     rng = np.random.default_rng(5)
     samples = []
     for number in range(6):
@@ -75,7 +75,7 @@ def batches(dataset: Dataset, epochs: int = 4) -> Iterator[Batch]:
 
 
 def gradients(batch: Batch, seed: int = 0) -> tuple[list[Tensor], Losses]:
-    """Per scale (B, S, T, A, 5+C), of random raw maps."""
+    """Return the gradient of random raw maps, (B, S, T, A, 5+C) per scale."""
     raw = random_maps(batch, seed)
     losses = compute_losses(
         raw, batch.positives, batch.truth, INFO.anchors, INFO.strides, LossSettings(), batch.ignored
@@ -87,7 +87,7 @@ def gradients(batch: Batch, seed: int = 0) -> tuple[list[Tensor], Losses]:
 
 
 def by_anchor(maps: Tensor) -> Tensor:
-    """(B, A*(5+C), S, T) -> (B, S, T, A, 5+C)."""
+    """Reshape (B, A*(5+C), S, T) to (B, S, T, A, 5+C)."""
     return maps.unflatten(1, (3, -1)).permute(0, 3, 4, 1, 2)
 
 
@@ -105,12 +105,12 @@ def random_maps(batch: Batch, seed: int = 0) -> list[Tensor]:
 
 
 def red_by(batch: Batch) -> Tensor:
-    """(B, H, W): by how much each pixel is more red than green."""
+    """Return how much more red than green each pixel is: (B, H, W)."""
     return batch.images[:, 0].int() - batch.images[:, 1]
 
 
 def red_pixels(batch: Batch, stride: int, name: str) -> Tensor:
-    """(B, S, T, stride * stride): pixels of each cell in which an ignored area shows."""
+    """Return the pixels of each cell that show an ignored area: (B, S, T, stride * stride)."""
     least = 40 if name in ("mixup", "all") else 128  # a part may be another image's
     red = red_by(batch) > least
     return red.unfold(1, stride, stride).unfold(2, stride, stride).flatten(3)
@@ -142,7 +142,7 @@ def test_ignored_areas_have_no_gradient(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["letterbox", "mosaic"])
 def test_the_rest_is_trained_as_without_areas(tmp_path: Path, name: str) -> None:
-    """Away from every area the gradient is what it is for the same images without areas, bit by bit."""
+    """Outside all areas, the gradient equals that of the same images without areas, bit by bit."""
     samples = painted(tmp_path)
     plain = [replace(sample.pick(~sample.crowd), ignored=()) for sample in samples]
     both = (Dataset(each, INFO, AUGMENTATIONS[name], seed=3) for each in (samples, plain))
@@ -185,10 +185,10 @@ def test_difficult_objects_are_ignored_if_the_setting_says_so(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_no_image_teaches_that_an_unannotated_class_is_absent(tmp_path: Path, name: str) -> None:
-    """Class 1 is not annotated anywhere: its logits get no gradient, nor objectness where it may be shown.
+    """Class 1 is not annotated: its logits get no gradient, nor does objectness where it may be shown.
 
-    Where the network gives it a score below 0.1, a place is background; and so is padding, which belongs to
-    no image.
+    Positions to which the network gives it a score below 0.1 are background, and so is padding, which belongs
+    to no image.
     """
     samples = []
     for sample in painted(tmp_path):
@@ -239,4 +239,4 @@ def test_an_annotated_object_of_a_class_that_may_lack_boxes_is_trained_on(tmp_pa
     assert (each[:, 4] < 0).all()  # objectness rises
     assert (each[:, 5] > 0).all()  # the annotated class 0 falls
     assert (each[:, 6] < 0).all()  # its own rises
-    assert (each[:, 7] > 0).all()  # and so does class 2, though it may lack boxes elsewhere: this is not one
+    assert (each[:, 7] > 0).all()  # and so does class 2, as this object is of another class

@@ -1,4 +1,4 @@
-"""A network learns from another one's maps: everywhere, or where the images annotate nothing."""
+"""Test training on a teacher's maps: everywhere, or only on what the images do not annotate."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def maps_of(parent: Parent) -> list[Tensor]:
 
 
 def silent(parent: Parent, maps: list[Tensor]) -> list[Tensor]:
-    """The maps with no score for the new class."""
+    """Return the maps with a score of 0 for the new class."""
     found = [each.clone() for each in maps]
     for each, anchors in zip(found, parent.info.anchors, strict=True):
         by_anchor(each, len(anchors))[..., NEW - 3] = -20
@@ -62,7 +62,7 @@ def silent(parent: Parent, maps: list[Tensor]) -> list[Tensor]:
 
 
 def one_object(parent: Parent, label: int = NEW, objects: int = 1) -> tuple[Positives[Tensor], Tensor]:
-    """An object of the second image, in the first cell of the coarsest scale."""
+    """Make an object in the second image, in the first cell of the coarsest scale."""
     zero, scale = torch.zeros(objects, dtype=torch.int64), len(parent.info.anchors) - 1
     box = torch.tensor([[4.0, 4.0, 30.0, 40.0]])
     positives = Positives(zero + 1, zero + scale, zero, zero, zero, box[:objects], zero + label)
@@ -89,7 +89,7 @@ def test_without_annotated_objects_the_old_model_stays_as_it_is(name: str) -> No
 
 @FORMS
 def test_an_annotated_object_is_learned_as_usual(name: str) -> None:
-    """The old model knows nothing of it, and is not listened to there."""
+    """The old model does not find the object, and its maps have no effect there."""
     parent = parent_of(three_classes(name))
     info, settings = parent.info, LossSettings()
     taught = silent(parent, maps_of(parent))
@@ -111,7 +111,7 @@ def test_an_annotated_object_is_learned_as_usual(name: str) -> None:
 
 
 def test_a_class_that_the_images_annotate_is_not_learned_from_the_old_model() -> None:
-    """Its share of the objectness is background, its probability 0."""
+    """The share of such a class in the objectness is background, and its probability is 0."""
     parent = parent_of(three_classes())
     info, settings = parent.info, LossSettings()
     taught = [torch.zeros_like(each) for each in maps_of(parent)]

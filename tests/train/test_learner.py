@@ -1,4 +1,4 @@
-"""One step by hand: clipping, the running average, what stays as it is."""
+"""Compare one step with values computed by hand: clipping, the running average, unchanged weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ NARROW = replace(INFO, width=0.125)
 
 
 def line(**wanted: object) -> tuple[Learner, Tensor]:
-    """A network of two weights (1, 2), whose loss w . (3, 4) has the gradient (3, 4), of norm 5."""
+    """Make a network of two weights (1, 2), whose loss w . (3, 4) has the gradient (3, 4), of norm 5."""
     network = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         network.weight.copy_(torch.tensor([[1.0, 2.0]]))
@@ -103,7 +103,7 @@ def test_a_frozen_backbone_stays_in_evaluation_mode_and_gets_no_step() -> None:
 
 
 class NoDoubles(TorchDispatchMode):
-    """Fails on a tensor of float64, which Apple's GPUs do not have."""
+    """Mode that fails on float64 tensors, which Apple's GPUs do not support."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))

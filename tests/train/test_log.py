@@ -1,4 +1,4 @@
-"""The log of a run: its files, and what a resumed run does to them."""
+"""Test the log of a run: its files, and their changes by a resumed run."""
 
 import csv
 import io

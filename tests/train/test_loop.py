@@ -1,4 +1,4 @@
-"""The loop, one step of it by hand, and what it tells and counts."""
+"""Test the loop: one step computed by hand, its reports, and its counts."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -29,14 +29,14 @@ def wanted(*assignments: str) -> TrainSettings:
 
 @pytest.fixture
 def data(tmp_path: Path) -> TrainData:
-    """Seven images: batches of 2, 2, 2 and 1."""
+    """Make seven images, for batches of 2, 2, 2 and 1."""
     return TrainData(INFO.names, draw_samples(tmp_path, 7), ())
 
 
 def trained(
     data: TrainData, settings: TrainSettings
 ) -> tuple[nn.Module, nn.Module, list[list[Batch]], list[StepReport | None]]:
-    """The network before and after an epoch, the batches of each step, and the reports."""
+    """Return the network before and after an epoch, the batches of each step, and the reports."""
     torch.manual_seed(0)
     info = describe(data, settings)
     network = make_network(info, settings)
@@ -51,7 +51,7 @@ def trained(
 def by_hand(
     network: nn.Module, data: TrainData, settings: TrainSettings, steps: list[list[Batch]]
 ) -> dict[str, Tensor]:
-    """Plain gradient descent on the mean loss of the batches of each step."""
+    """Compute plain gradient descent on the mean loss of the batches of each step."""
     info, seen = describe(data, settings), 0
     network.train()
     for number, step in enumerate(steps, start=1):
@@ -78,7 +78,7 @@ def test_a_step_follows_the_mean_gradient_of_its_batches(data: TrainData, accumu
 
 
 def assert_same_way(start: dict[str, Tensor], after: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """The weights went where they should, within a thousandth of the way."""
+    """Check that the weights moved as expected, within a thousandth of the distance."""
     way, off = (
         torch.cat([(after[name] - other[name]).detach().flatten() for name in start]).norm()
         for other in (start, expected)
@@ -88,7 +88,7 @@ def assert_same_way(start: dict[str, Tensor], after: dict[str, Tensor], expected
 
 
 def test_a_batch_that_cannot_be_read_still_counts_in_the_mean(data: TrainData) -> None:
-    """Otherwise the images of a smaller step would weigh more than others."""
+    """Otherwise, the images of a smaller step would have more weight than others."""
     settings = wanted("optimizer.accumulate=4", "augment.mosaic=0", "augment.rectangles=false")
     _, _, ((_, second, *_),), _ = trained(data, settings)
     for path in second.paths:

@@ -1,4 +1,4 @@
-"""Losses and their gradients against the original code, and the decisions where we differ."""
+"""Compare losses and gradients with the original code, and test the deliberate differences."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ PLAIN = LossSettings()
 
 
 def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> Positives[Tensor]:
-    """From (P, 4) image, row, column, anchor."""
+    """Make positives from (P, 4) image, row, column, anchor."""
     image, row, column, anchor = cells.long().unbind(1)
     return Positives(image, torch.full_like(image, scale), row, column, anchor, boxes, labels)
 
@@ -46,7 +46,7 @@ def test_values_and_gradients_equal_the_reference(reference: Path, k: int) -> No
             cxcywh_to_xyxy(rows[:, :4]),
             rows[:, 5:].argmax(dim=1),
         )
-        # the reference's ignore test sees only the boxes assigned on this scale, so it gets just those here
+        # the reference's ignore test uses only the boxes assigned on this scale
         truth = cxcywh_to_xyxy(torch.from_numpy(stored[f"gt{k}_{s}"]))
         losses = scale_losses(logits, assigned, truth, anchors[s], STRIDES[s], settings)
         losses.total().backward()
@@ -100,7 +100,7 @@ def test_weights_scale_their_own_term() -> None:
 def one_object(
     truth: list[float], logit: float = 0.0, **wanted: object
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The one cell of a 16 x 16 anchor that decodes to (8, 8, 24, 24): its losses and gradient."""
+    """Return losses and gradient of a single cell whose 16 x 16 anchor decodes to (8, 8, 24, 24)."""
     raw = torch.zeros(1, 7, 2, 2)
     raw[:, 4] = logit
     raw.requires_grad_()
@@ -132,7 +132,7 @@ def test_the_box_loss_by_each_measure(measure: str, value: float) -> None:
 
 @pytest.mark.parametrize("logit", [-1.0, 0.0, 2.0])
 def test_objectness_may_learn_the_iou_of_its_box(logit: float) -> None:
-    """(t - p)^2 BCE(t) with t = 1/2 on the positive; its box overlaps by 1/2, which ignores no positive."""
+    """The term is (t - p)^2 BCE(t) with t = 1/2 on the positive, which an overlap of 1/2 does not ignore."""
     p, target = 1 / (1 + np.exp(-logit)), 0.5
     background = 3 * p**2 * -np.log(1 - p)
     expected = (target - p) ** 2 * -(target * np.log(p) + (1 - target) * np.log(1 - p))
@@ -144,7 +144,7 @@ def test_objectness_may_learn_the_iou_of_its_box(logit: float) -> None:
 
 
 def test_the_iou_is_a_target_that_no_gradient_flows_into() -> None:
-    """Without the other terms, only the objectness of the cells moves."""
+    """Without the other terms, only objectness has a gradient."""
     _, _, _, gradient = one_object(TRUTH, 2.0, objectness="iou")
     _, _, _, plain = one_object(TRUTH, 2.0)
     assert torch.equal(gradient[:, :4], plain[:, :4])
@@ -153,7 +153,7 @@ def test_the_iou_is_a_target_that_no_gradient_flows_into() -> None:
 
 
 def test_a_positive_whose_box_misses_counts_as_background() -> None:
-    """Its target is 0, and it counts although its box fits another truth."""
+    """Its target is 0, and it counts although its box fits another object."""
     raw = torch.zeros(1, 7, 2, 2)
     assigned = positives(
         torch.tensor([[0, 0, 0, 0]]), torch.tensor([[50.0, 50.0, 60.0, 60.0]]), torch.tensor([1])
@@ -177,7 +177,7 @@ def test_overflowing_positives_leave_loss_and_gradient_finite(measure: str) -> N
 
 
 def test_the_class_target_is_smoothed() -> None:
-    """With smoothing 0.2 and four classes the targets are 0.85 for the class and 0.05 for the others."""
+    """With smoothing 0.2 and four classes, the targets are 0.85 for the class and 0.05 for the others."""
     logits = torch.tensor([[2.0, -1.0, 0.5, -3.0]])
     p = torch.sigmoid(logits.double())[0]
     target = torch.tensor([0.05, 0.85, 0.05, 0.05], dtype=torch.float64)
@@ -188,7 +188,7 @@ def test_the_class_target_is_smoothed() -> None:
 
 
 def test_terms_add_up_to_the_losses() -> None:
-    """Each place's part, over two images and two scales, with every setting that changes a part."""
+    """Terms of all positions add up over two images and scales, with every setting that changes a term."""
     random = torch.Generator().manual_seed(1)
     raw = [torch.randn((2, 2 * 8, *grid), generator=random) for grid in ((4, 6), (2, 3))]
     anchors, strides = [[(20.0, 30.0), (40.0, 20.0)], [(60.0, 50.0), (90.0, 80.0)]], (16, 32)
@@ -282,7 +282,7 @@ def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
 
 
 def test_the_loss_of_a_certain_but_absent_class_is_finite_and_exact() -> None:
-    """1 - score is twice σ(-30), far below what 1 - 1 leaves of a float32."""
+    """1 - score is 2 σ(-30), far below the resolution of float32 at 1."""
     maps = torch.full((1, 1, 1, 1, 6), 30.0)
     every = torch.ones(1, 1, 1, 1, dtype=torch.bool)
     assert float(absent_terms(maps, every[..., None], every)) == pytest.approx(30 - np.log(2), rel=1e-5)
@@ -296,7 +296,7 @@ def likely(raw: Tensor, row: int, column: int, label: int) -> None:
 
 
 def test_positions_are_ignored_for_their_overlap_their_area_or_a_class_that_may_lack_boxes() -> None:
-    """Each cell decodes to a box of 16 x 16 in its middle. Absence is taught by the third kind alone."""
+    """Each cell decodes to a 16 x 16 box at its center. Only the third kind trains absent classes."""
     raw = torch.zeros(1, 8, 2, 3)
     cells = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
     truth = torch.tensor([[[8.0, 8, 24, 24]]])  # of the first cell
@@ -341,7 +341,7 @@ def test_a_positive_is_no_background() -> None:
 
 
 def test_each_scale_is_trained_by_its_own_form() -> None:
-    """At (2 σ)² = 2, a box of new_coords has twice the sides of its anchor."""
+    """At (2 σ)² = 2, the sides of a new_coords box are twice those of its anchor."""
     raw, box = torch.zeros(1, 7, 1, 1), torch.tensor([[0.0, 0, 32, 32]])
     raw[0, 2:4] = float(np.log(1 / (np.sqrt(2) - 1)))
     raw[0, 5] = 2.0

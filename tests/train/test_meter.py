@@ -1,4 +1,4 @@
-"""Means of the losses: since the last reading, over the epoch, over processes."""
+"""Test the means of the losses since the last reading, over the epoch, and over processes."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from lookonce.train.meter import LossMeter
 
 
 def losses(*giou: float) -> Losses:
-    """An image per number; its other terms are 1 and 2."""
+    """Make one image per number; its other terms are 1 and 2."""
     terms = torch.tensor(giou)
     return Losses(terms, torch.ones_like(terms), torch.full_like(terms, 2))
 

@@ -1,4 +1,4 @@
-"""Which weights decay, and how."""
+"""Test which weights decay, and how."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ RATE, DECAY = 0.1, 0.5
 
 
 def stepped(name: str, gradient: float) -> tuple[float, float]:
-    """A kernel of 4 and a bias of 4 after one step."""
+    """Return a kernel of 4 and a bias of 4 after one step."""
     network = nn.Conv2d(1, 1, 1)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -23,7 +23,7 @@ def stepped(name: str, gradient: float) -> tuple[float, float]:
 
 
 def test_adamw_takes_the_decay_off_the_weights() -> None:
-    """Adam's first step is the rate, whatever the gradient; the decay comes on top, rate * decay * weight."""
+    """Adam's first step equals the rate for any gradient; AdamW adds a decay of rate * decay * weight."""
     for gradient in (0.01, 100.0):
         kernel, bias = stepped("adamw", gradient)
         assert kernel == pytest.approx(4 - RATE * DECAY * 4 - RATE, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Two processes learn what one does, and neither outlives the other: real ones, as torchrun starts them."""
+"""Test that two real processes train like one, and that neither outlives the other."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def data(tmp_path: Path) -> TrainData:
 
 
 def in_two(folder: Path, scenario: str, *runs: tuple[str, ...]) -> tuple[list[int], list[str]]:
-    """Exit codes, and what was said, by rank."""
+    """Return exit codes and output by rank."""
     (folder / "runs.txt").write_text("".join(" ".join(run) + "\n" for run in runs))
     command = [sys.executable, "-m", "tests.train.ranks", scenario, str(folder)]
     done = subprocess.run(
@@ -67,7 +67,7 @@ def in_two(folder: Path, scenario: str, *runs: tuple[str, ...]) -> tuple[list[in
 
 
 def in_one(folder: Path, data: TrainData, name: str, *assignments: str, resume: bool = False) -> str:
-    """What was said."""
+    """Return the output."""
     console = Console(file=io.StringIO(), width=200, record=True)
     train(
         data, settings(*assignments), folder / name, Session(console), weights=folder / START, resume=resume
@@ -82,7 +82,7 @@ def columns(file: Path) -> dict[str, list[float]]:
 
 
 def assert_same_run(one: Path, two: Path) -> None:
-    """Within rounding."""
+    """Compare two runs within rounding."""
     mine, theirs = columns(one / "steps.csv"), columns(two / "steps.csv")
     assert mine["step"] == theirs["step"]
     for name, values in mine.items():
@@ -101,7 +101,7 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 
 def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> None:
-    """7 images in batches of 3: the last one leaves rank 1 without images, and one cannot be read."""
+    """Of 7 images in batches of 3, the last batch leaves rank 1 without images, and one is unreadable."""
     data.train[5].path.write_bytes(b"<html>not an image</html>")
     cases = (
         ("plain", *SAME, "epochs=2"),
@@ -147,7 +147,7 @@ def test_synchronized_normalization_is_that_of_the_whole_batch(tmp_path: Path) -
 def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
     data: TrainData, tmp_path: Path
 ) -> None:
-    """One cannot be read, and one vanishes after that was looked at."""
+    """One image is unreadable, and one disappears after that check."""
     data.train[3].path.write_bytes(b"<html>not an image</html>")
     codes, said = in_two(tmp_path, "validated")
 
@@ -166,7 +166,7 @@ def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
 
 
 def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_path: Path) -> None:
-    """Stopped by a signal to one rank in mid-epoch; from two to one, and from one to two."""
+    """A signal to one rank stops the run within an epoch; it resumes from two to one, and from one to two."""
     wanted = (*SAME, "epochs=3", "log_every=2")
     codes, said = in_two(tmp_path, "stopped", ("two-one", *wanted))
     assert codes == [143, 143], said
@@ -269,7 +269,7 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Two(Group):
-    """One of two processes; the other one found an image as well, and nothing to complain about."""
+    """One of two processes, of which the other also has an image, and no problem."""
 
     size = 2
 

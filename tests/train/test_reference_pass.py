@@ -1,4 +1,4 @@
-"""One training step of the classic recipe against the original code: losses, gradients, weights."""
+"""Compare one training step of the classic recipe with the original code: losses, gradients, weights."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def network(stored: dict[str, np.ndarray]) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def losses(network: nn.Module, stored: dict[str, np.ndarray]) -> tuple[list[torch.Tensor], list[Losses]]:
-    """Raw maps and losses by scale, after the backward pass."""
+    """Return raw maps and losses by scale, after the backward pass."""
     maps = network(to_input(torch.from_numpy(stored["images"]).permute(0, 3, 1, 2)))
     by_scale = []
     for s in range(3):
@@ -49,7 +49,7 @@ def losses(network: nn.Module, stored: dict[str, np.ndarray]) -> tuple[list[torc
 
 
 def _targets(rows: np.ndarray, scale: int) -> tuple[Positives[torch.Tensor], torch.Tensor]:
-    """Positives of one scale, and as truth only the boxes assigned there, as the reference has it."""
+    """Return the positives of one scale and, as in the reference, only the boxes assigned there as truth."""
     assigned = []
     truth = np.zeros((2, len(rows), 4), np.float32)
     for image in range(2):
@@ -101,10 +101,10 @@ def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -
 
 @pytest.mark.usefixtures("losses")
 def test_the_step_that_follows(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
-    """Adam's first step is the rate, against the sign of the gradient: on the sampled kernel entries.
+    """Adam's first step equals the rate, against the sign of the gradient, on the sampled kernel entries.
 
-    Entries whose gradient is below a tenth of the largest of their convolution are left out: the reference's
-    own rounding moves them by more than that.
+    Entries whose gradient is below a tenth of the largest in their convolution are left out, because the
+    reference's own rounding changes them by more.
     """
     before = {name: each.detach().clone() for name, each in network.named_parameters()}
     names = {id(each): name for name, each in network.named_parameters()}

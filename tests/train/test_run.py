@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, and that nothing is lost when they are cut off."""
+"""Test whole runs: the files they leave, and that interruptions lose nothing."""
 
 import csv
 import io
@@ -95,7 +95,7 @@ def test_tensorboard_has_the_write_ups_scalars(data: TrainData, tmp_path: Path) 
 
 
 class CutOffError(Exception):
-    """Raised by the test in the middle of a run."""
+    """Raised by a test within a run."""
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -148,8 +148,8 @@ def test_a_run_with_every_addition_resumes_bit_for_bit(data: TrainData, tmp_path
 def test_the_averaged_weights_are_evaluated_and_kept(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Followed by hand from the weights after each step."""
-    decays = [2 / 11, 3 / 12, 4 / 13]  # at updates 1 to 3, below the decay asked for
+    """The average is computed by hand from the weights after each step."""
+    decays = [2 / 11, 3 / 12, 4 / 13]  # at updates 1 to 3, below the decay of the settings
     followed: dict[str, torch.Tensor] = {}
     started = Ema.update
 
@@ -260,7 +260,7 @@ def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_p
 
 
 def _saving_until(epoch: int) -> object:
-    """The real thing, but the checkpoint of `epoch` never gets written."""
+    """Save as usual, but raise instead of writing the checkpoint of `epoch`."""
     from lookonce.train.checkpoint import save
 
     def saving(*arguments):  # type: ignore[no-untyped-def]
@@ -293,7 +293,7 @@ def test_a_killed_process_resumes(tmp_path: Path) -> None:
 
 
 def write_lines(folder: Path) -> Path:
-    """The drawn images as one-line text."""
+    """Write the drawn images as one-line text."""
     folder.mkdir()
     rows = []
     for sample in draw_samples(folder, 7):
@@ -323,7 +323,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path:
 def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     with replacing(tmp_path / LAST) as temporary:
-        half = tmp_path / "run" / temporary.name  # what a kill leaves of this file in the run folder
+        half = tmp_path / "run" / temporary.name  # leftover of a kill in the run folder
         temporary.touch()
     half.write_bytes(b"half a checkpoint")
     train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
@@ -454,7 +454,7 @@ def test_accumulated_batches_are_one_step_in_the_log(data: TrainData, tmp_path: 
 
 
 def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_path: Path) -> None:
-    plain = ("augment.mosaic=0", "augment.rectangles=false")  # so that no other batch changes with it
+    plain = ("augment.mosaic=0", "augment.rectangles=false")  # so that it changes no other batch
     wanted = settings("epochs=1", "batch=1", "optimizer.accumulate=2", "log_every=1", *plain)
     dataset = make_dataset(data, describe(data, wanted), wanted)
     second = next(itertools.islice(chain.from_iterable(Loader(dataset, 1, workers=0).steps(0)), 1, None))
@@ -465,7 +465,7 @@ def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_p
 
 
 def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Path) -> None:
-    few = TrainData(data.names, data.train[:3], ())  # one batch an epoch
+    few = TrainData(data.names, data.train[:3], ())  # one batch per epoch
     for accumulate in (1, 4):
         wanted = settings("epochs=2", f"optimizer.accumulate={accumulate}", "optimizer.name=sgd")
         train(few, wanted, tmp_path / str(accumulate), quiet())

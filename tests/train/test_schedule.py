@@ -1,4 +1,4 @@
-"""The learning rate against the original code, and where we differ from it."""
+"""Compare the learning rate with the original code, and test the deliberate differences."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_same_rates_as_the_reference(reference: Path, k: int) -> None:
     steps, warmup = int(per_epoch * epochs), int(per_epoch * warmup_epochs)
     schedule = Schedule(rate, end, warmup, steps)
     used = stored[f"lr_used{k}"]
-    # the reference's first update runs at Adam's own default; from the second on it follows the rule
+    # the reference's first update uses Adam's default rate; later ones follow the schedule
     found = [schedule(n) for n in range(2, steps + 1)]
     np.testing.assert_allclose(found, used[1:steps], rtol=5e-7, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""The verdict of the overfit check."""
+"""Test the verdict of the overfit check."""
 
 import pytest
 
@@ -10,10 +10,10 @@ from lookonce.train.self_test import MOST_STEPS, SelfTest
     [
         (1.0, 200, (40.0, 1.0), False),
         (0.5, MOST_STEPS, (40.0, 1.0), True),  # all steps, and not memorized
-        (0.0, 60, (40.0, 12.0), False),  # cut off on its way
-        (0.0, 60, (40.0, 30.0), True),  # cut off, going nowhere
+        (0.0, 60, (40.0, 12.0), False),  # out of time while improving
+        (0.0, 60, (40.0, 30.0), True),  # out of time without improving
         (0.0, 60, (40.0, float("nan")), True),
-        (0.0, 19, (40.0, 39.0), False),  # a slow machine: nothing is known
+        (0.0, 19, (40.0, 39.0), False),  # a slow machine: no verdict
     ],
 )
 def test_the_trend_decides_where_time_ran_out(

@@ -1,4 +1,4 @@
-"""From data and settings: the model, its first weights, the learning rate."""
+"""Test the model, its initial weights and its learning rate, made from data and settings."""
 
 from pathlib import Path
 

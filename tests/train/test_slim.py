@@ -1,4 +1,4 @@
-"""Slimming: what is removed, what the rest learns from, and that it is gated."""
+"""Test slimming: the removed channels, the training of the rest, and the comparison at the end."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(slim, "time_both", half_is_overhead)
     made = slim.slim(channels, parent, importance, 1.5)
     assert made.times.speed_up >= 1.5 * 0.97
-    assert made.share < 0.4  # 1.5 times as fast needs a third of the multiplications, not two
+    assert made.share < 0.4  # 1.5 times as fast needs a third of the multiplications, not two thirds
 
 
 def test_the_start_is_a_model_file(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
 
 
 def test_classes_by_another_of_their_usual_names(data: TrainData) -> None:
-    """COCO's classes have other names in VOC and in Darknet's lists."""
+    """Some classes of COCO have other names in VOC and in Darknet's lists."""
     info = replace(INFO, names=("sofa", "tvmonitor", "ring"))
     found = same_classes(replace(data, names=("couch", "tv", "ring")), info, Path("m"))
     assert found.names == info.names

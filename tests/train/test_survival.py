@@ -1,4 +1,4 @@
-"""No run is lost: killed at any moment, stopped by hand, ended by a bad batch, or not long enough."""
+"""Test that no run is lost if it is killed, stopped, ended by a bad batch, or too short."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> TrainData:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Compute as a process with `SINGLE` does: the last bits depend on the threads."""
+    """Compute with one thread, as a process with `SINGLE` does, because the last bits depend on threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -106,7 +106,7 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path, one_thr
 def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
 ) -> None:
-    """Cut off just before the second epoch's checkpoint is written, or just after."""
+    """The run is interrupted just before or just after the second epoch's checkpoint is written."""
     run, save, wanted = tmp_path / "run", checkpoint.save, settings("epochs=3", "log_every=1")
 
     def cut_off(folder, learner, progress, *rest):  # type: ignore[no-untyped-def]
@@ -167,7 +167,7 @@ def test_every_kind_of_run_goes_on(data: TrainData, tmp_path: Path, option: str)
 def test_ruined_weights_do_not_replace_a_checkpoint(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss of the step that ruins them is still finite: nothing but the weights tells."""
+    """The loss of the step that ruins them is still finite, so only the weights reveal it."""
     run, step = tmp_path / "run", Learner.step
     ruined = iter([False] * 5 + [True])  # at the end of the second epoch
 
@@ -199,7 +199,7 @@ def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path
 
 
 class BadBatch:
-    """The real forward pass, but the loss of some batches is not a number."""
+    """Forward pass that makes the loss of some batches NaN."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers, self.forward = numbers, learner_module.forward
@@ -249,7 +249,7 @@ def test_the_weights_that_gave_a_non_finite_loss_are_kept(
 
 
 def test_a_checkpoint_waits_for_its_minutes(data: TrainData, tmp_path: Path) -> None:
-    """With a minute between checkpoints none falls within these epochs; with every step, all of them."""
+    """At intervals of a minute, no checkpoint is due within these epochs; at intervals of 0, all are."""
     seen = []
     for wanted in (settings("epochs=1"), load_settings(None, (*SETTINGS, "epochs=1", EVERY_STEP))):
         out = tmp_path / str(wanted.checkpoint_minutes)

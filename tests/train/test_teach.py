@@ -1,4 +1,4 @@
-"""An old model teaches its classes: its maps where the images have no boxes, its boxes in validation."""
+"""Test adding classes: the old model's maps replace missing boxes in training, its boxes in validation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ OLD = "disc", "bar"
 
 
 class Teacher:
-    """Finds the same in every image: a sure disc, an unsure bar, and a sure disc on the annotated box."""
+    """Detector with the same result for every image: a sure disc, an unsure bar, a sure disc on the box."""
 
     names, info = OLD, replace(INFO, names=OLD)
 
@@ -43,7 +43,7 @@ class Teacher:
 
 @pytest.fixture
 def data(tmp_path: Path) -> TrainData:
-    """One image to train on and two for validation, annotated for rings alone; one cannot be read."""
+    """Make a training image and two validation images, annotated for rings only; one is unreadable."""
     for name in "ac":
         write_image(tmp_path / f"{name}.png", np.zeros((60, 90, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"no image")
@@ -87,7 +87,7 @@ def test_classes_that_the_data_annotates_are_not_taught(data: TrainData) -> None
 def test_the_old_model_is_opened_once_and_pads_as_the_training_does(
     tmp_path: Path, rectangles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The image fills cells of the network only without padding."""
+    """Without padding, the image fills the network input."""
     opened = []
     counting = lambda *a, **b: opened.append(a) or open_backend(*a, **b)  # noqa: E731
     monkeypatch.setattr("lookonce.train.teach.open_backend", counting)

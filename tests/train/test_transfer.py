@@ -1,4 +1,4 @@
-"""Weights of another model: taken where they fit and mean the same."""
+"""Test that weights of another model are copied if they fit and have the same meaning."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_a_frozen_backbone_gets_no_gradient() -> None:
 
 
 def start_of(folder: Path, name: str, classes: tuple[str, ...] = ("a", "b")) -> tuple[Path, ModelInfo]:
-    """Darknet files of a network with random weights."""
+    """Write the Darknet files of a network with random weights."""
     network = kind(name)
     info = describe(network, classes)
     write_darknet(folder / f"{name}.cfg", info, random_weights(network))

@@ -1,4 +1,4 @@
-"""Validation counts detections of low scores, as AP needs."""
+"""Test that validation includes detections with low scores, which AP needs."""
 
 import io
 import shutil
@@ -23,7 +23,7 @@ NARROW = replace(INFO, width=0.125)
 
 
 def sure_of(score: float) -> nn.Module:
-    """A network that finds class 0 everywhere, with this score, and nothing else."""
+    """Make a network that detects class 0 everywhere with this score, and nothing else."""
     network = build(NARROW)
     with torch.no_grad():
         for name in ("fine_head", "coarse_head"):
@@ -37,7 +37,7 @@ def sure_of(score: float) -> nn.Module:
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Sample:
-    """The object fills the image, as the largest anchor of every coarse cell does."""
+    """Make an image filled by one object, as the largest anchor of every coarse cell fills it."""
     write_image(tmp_path / "image.png", np.zeros((64, 96, 3), np.uint8))
     return Sample(tmp_path / "image.png", np.array([[0, 0, 96, 64]], np.float32), np.array([0]))
 

@@ -81,7 +81,7 @@ def draw(
 
 
 def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
-    """Return which boxes remain visible enough once cut: (N, 4) twice -> (N,). An uncut box always does."""
+    """Return which boxes are visible enough after cutting: (N, 4), (N, 4) -> (N,); uncut boxes always are."""
     sides = cut[:, 2:] - cut[:, :2]
     enough = (area(cut) >= IN_SIGHT * area(whole)) & (sides >= SMALLEST_SIDE).all(axis=1)
     kept: NDArray[np.bool_] = enough | (cut == whole).all(axis=1)

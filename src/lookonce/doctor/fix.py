@@ -71,7 +71,7 @@ class Written:
 
 
 def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
-    """Write the corrected copy, whole or not at all; the same input gives the same files.
+    """Write the corrected copy atomically; the same input gives the same files.
 
     Raises:
         AnnotationError: `out` is not a new or empty folder, or cannot be written.

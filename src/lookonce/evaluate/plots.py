@@ -126,7 +126,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # shown as an empty box
         figure.savefig(temporary, format="png", dpi=120)

@@ -123,7 +123,7 @@ def evaluate_detections(
 
 
 def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
-    """Write `metrics.json` and the plots into a folder, each whole or not at all.
+    """Write `metrics.json` and the plots into a folder, each file atomically.
 
     Args:
         folder: output folder, which is created if it does not exist.

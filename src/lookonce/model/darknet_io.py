@@ -88,7 +88,7 @@ def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
     """Write a network as `.cfg`, `.weights` and `.names`; see `darknet.write.write_darknet`.
 
     Raises:
-        ModelFileError: Darknet's files cannot hold the class names.
+        ModelFileError: Darknet's files cannot store the class names.
     """
     write_darknet(cfg, info, arrays_of(network))
 

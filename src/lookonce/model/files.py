@@ -25,7 +25,7 @@ TRAINING_PREFIX = "training/"
 def save_model(
     path: Path, weights: Mapping[str, Tensor], info: ModelInfo, training: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file atomically.
 
     Args:
         path: file to write.
@@ -40,7 +40,7 @@ def save_model(
     for name, tensor in (training or {}).items():
         tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
     try:
-        # safetensors first writes under a name of its own; a folder of ours lets cleanup find it after a kill
+        # safetensors first writes to a temporary name; cleanup after a kill finds it in this folder
         with (
             replacing(path) as temporary,
             TemporaryDirectory(dir=path.parent, prefix=temporary.stem) as folder,

@@ -68,7 +68,7 @@ def save(
     metrics: Mapping[str, float],
     clock: Clock | None = None,
 ) -> Progress:
-    """Write the checkpoints of a finished epoch; each file appears whole or not at all.
+    """Write the checkpoints of a finished epoch, each file atomically.
 
     `best.safetensors` holds only the model and its metrics; `last.safetensors` holds the model and everything
     that `resume` needs. The best model is written first, so that `last` never refers to a missing file. With

@@ -216,7 +216,7 @@ def scale_terms(
 
 
 def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str) -> Tensor:
-    """Compute 1 - GIoU, DIoU or CIoU, with up to twice the weight for small objects: (P, 4) twice -> (P,)."""
+    """Compute 1 - GIoU, DIoU or CIoU, weighted up to double for small objects: (P, 4), (P, 4) -> (P,)."""
     weight = 2 - area(truth) / input_area
     return weight * (1 - BOX_MEASURES[measure](boxes, truth))
 

@@ -3,7 +3,7 @@
 channels           -> change of the loss without each bundle of channels           importance_of
 importance         -> bundles to remove to reach a speed on this machine           slim
 smaller network    -> trained, with the original network as its teacher            train.run
-both networks      -> AP on the validation images, and time, measured in turn      judge
+both networks      -> AP on the validation images, and time                        judge
 
 A bundle holds channels that can only be removed together; see `darknet.channels`.
 """
@@ -177,7 +177,7 @@ class Slimmed:
     Attributes:
         model: smaller network and its description.
         share: multiplications of the smaller network, as a share of the parent's.
-        times: times of the parent and of the smaller network, measured in turn.
+        times: times of the parent and of the smaller network, measured alternately.
     """
 
     model: Parent
@@ -281,7 +281,7 @@ class SlimVerdict:
 
     Attributes:
         compared: AP of both on the validation images.
-        times: times of both, measured in turn.
+        times: times of both, measured alternately.
         share: multiplications of the smaller model, as a share of the parent's.
         parameters: number of parameters of the parent and of the smaller model.
     """
