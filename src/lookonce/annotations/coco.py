@@ -29,7 +29,11 @@ SHORT = 20  # length of a text from which it is not converted to a number
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize a COCO file, or a folder with one file per split."""
+    """Recognize a COCO file, or a folder with one file per split.
+
+    Raises:
+        AnnotationError: several files belong to one split.
+    """
     if data.suffix == ".json" and looks_like(data.path):
         return Recognized(f"COCO file {data.path}", {ALL: partial(read, data.path)})
     if not data.is_folder:

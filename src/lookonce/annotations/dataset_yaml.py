@@ -58,7 +58,11 @@ Open = Callable[[DataPath], Annotations]  # function that recognizes any format,
 
 
 def recognize(data: DataPath, open_data: Open) -> Annotations | None:
-    """Recognize a `.yaml`, or a folder with one that has class names."""
+    """Recognize a `.yaml`, or a folder with one that has class names.
+
+    Raises:
+        AnnotationError: the YAML is damaged, or names no annotations that exist.
+    """
     path = data.path
     if data.is_folder:
         found = _find_yaml(data)

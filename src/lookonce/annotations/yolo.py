@@ -32,7 +32,11 @@ from lookonce.suffixes import IMAGE_SUFFIXES
 
 
 def recognize(data: DataPath) -> Recognized | None:
-    """Recognize `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
+    """Recognize `obj.data`, a list of images (`.txt`), or a folder of images and labels.
+
+    Raises:
+        AnnotationError: a folder has label files but no images, or `obj.data` is damaged.
+    """
     path = data.path
     if data.suffix == ".data":
         return _darknet(path, data.tree)

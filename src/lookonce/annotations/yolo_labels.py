@@ -22,7 +22,7 @@ UNLABELED = "no label file describes it: used as a background image"
 
 @dataclass
 class LabelFiles:
-    """Search for the label files of images that ignores case and lists each folder only once."""
+    """Case-insensitive search for the label files of images, which lists each folder only once."""
 
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
 

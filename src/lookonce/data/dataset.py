@@ -89,7 +89,7 @@ class Dataset:
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
         # Systematic sampling: marks at equal distances of at most 1 along the cumulative factors. Each image
-        # occurs as often as its factor, rounded up or down, and every epoch has the same length.
+        # occurs at least once and about as often as its factor, and every epoch has the same length.
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         indices = np.searchsorted(self._marks, marks, side="right")
         _, first = np.unique(indices, return_index=True)

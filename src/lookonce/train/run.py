@@ -232,7 +232,13 @@ class _Run:
         self._saved = session.now()
 
     def to_the_end(self) -> Progress:
-        """Train, evaluate and save, epoch by epoch."""
+        """Train, evaluate and save, epoch by epoch.
+
+        Raises:
+            NonFiniteLossError: a loss is not finite; the message names the file with the weights.
+            TrainingError: as `train_one_epoch`.
+            Stopped: any process is to stop.
+        """
         session, group = self._session, self._session.group
         ended = group.on_first(self._end_before_start)
         if ended:
