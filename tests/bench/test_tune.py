@@ -1,7 +1,10 @@
 """Tuning: what is tried, gated, timed, resumed; and the plan that comes out."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,7 +31,7 @@ from lookonce.runtime.backends import engine_file
 from lookonce.runtime.cpu import Cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.openvino_backend import OpenVinoBackend
-from lookonce.runtime.plans import PLAN, Way, find_plan
+from lookonce.runtime.plans import PLAN, SpeedPlan, Way, find_plan
 from lookonce.samples import SampleSet
 from tests.command_line import output_of
 from tests.darknet.oracle import random_weights
@@ -177,7 +180,8 @@ def test_the_fastest_of_what_finds_the_same(
     lines = [line for line in said.splitlines() if line.startswith("onnxruntime")]
     assert all("rejected" in line or "not on this machine" in line for line in lines[1:])
     assert isinstance(Detector.open(place / "m.onnx")._backend, OpenVinoBackend)
-    assert sorted(each.name for each in plan.folder.iterdir()) == ["int8-symmetric.onnx", "int8.onnx", PLAN]
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["1", PLAN]
+    assert sorted(each.name for each in (plan.folder / "1").iterdir()) == ["int8-symmetric.onnx", "int8.onnx"]
 
 
 def test_what_loses_too_much_is_neither_timed_nor_used(
@@ -239,7 +243,7 @@ def test_a_stopped_run_is_resumed(
 
     assert "resuming: 2 candidates were compared by an earlier run" in said
     assert calls[3:] == ["", "int8-symmetric.onnx"]  # the reference again, and what was missing
-    assert not list(cache.glob("plans/*/*/unfinished.json"))
+    assert not list(cache.glob("plans/*/*/**/unfinished.json"))
 
 
 def test_a_run_is_not_resumed_with_other_labels(
@@ -260,6 +264,121 @@ def test_a_run_is_not_resumed_with_other_labels(
 
     assert "resuming" not in said
     assert len(calls) == 3 + 3
+
+
+def tuned(place: Path, clock: dict[str, float]) -> tuple[SpeedPlan, dict[str, bytes]]:
+    """A plan whose fastest way is an int8 file, and everything in its folder."""
+    clock |= {"onnxruntime, int8": 1.0}
+    run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+    plan = find_plan(place / "m.onnx", "m")
+    assert plan is not None
+    best = plan.best()
+    assert best is not None
+    assert best.precision == "int8"
+    return plan, contents(plan.folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("ended", ["by Ctrl-C", "by an error", "without a time"])
+def test_a_plan_stays_until_the_next_is_complete(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ended: str
+) -> None:
+    installed(monkeypatch)
+    plan, before = tuned(place, clock)
+    with monkeypatch.context() as patches:
+        if ended == "by Ctrl-C":
+            stop_at_the_third(place / "m.onnx", place / "data", patches)
+        elif ended == "by an error":
+            patches.setattr(tuning, "write_int8", failing)
+            ran = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
+            assert str(ran.exception) == "the disk is full"
+        else:
+            patches.setitem(clock, "onnxruntime", 0.0)
+            patches.delitem(clock, "onnxruntime, int8")
+            ran = CliRunner().invoke(
+                app, ["tune", str(place / "m.onnx"), "--data", str(place / "data"), "--max-drop", "1"]
+            )
+            assert "no engine could be timed" in str(ran.exception)
+
+    assert find_plan(place / "m.onnx", "m") == plan
+    assert contents(plan.folder).items() >= before.items()
+    with Detector.open(place / "m.onnx") as detector:
+        assert detector.engine == "onnxruntime, int8"
+
+    clock |= {"onnxruntime, int8": 40.0}
+    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+
+    assert "resuming" in said
+    after = find_plan(place / "m.onnx", "m")
+    assert after is not None
+    assert after.milliseconds(after.best()) == 40
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["2", PLAN]
+    with Detector.open(place / "m.onnx") as detector:
+        assert detector.engine == "onnxruntime, int8"
+
+
+def failing(*_: object, **__: object) -> None:
+    raise ModelFileError("the disk is full")
+
+
+KILLED = """
+import os, sys
+from lookonce.bench import candidates, tune
+from lookonce.cli import main
+from lookonce.runtime import plans
+from lookonce.runtime.cpu import Cpu
+for module in (tune, candidates, plans):
+    module.this_cpu = lambda: Cpu("here", ("avx2",), 2)
+candidates.find_spec = lambda name: None
+where, name = {"timing": (tune, "measure"), "writing": (tune.SpeedPlan, "write")}[sys.argv[1]]
+setattr(where, name, lambda *_, **__: os.kill(os.getpid(), 9))
+del sys.argv[1]
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills a process")
+def test_a_plan_stays_if_the_next_measurement_is_killed(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    plan, before = tuned(place, clock)
+    words = [place / "m.onnx", "--data", place / "data", "--max-drop", "1"]
+    for moment, resuming in (("timing", False), ("writing", True)):
+        ended = subprocess.run(
+            [sys.executable, "-c", KILLED, moment, "tune", *words, "--rounds", "1"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == -9, ended.stderr
+        assert ("resuming: 3 candidates" in ended.stdout) == resuming
+        assert find_plan(place / "m.onnx", "m") == plan
+        assert contents(plan.folder).items() >= before.items()
+
+    assert "resuming: 3 candidates" in run(*words)
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["2", PLAN]
+
+
+def test_files_of_a_replaced_plan_and_of_other_runs_are_deleted(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a run that was killed just after it wrote its plan, and files beside the plan."""
+    installed(monkeypatch)
+    plan, _ = tuned(place, clock)
+    (plan.folder / "1" / "unfinished.json").write_text('{"about": "another", "found": {}}')
+    (plan.folder / "3").mkdir()
+    (plan.folder / "int8.onnx").write_bytes(b"beside the plan")
+
+    stop_at_the_third(place / "m.onnx", place / "data", monkeypatch)
+    assert find_plan(place / "m.onnx", "m") == plan
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["1", "2", "int8.onnx", PLAN]
+
+    run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["2", PLAN]
 
 
 def test_a_reference_that_fails_ends_the_run(

@@ -163,6 +163,17 @@ def test_a_plan_reads_nothing_outside_its_folder(model: Path, caplog: pytest.Log
     assert "a file outside its folder" in caplog.text
 
 
+@pytest.mark.parametrize("files", ["..", "../1", "/tmp", 7, ["1"]])
+def test_the_files_of_a_plan_are_in_a_folder_of_its_own(
+    model: Path, caplog: pytest.LogCaptureFixture, files: object
+) -> None:
+    path = written(model).folder / PLAN
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
+
+    assert isinstance(Detector.open(model)._backend, OnnxBackend)
+    assert "expected a plan that `lookonce tune` wrote" in caplog.text
+
+
 def test_a_plan_whose_file_is_gone_falls_back(model: Path, caplog: pytest.LogCaptureFixture) -> None:
     written(model, Way("openvino", "int8", 2, 1, "int8.xml", 1.0, 0.5, 1.0))
 

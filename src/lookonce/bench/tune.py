@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ from lookonce.runtime.backends import Arithmetic, check_weights_option, engine_f
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
-from lookonce.runtime.plans import PLAN_LIMIT, SpeedPlan, Way, engine_versions, plan_folder
+from lookonce.runtime.plans import PLAN, PLAN_LIMIT, SpeedPlan, Way, engine_versions, plan_folder
 from lookonce.samples import Sample
 from lookonce.values import measure_values
 
@@ -102,7 +102,8 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
         console: console for messages and progress.
 
     Raises:
-        LookonceError: the model or the data cannot be used.
+        LookonceError: the model or the data cannot be used, or no engine could be timed. An earlier plan is
+            kept then, as it is if the process is killed.
         MissingExtraError: the evaluation package is not installed.
     """
     require("faster_coco_eval", "train")
@@ -115,35 +116,44 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
         raise AnnotationError(f"{options.data}: expected annotations, found only images")
     folder = plan_folder(path, options.root)
     folder.mkdir(parents=True, exist_ok=True)
-    progress = _Unfinished.open(folder, options, samples, inputs, console)
+    progress = _Unfinished.open(folder, samples, inputs, console)
+    files = progress.path.parent
     candidates = list(candidates_here(model, path, info, console))
     wide_sums = not WIDE_SUMS.isdisjoint(this_cpu().instructions or ())
     for file in dict.fromkeys(each.file for each in candidates if each.file):
-        if not (folder / file).exists():
+        if not (files / file).exists():
             source = read_source(model, options.weights)
-            remove_leftovers(folder / file)
+            remove_leftovers(files / file)
             if file == NCNN_GRAPH:
                 try:
-                    with replacing_together(folder / file) as target:
+                    with replacing_together(files / file) as target:
                         write_ncnn(source.network, source.weights, source.info, target)
                 except ModelFileError as error:
                     say(f"ncnn: {error}, so not tried", console)
                     candidates = [each for each in candidates if each.file != file]
                 continue
             graph = export_graph(source)
-            with replacing_together(folder / file) as target:
+            with replacing_together(files / file) as target:
                 if file == FLOAT_GRAPH:
                     write_onnx(graph, target)
                 else:
                     watch = watched(console, f"calibrating {file}")
                     write_int8(graph, inputs, target, watch, symmetric="symmetric" in file, first=wide_sums)
-    tuning = Tuning(path, folder, info, samples, options, console)
+    tuning = Tuning(path, files, info, samples, options, console)
     ways = tuning.gate(candidates, progress)
     recipes = [way.recipe for way in ways]
-    timed = sorted(tuning.time(ways), key=lambda way: recipes.index(way.recipe))
-    made = SpeedPlan(this_cpu(), engine_versions(), str(options.data), options.max_drop, tuple(timed), folder)
-    made.write()
+    timed = tuple(sorted(tuning.time(ways), key=lambda way: recipes.index(way.recipe)))
+    cpu, versions, data = this_cpu(), engine_versions(), str(options.data)
+    made = SpeedPlan(cpu, versions, data, options.max_drop, timed, folder, files.name)
+    if not made.timed:
+        raise ModelFileError(f"{model}: no engine could be timed: {timed[0].rejected}")
+    made.write()  # from here on, the earlier plan and its files are not used
     progress.path.unlink(missing_ok=True)
+    for each in folder.iterdir():
+        if each.is_dir() and each != files:
+            shutil.rmtree(each, ignore_errors=True)
+        elif not each.is_dir() and each.name != PLAN:
+            each.unlink(missing_ok=True)
     return made
 
 
@@ -182,27 +192,37 @@ class _Unfinished:
     found: dict[str, Accuracy]
 
     @classmethod
-    def open(
-        cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
-    ) -> "_Unfinished":
-        """Read the results of an earlier run with the same data and versions, or else clear the folder."""
+    def open(cls, folder: Path, samples: Sequence[Sample], inputs: Inputs, console: Console) -> "_Unfinished":
+        """Read the results of an unfinished run with the same data and versions, or else begin a folder.
+
+        Unfinished runs with other data or versions are deleted; the plan in `folder` and its files are kept.
+        """
         images = [(str(each.path), each.path.stat().st_mtime_ns) for each in samples]
         digest = hashlib.sha256(json.dumps([images, engine_versions()], sort_keys=True).encode())
         for each in samples:
             digest.update(each.annotation_bytes() + each.difficult.tobytes())
         digest.update(inputs.tobytes())
         about = digest.hexdigest()
-        path = folder / UNFINISHED
         try:
-            tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
-            found = {name: Accuracy(**each) for name, each in tree["found"].items()}
-            if tree["about"] == about:
-                say(f"resuming: {len(found)} candidates were compared by an earlier run", console)
-                return cls(path, about, found)
-        except (ConfigError, ValueError, TypeError, KeyError, AttributeError):
-            pass  # no such file, or a damaged one
-        shutil.rmtree(folder)
-        made = cls(path, about, {})
+            used = SpeedPlan.read(folder).files
+        except ConfigError:  # none, or a damaged one
+            used = ""
+        for earlier in folder.iterdir():
+            if not earlier.is_dir() or earlier.name == used:
+                continue
+            path = earlier / UNFINISHED
+            try:
+                tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
+                found = {name: Accuracy(**each) for name, each in tree["found"].items()}
+                if tree["about"] == about:
+                    say(f"resuming: {len(found)} candidates were compared by an earlier run", console)
+                    return cls(path, about, found)
+            except (ConfigError, ValueError, TypeError, KeyError, AttributeError):
+                pass  # no such file, or a damaged one
+            shutil.rmtree(earlier)
+        begun = next(place for number in count(1) if not (place := folder / str(number)).exists())
+        begun.mkdir()
+        made = cls(begun / UNFINISHED, about, {})
         made.store()
         return made
 
@@ -218,7 +238,7 @@ class Tuning:
 
     Attributes:
         path: file that engines run.
-        folder: folder of the plan.
+        folder: folder with the files of the candidates.
         info: description of the model.
         samples: annotated images to measure on.
         options: data, accepted loss and other options.

@@ -13,7 +13,6 @@ from lookonce.bench.table import aligned
 from lookonce.bench.tune import TuneOptions
 from lookonce.bench.tune import tune as measure_all
 from lookonce.commands import options as shared
-from lookonce.errors import ModelFileError
 from lookonce.networks import model_name
 from lookonce.runtime.plans import PLAN, SpeedPlan, Way
 
@@ -56,8 +55,7 @@ def tune(
         say(line, console)
     for use, threads in (("one image at a time", None), ("many images", 1)):
         way = made.best(threads)
-        if way is None:
-            raise ModelFileError(f"{model}: no engine could be timed: {made.ways[0].rejected}")
+        assert way is not None, "a plan has at least one way"
         usual = next(each for each in made.timed if each.calls == way.calls)  # the default engine, all cores
         gain = made.milliseconds(usual) / made.milliseconds(way)
         say(

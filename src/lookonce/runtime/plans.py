@@ -2,8 +2,9 @@
 
 ```
    <cache>/plans/<size and hash of the model>/<hash of the CPU>/
-       plan.json                           every way, with its times and AP
-       float32.onnx, int8.onnx, int8.xml, float32.param   files that some ways run instead of the model
+       plan.json    every way, with its times and AP
+       1/           files that some ways run instead of the model: float32.onnx, int8.onnx, int8.xml, ...
+       2/           those of the next measurement, until it is complete and plan.json names this folder
 ```
 
 A plan is used only on the same CPU with the same package versions; otherwise it is ignored with a warning.
@@ -83,6 +84,7 @@ class SpeedPlan:
         max_drop: largest accepted loss of AP.
         ways: measured ways, including rejected ones.
         folder: folder of the plan.
+        files: name of the folder in it with the files of the ways; empty if they are beside the plan.
     """
 
     cpu: Cpu
@@ -91,6 +93,7 @@ class SpeedPlan:
     max_drop: float
     ways: tuple[Way, ...]
     folder: Path
+    files: str = ""
 
     @property
     def timed(self) -> list[Way]:
@@ -150,7 +153,10 @@ class SpeedPlan:
             ways = tuple(Way(**way) for way in tree["ways"])
             if any(Path(way.file).name != way.file for way in ways):
                 raise ValueError("a file outside its folder")
-            return cls(cpu, dict(tree["versions"]), tree["data"], tree["max_drop"], ways, folder)
+            files = tree.get("files", "")
+            if files and not files.isdecimal():
+                raise ValueError(f"files in {files!r}")
+            return cls(cpu, dict(tree["versions"]), tree["data"], tree["max_drop"], ways, folder, files)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path}: expected a plan that `lookonce tune` wrote: {error}") from error
 
@@ -232,7 +238,7 @@ def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tu
     way = None if plan is None else plan.best(threads, precision)
     if plan is None or way is None:
         return None
-    path = plan.folder / way.file if way.file else model
+    path = plan.folder / plan.files / way.file if way.file else model
     if not path.exists():
         _warn(name, f"its plan's {path} is missing, so the plan is not used")
         return None
