@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from rich.console import Console
 
 from lookonce.errors import ConfigError, TrainingError
-from lookonce.model.files import load_model, load_weights
+from lookonce.images import read_image, write_image
+from lookonce.model.files import load_model, load_weights, save_model
+from lookonce.model.network import build
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 from lookonce.train import learner as learner_module
@@ -24,7 +27,7 @@ from lookonce.train.checkpoint import BEST, LAST
 from lookonce.train.learner import Learner
 from lookonce.train.loss import Losses
 from lookonce.train.run import NON_FINITE, Session, Stopped, train
-from lookonce.train.setup import TrainData
+from lookonce.train.setup import TrainData, describe
 from tests.command_line import typed
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.killed_run import EVERY_STEP, SETTINGS
@@ -223,6 +226,27 @@ def test_a_bad_batch_is_left_out_where_the_settings_say_so(
     assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
 
 
+def test_a_skipped_batch_leaves_no_trace(data: TrainData, tmp_path: Path) -> None:
+    """The first layer overflows on a white image alone, which batch norm sees before the loss does."""
+    for number, sample in enumerate(data.train):
+        pixels = read_image(sample.path)
+        write_image(sample.path, np.full_like(pixels, 255) if number == 3 else pixels // 8)
+    wanted = settings("epochs=2", "batch=1", "precision=float16", "loss.non_finite=skip", "augment=false")
+    info = describe(data, wanted)
+    network = build(info)
+    next(network.parameters()).data.fill_(70_000 / 27)  # white: 27 pixels of 1.0, above the largest float16
+    save_model(tmp_path / "start.safetensors", network.state_dict(), info)
+    console = Console(record=True, width=300, file=io.StringIO())
+
+    train(data, wanted, tmp_path / "run", Session(console), weights=tmp_path / "start.safetensors")
+
+    assert console.export_text().count("1 batch skipped: the loss was not finite") == 2
+    weights, _ = load_weights(tmp_path / "run" / LAST)
+    assert all(each.isfinite().all() for each in weights.values())
+    counts = [int(each) for name, each in weights.items() if name.endswith("num_batches_tracked")]
+    assert set(counts) == {2 * (len(data.train) - 1)}
+
+
 def test_skipping_ends_when_nothing_else_comes(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +257,7 @@ def test_skipping_ends_when_nothing_else_comes(
 
 def test_skipping_ends_when_the_weights_are_ruined(data: TrainData, tmp_path: Path) -> None:
     hopeless = ("optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
-    with pytest.raises(TrainingError, match="weights are no longer finite"):
+    with pytest.raises(TrainingError, match="that of an earlier batch no longer is: the weights are ruined"):
         train(data, settings("epochs=30", "loss.non_finite=skip", *hopeless), tmp_path / "run", quiet())
     assert not (tmp_path / "run" / LAST).exists()
 

@@ -57,6 +57,7 @@ class Learner:
         device = next(network.parameters()).device
         self.scaler = GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
         self.ema = Ema(network, settings.ema) if settings.ema else None
+        self._buffers: list[Tensor] = []  # before the last batch, if that may be skipped
 
     @property
     def evaluated(self) -> nn.Module:
@@ -73,10 +74,17 @@ class Learner:
 
         A process without images in this batch runs the network only if batch normalization is synchronized.
         """
+        if self.settings.loss.non_finite == "skip":  # the forward pass updates the running statistics
+            self._buffers = [buffer.clone() for buffer in self.network.buffers()]
         if not batch.paths and not self.settings.sync_bn:
             return Losses.none()
         follow_statistics(self.network, number, self.settings.batch_norm)
         return forward(self.network, batch, self.info, self.settings, self.teacher)
+
+    def undo(self) -> None:
+        """Restore the running statistics from before the last batch, which is skipped."""
+        for buffer, before in zip(self.network.buffers(), self._buffers, strict=True):
+            buffer.copy_(before)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the step; the loss of an empty batch has none."""

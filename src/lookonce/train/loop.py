@@ -89,9 +89,10 @@ def train_one_epoch(
 
     for step in loader.steps(epoch.number, skip=epoch.steps):
         for batch in step:
-            losses = learner.losses(batch, epoch.number * len(loader) + batch.number)
+            place = epoch.number * len(loader) + batch.number
+            losses = learner.losses(batch, place)
             loss = losses.total(batch.image_count)
-            if skips.skip(loss, batch):
+            if skips.skip(loss, batch, place):
                 epoch.skipped += 1
             else:
                 epoch.meter.add(losses, batch.paths)
@@ -120,23 +121,46 @@ class Skips:
 
     def __init__(self, learner: Learner, batches: int) -> None:
         """Start an epoch of `batches` batches."""
-        self._allowed, self._gather = learner.settings.loss.non_finite == "skip", learner.group.gather
+        self._learner, self._gather = learner, learner.group.gather
+        self._allowed = learner.settings.loss.non_finite == "skip"
         self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
+        self._good: tuple[Batch, int] | None = None  # last batch with a finite loss, and its number
 
-    def skip(self, loss: Tensor, batch: Batch) -> bool:
+    def skip(self, loss: Tensor, batch: Batch, number: int) -> bool:
         """Return whether to skip a batch, which all processes do if its loss is not finite in any of them.
 
+        A skipped batch leaves no trace in the running statistics.
+
+        Args:
+            loss: loss of the batch.
+            batch: the batch.
+            number: number of the batch in the run.
+
         Raises:
-            TrainingError: the losses of too many batches in a row were not finite.
+            TrainingError: the weights are to blame: the loss of a batch that was finite no longer is, or too
+                many batches in a row were skipped.
         """
-        if not self._allowed or all(self._gather(bool(torch.isfinite(loss)))):
-            self._in_a_row = 0
+        if not self._allowed:
             return False
+        if all(self._gather(bool(torch.isfinite(loss)))):
+            self._in_a_row, self._good = 0, (batch, number)
+            return False
+        self._learner.undo()
         self._in_a_row += 1
+        paths = ", ".join(map(str, chain(*self._gather(batch.paths))))
         if self._in_a_row == self._most:
-            paths = ", ".join(map(str, chain(*self._gather(batch.paths))))
             raise TrainingError(
                 f"the loss of {self._most} batches in a row was not finite, the last on {paths}: the weights "
                 "are ruined; lower optimizer.rate"
             )
+        if self._in_a_row == 1 and self._good is not None:
+            good, earlier = self._good
+            with torch.no_grad():
+                again = self._learner.losses(good, earlier).total(good.image_count)
+            self._learner.undo()
+            if not all(self._gather(bool(torch.isfinite(again)))):
+                raise TrainingError(
+                    f"the loss on {paths} was not finite, and that of an earlier batch no longer is: the "
+                    "weights are ruined; lower optimizer.rate"
+                )
         return True
