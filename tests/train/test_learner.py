@@ -15,7 +15,8 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build
-from lookonce.train.learner import Learner, forward, precision_on
+from lookonce.train.learner import Learner, describe_device, forward, precision_on
+from lookonce.train.parallel import ALONE
 from tests.data.drawn_samples import INFO, draw_samples
 
 NARROW = replace(INFO, width=0.125)
@@ -125,3 +126,14 @@ def test_a_training_step_needs_no_float64(optimizer: str, tmp_path: Path) -> Non
     with NoDoubles():
         learner.backward(forward(learner.network, batch, NARROW, settings).total())
         learner.step(0.001)
+
+
+@pytest.mark.parametrize(("threads", "said"), [(1, "1 thread, and 3"), (2, "2 threads, and 3")])
+def test_the_device_is_described_with_its_precision_and_threads(threads: int, said: str) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = describe_device(ALONE, TrainSettings(precision="float32", workers=3))
+    finally:
+        torch.set_num_threads(before)
+    assert found == f"CPU in float32, {said} for images"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from lookonce._counted import counted
 from lookonce.config import TrainSettings
 from lookonce.darknet.described import decodings_of
 from lookonce.data.loader import Batch
@@ -165,5 +166,5 @@ def describe_device(group: Group, settings: TrainSettings) -> str:
     device = group.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     precision = str(precision_on(device, settings)).removeprefix("torch.")
-    threads = f"threads: {torch.get_num_threads()}, and {settings.workers} for images"
+    threads = f"{counted(torch.get_num_threads(), 'thread')}, and {settings.workers} for images"
     return f"{name} in {precision}, {threads}" + (f", processes: {group.size}" if group.size > 1 else "")
