@@ -8,36 +8,36 @@ ON_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
-demo: .venv/ready  ## render images, train, evaluate, detect: minutes on two cores
+demo: .venv/ready  ## render images, train, evaluate, detect and explain; a few minutes on two cores
 	test -e demo/run/last.safetensors -a ! -e demo/model.safetensors || rm -rf demo
 	$(BIN)/lookonce demo
 
-quick: .venv/ready  ## at every save: linters, types, import contracts, the fast tests; under a minute
+quick: .venv/ready  ## linters, types, import contracts and the fastest tests; under a minute
 	$(ON_PATH) scripts/quick
 
-test: .venv/ready  ## linters, types, import contracts, tests; COVERAGE=1 for their reach
+test: .venv/ready  ## linters, types, import contracts, all tests; COVERAGE=1 prints the coverage
 	$(ON_PATH) scripts/check
 
-test-slow: .venv/ready  ## the tests that take minutes
+test-slow: .venv/ready  ## tests that take minutes
 	$(BIN)/pytest -m slow
 
-fuzz: .venv/ready  ## ten minutes of mutated files for every reader (FUZZ=--seconds 60 for one)
+fuzz: .venv/ready  ## run every reader on mutated files for ten minutes (FUZZ='--seconds 60' for one)
 	$(BIN)/python -m tests.fuzz.run $(or $(FUZZ),--seconds 600)
 
-hostile: .venv/ready  ## lookonce on hostile files, one process each, with limits (HOSTILE='--kind images' for a part)
+hostile: .venv/ready  ## run lookonce on hostile files, one process each, with limits (HOSTILE='--kind images' for one kind)
 	$(BIN)/python -m tests.hostile.run $(HOSTILE)
 
-kills: .venv/ready  ## kill commands at random moments; only whole files may be left (KILLS='--runs 20' for fewer)
+kills: .venv/ready  ## kill commands at random moments and check the files left behind (KILLS='--runs 20' for fewer)
 	$(BIN)/python -m tests.hostile.kills $(KILLS)
 
-mutants: .venv/ready  ## change the code and see whether a test notices (MUTANTS='lookonce.train.loss*' for a part)
+mutants: .venv/ready  ## change the code and check whether a test fails (MUTANTS='lookonce.train.loss*' for one module)
 	$(ON_PATH) scripts/mutants $(MUTANTS)
 
-audit: .venv/ready  ## known vulnerabilities in what is installed, or that no database answers
+audit: .venv/ready  ## check the installed packages for known vulnerabilities
 	$(BIN)/python -m pip install pip-audit
 	$(BIN)/python scripts/audit.py
 
-clean:  ## remove the virtual environment and what the demo made
+clean:  ## remove the virtual environment and the demo's files
 	rm -rf .venv demo mutants
 
 .venv/ready: pyproject.toml constraints.txt scripts/install-torch

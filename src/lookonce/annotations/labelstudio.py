@@ -78,7 +78,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
 
 
 def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
-    """Return the results of a task's last annotation that was not cancelled, and whether there is one."""
+    """Return the results of a task's last annotation that was not canceled, and whether there is one."""
     if "data" not in task:  # JSON-MIN has lists of shapes under the names of the controls
         lists = [value for value in task.values() if isinstance(value, list)]
         return [each for found in lists for each in found], True
