@@ -120,7 +120,7 @@ def test_a_yaml_speaks_for_its_folder(folder: Path) -> None:
     write(folder, "names: [cat, dog]\nvalid: val.txt\n", "data.yaml")
     assert open_annotations(folder).splits == ("val",)
     write(folder, "names: [cat, dog]\nval: .\n", "data.yaml")
-    assert len(load_samples(folder).samples) == 1  # and does not go round in circles
+    assert len(load_samples(folder).samples) == 1  # without an endless loop
 
 
 def test_other_names_than_its_own(folder: Path) -> None:

@@ -600,7 +600,7 @@ def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str,
     found = load_samples(tmp_path)
     (sample,) = found.samples
     assert sample.boxes.tolist() == [pytest.approx(box)]
-    assert [p.outcome for p in found.problems] == ["noted"]  # said once, as for polygons
+    assert [p.outcome for p in found.problems] == ["noted"]  # reported once, as for polygons
 
 
 def test_a_skeleton_that_left_the_video_is_no_fault(tmp_path: Path) -> None:

@@ -133,6 +133,6 @@ def test_images_without_annotations_are_counted_and_told_where_to_go(tmp_path: P
         write_image(tmp_path / f"deep/{number}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(AnnotationError, match=r"3 images, no annotations: label them in CVAT, .* export as"):
         open_annotations(tmp_path)
-    (tmp_path / "other.json").write_text("[]")  # then the formats are the better hint
+    (tmp_path / "other.json").write_text("[]")  # then a list of formats helps more
     with pytest.raises(AnnotationError, match="expected"):
         open_annotations(tmp_path)

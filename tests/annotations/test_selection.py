@@ -118,8 +118,8 @@ def test_sources_annotated_for_some_classes(folder: Path) -> None:
     ("second", "places"),
     [
         ("more.txt", ["more.txt"]),
-        ("{path: more.txt, annotated: [tree]}", []),  # it says so
-        ("few.txt", []),  # by chance, perhaps
+        ("{path: more.txt, annotated: [tree]}", []),  # declared
+        ("few.txt", []),  # possibly by chance
         ("empty.txt", []),  # background images
     ],
 )

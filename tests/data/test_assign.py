@@ -28,7 +28,7 @@ COCO = (
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
 )
-WRAPS = 14  # the reference files a negative center under the last row; we do not
+WRAPS = 14  # the reference assigns a negative center to the last row; lookonce does not
 
 
 def cases(reference: Path) -> list[dict[str, object]]:

@@ -79,7 +79,7 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     assert train["inverted.jpg"].labels.tolist() == [0, 0]
     assert train["over.jpg"].boxes[1].tolist() == [200, 60, 240, 100]
     assert len(train["twice.jpg"].labels) == 1
-    assert len(train["both.jpg"].labels) == 2  # which of the two is right, a person has to say
+    assert len(train["both.jpg"].labels) == 2  # a person must decide which one is correct
     assert "same-1.jpg" in train
     assert "same-2.jpg" not in train
     assert {"leak-1.jpg", "other-1.jpg", "other-2.jpg", "anew-2.jpg"} <= train.keys()

@@ -50,7 +50,7 @@ def test_another_class_on_a_box() -> None:
     assert doubted((BOXES[0], 0.7, 1), second) == [
         ("doubtful-class", "labeled 'cat', detected as 'dog' 0.70")
     ]
-    assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it sees a cat as well
+    assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it also detects a cat
     assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough
 
 

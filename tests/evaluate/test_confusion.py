@@ -30,11 +30,11 @@ def test_no_images_have_no_counts() -> None:
         (sample([BOX]), found([NEAR], [0.9]), [[1, 0, 0], [0, 0, 0], [0, 0, 0]]),
         (sample([BOX]), found([NEAR], [0.9], [1]), [[0, 1, 0], [0, 0, 0], [0, 0, 0]]),  # detected as a dog
         (sample([BOX]), found([FAR], [0.9]), [[0, 0, 1], [0, 0, 0], [1, 0, 0]]),
-        # its own class comes first, though the other has the better score and box
+        # the detection of its own class is paired first, although the other has the better score and box
         (sample([BOX]), found([BOX, NEAR], [0.9, 0.6], [1, 0]), [[1, 0, 0], [0, 0, 0], [0, 1, 0]]),
         # one object, two detections: the second is a false alarm
         (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [[1, 0, 0], [0, 0, 0], [1, 0, 0]]),
-        # two objects in one place, found as each other's class or not, pair up
+        # two objects at the same place are paired within their classes
         (sample(BOTH, [0, 1]), found(BOTH[::-1], [0.9, 0.8], [0, 1]), [[1, 0, 0], [0, 1, 0], [0, 0, 0]]),
         (sample(BOTH, [0, 0]), found(BOTH, [0.9, 0.8], [0, 1]), [[1, 1, 0], [0, 0, 0], [0, 0, 0]]),
         (sample(BOTH, [0, 1]), found([BOX], [0.9], [0]), [[1, 0, 0], [0, 0, 1], [0, 0, 0]]),

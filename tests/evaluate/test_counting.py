@@ -97,6 +97,6 @@ def test_without_thresholds_each_half_is_counted_at_those_of_the_other() -> None
         found([BOX, FAR], [0.8, 0.2]),
     ]
     counting = count(match(truth, detections, ("cat",)), ("cat",), ("a", "b", "c", "d"))
-    assert counting.counted[:, 0].tolist() == [2, 1, 2, 1]  # all at once: 1 each, which would flatter
+    assert counting.counted[:, 0].tolist() == [2, 1, 2, 1]  # not 1 each, as at thresholds of all images
     assert counting.thresholds == pytest.approx((0.7,))
     assert counting.source == "these images"

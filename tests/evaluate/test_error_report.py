@@ -56,7 +56,7 @@ def test_in_use_are_the_detections_above_the_threshold_of_their_class() -> None:
     assert report.thresholds == pytest.approx((0.5, 0.5))
     assert (report.detections, report.types[Outcome.BACKGROUND].count) == (12, 4)
     assert {error: each.in_use for error, each in report.types.items() if each.in_use} == {Outcome.MISSED: 4}
-    assert report.types[Outcome.MISSED].count == 0  # the doubtful dog stands for it
+    assert report.types[Outcome.MISSED].count == 0  # the low-scoring dog refers to it
     assert report.types[Outcome.MISSED].cost_in_use == pytest.approx(1 - report.ap50_in_use)
     assert report.types[Outcome.CLASSIFICATION].cost > report.types[Outcome.CLASSIFICATION].cost_in_use == 0
 

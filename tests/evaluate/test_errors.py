@@ -64,11 +64,11 @@ def without_ties(case: Case) -> Case:
         (sample([BOX]), found([LOOSE], [0.9], [DOG]), [BOTH], 1),
         (sample([BOX]), found([TOUCHING], [0.9], [DOG]), [BACKGROUND], 1),
         (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [CORRECT, DUPLICATE], 0),
-        # by falling score, whatever the order they come in
+        # by descending score, in any input order
         (sample([BOX]), found([BOX, NEAR], [0.6, 0.9]), [DUPLICATE, CORRECT], 0),
-        # one object each, though both overlap the first one most
+        # one object each, although both overlap the first one most
         (sample([BOX, NEAR]), found([BOX, BOX], [0.9, 0.6]), [CORRECT, CORRECT], 0),
-        # an error that stands for an object keeps it from being missed, a right one beside it changes nothing
+        # an object that an error refers to is not missed, whether or not it has a correct detection as well
         (sample([BOX]), found([LOOSE, BOX], [0.9, 0.6]), [LOC, CORRECT], 0),
         # where two definitions hold: localization before classification before duplicate
         (sample([LOOSE, BOX], [CAT, DOG]), found([BOX], [0.9], [CAT]), [LOC], 1),
@@ -165,7 +165,7 @@ def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pyt
         (sample([BOX]), found([FAR, BOX], [0.9, 0.8]), BACKGROUND, 0.5, 1),
         (sample([BOX, FAR]), found([BOX, NEAR, FAR], [0.9, 0.8, 0.7]), DUPLICATE, (51 + 50 * 2 / 3) / 101, 1),
         (sample([BOX, FAR]), found([BOX], [0.9]), MISSED, 51 / 101, 1),
-        # nothing left to find, nothing found: right; something found: wrong
+        # without objects, AP is 1 without detections, else 0
         (sample([BOX]), found([], []), MISSED, 0, 1),
         (sample([BOX]), found([FAR], [0.9]), MISSED, 0, 0),
         # of two wrong classes on one object, the better is repaired and the other goes
@@ -197,7 +197,7 @@ def test_both_goes_where_it_stands_in_the_way() -> None:
 def test_an_object_that_was_found_keeps_its_detection() -> None:
     outcomes = one(sample([BOX]), found([NEAR, FAR, BOX], [0.9, 0.8, 0.7], [DOG, CAT, CAT]))
 
-    # the wrong class above it does not take its place, or AP would be 1
+    # the repaired wrong class does not replace the correct detection, or AP would be 1
     assert ap_repaired(outcomes, (CLS,))[CAT] == pytest.approx(0.5)
 
 

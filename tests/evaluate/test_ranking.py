@@ -27,7 +27,7 @@ def test_every_image_once_gives_cocos_ap(seed: int) -> None:
 def test_a_resample_gives_the_ap_of_its_images(seed: int) -> None:
     truth, detections, names = random_case(seed, images=12, classes=2, objects=9)
     rng = np.random.default_rng(seed)
-    detections = [  # equal scores in different images have no order that a resample could keep
+    detections = [  # different scores, as a resample cannot keep the order of equal ones
         Detections(each.boxes, rng.random(len(each)).astype(np.float32), each.labels) for each in detections
     ]
     drawn = np.sort(rng.integers(0, 12, 12))

@@ -126,7 +126,7 @@ def test_synchronized_normalization_is_that_of_the_whole_batch(tmp_path: Path) -
     random = torch.Generator().manual_seed(3)
     cases = []
     for batch, sizes in ((4, (3, 1)), (3, (3, 0)), (2, (0, 2))):
-        x = 30 + torch.randn((batch, 5, 3, 4), generator=random)  # a mean that would cancel
+        x = 30 + torch.randn((batch, 5, 3, 4), generator=random)  # a large mean, against cancellation
         cases.append((x, torch.randn(x.shape, generator=random), sizes))
     torch.save(cases, tmp_path / "cases.pt")
     codes, said = in_two(tmp_path, "normalized")

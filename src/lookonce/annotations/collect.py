@@ -47,10 +47,10 @@ class Collector:
     """Turns the records of one split into samples and problems."""
 
     def __init__(self, parsed: Parsed, names: Names, strict: bool = False, further: Names = ()) -> None:
-        """Take the records of a split.
+        """Set up a collector for the records of a split.
 
         Args:
-            parsed: the records.
+            parsed: records of the split.
             names: class names.
             strict: whether to raise an error at the first row or image that would be skipped or repaired.
             further: class names that rows may use although class numbers in the files cannot; they come last.

@@ -80,9 +80,9 @@ class Dataset:
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the visits of an epoch, (len,), shuffled: one of each image, or several of a repeated one.
+        """Return the visits of an epoch, (len,), shuffled: one per image, or several if it is repeated.
 
-        A visit is one use of an image in an epoch. Visit n is to sample n modulo the number of samples, so
+        A visit is one use of an image in an epoch. Visit n uses sample n modulo the number of samples, so
         each repetition of an image has its own number and hence its own augmentation.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))

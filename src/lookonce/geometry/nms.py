@@ -8,7 +8,7 @@ boxes rather than with N², and memory with the size of a block times N.
 
 Soft-NMS lowers the score of a box that overlaps a better one, the more they overlap, instead of dropping it.
 
-Legend: **N** boxes, **R** of which remain.
+Legend: **N** boxes, **R** kept boxes.
 """
 
 import numpy as np

@@ -33,14 +33,14 @@ class ConvBlock(Convolution):
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = BN_EPSILON
     ) -> None:
-        """Create the layers; the kernel starts normal with deviation `KERNEL_DEVIATION`.
+        """Create the layers with initial weights.
 
         Args:
-            channels: channels of the input, C.
-            out: channels of the output.
-            kernel: side of the kernel in cells, odd; the padding keeps the size at stride 1.
-            stride: cells per step.
-            bn_epsilon: number added to the variance under the root.
+            channels: number of input channels, C.
+            out: number of output channels.
+            kernel: side of the kernel in cells, odd; padding keeps the size at stride 1.
+            stride: stride in cells.
+            bn_epsilon: epsilon of batch normalization.
         """
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
@@ -49,7 +49,7 @@ class ConvBlock(Convolution):
         nn.init.normal_(self.conv.weight, std=KERNEL_DEVIATION)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out, H/stride, W/stride)."""
+        """Apply the block: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
         y: Tensor = self.activation(self.bn(self.conv(x)))
         return y
 
@@ -61,7 +61,7 @@ class Head(nn.Conv2d):
         """Create the layer with a bias of 0.
 
         Args:
-            channels: channels of the input.
+            channels: number of input channels.
             anchors: number of anchors of the scale, A.
             num_classes: number of classes, C.
         """
@@ -87,7 +87,7 @@ class Residual(nn.Module):
         """Create both convolutions.
 
         Args:
-            channels: channels of input and output, even.
+            channels: number of input and output channels, even.
             bn_epsilon: see `ConvBlock`.
         """
         super().__init__()
@@ -95,7 +95,7 @@ class Residual(nn.Module):
         self.expand = ConvBlock(channels // 2, channels, 3, bn_epsilon=bn_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Apply the block: (B, C, H, W) -> the same shape."""
         y: Tensor = x + self.expand(self.squeeze(x))
         return y
 
@@ -111,7 +111,7 @@ class SpatialPyramidPooling(nn.Module):
         self.pools = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in (13, 9, 5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 4C, H, W)."""
+        """Apply the block: (B, C, H, W) -> (B, 4C, H, W)."""
         return torch.cat([*(pool(x) for pool in self.pools), x], dim=1)
 
 

@@ -19,7 +19,7 @@ class Darknet53(nn.Module):
         """Create the layers.
 
         Args:
-            channels: function from a channel count at full width to the count here.
+            channels: function that scales the number of channels of the full width.
             bn_epsilon: see `model.blocks.ConvBlock`.
         """
         super().__init__()

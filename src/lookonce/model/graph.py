@@ -54,9 +54,9 @@ class GraphConvolution(Convolution):
         """Create the layers with initial weights.
 
         Args:
-            spec: shape of the kernel, groups, and whether it is normalized.
-            scale: the scale whose raw map it computes, or None.
-            bn_epsilon: number added to the variance under the root.
+            spec: shape of the kernel, groups, and whether there is batch normalization.
+            scale: scale whose raw map the convolution computes, or None.
+            bn_epsilon: epsilon of batch normalization.
         """
         super().__init__()
         self.scale = scale
@@ -105,8 +105,8 @@ class DarknetGraph(nn.Module):
         """Build the modules with initial weights.
 
         Args:
-            network: the layers.
-            bn_epsilon: number added to the variance under the root.
+            network: layers and scales.
+            bn_epsilon: epsilon of batch normalization.
 
         Raises:
             ModelFileError: a scale's raw map holds probabilities, not logits, or its classes form a tree.

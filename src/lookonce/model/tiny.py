@@ -25,7 +25,7 @@ class YOLOv3Tiny(nn.Module):
 
         Args:
             num_classes: number of classes, C.
-            width: factor on the channel counts.
+            width: factor on the number of channels.
             bn_epsilon: see `model.blocks.ConvBlock`.
             anchors: number of anchors per scale, A.
         """
@@ -62,7 +62,7 @@ class YOLOv3Tiny3l(nn.Module):
 
         Args:
             num_classes: number of classes, C.
-            width: factor on the channel counts.
+            width: factor on the number of channels.
             bn_epsilon: see `model.blocks.ConvBlock`.
             anchors: number of anchors per scale, A.
         """
@@ -100,7 +100,7 @@ class TinyBackbone(nn.Module):
         """Create the layers.
 
         Args:
-            channels: function from a channel count at full width to the count here.
+            channels: function that scales the number of channels of the full width.
             bn_epsilon: see `model.blocks.ConvBlock`.
         """
         super().__init__()

@@ -42,10 +42,10 @@ class YOLOv3(nn.Module):
 
         Args:
             num_classes: number of classes, C.
-            width: factor on the channel counts.
+            width: factor on the number of channels.
             bn_epsilon: see `model.blocks.ConvBlock`.
-            spp: pool over several sizes in the middle of the coarse scale's five convolutions, as
-                `yolov3-spp.cfg` does.
+            spp: whether to add spatial pyramid pooling within the coarse scale's five convolutions, as in
+                `yolov3-spp.cfg`.
             anchors: number of anchors per scale, A.
         """
         super().__init__()
@@ -72,7 +72,7 @@ class _Scale(nn.Module):
     def __init__(
         self, channels: int, narrow: int, num_classes: int, anchors: int, eps: float, *, spp: bool = False
     ) -> None:
-        """Create the layers: `channels` go in, `narrow` come out, twice as many in between."""
+        """Create the layers: `channels` input, `narrow` output, and twice as many channels in between."""
         super().__init__()
         wide = 2 * narrow
         self.five = nn.Sequential(
