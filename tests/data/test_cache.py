@@ -79,8 +79,8 @@ def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pyte
         )
         dataset, out = Dataset(samples, INFO, wanted), np.empty((64, 96, 3), np.uint8)
         pixels = []
-        for turn in [*range(5)] * 3:
-            dataset.load(turn, 1, out)
+        for visit in [*range(5)] * 3:
+            dataset.load(visit, 1, out)
             pixels.append(out.copy())
         epochs.append(np.stack(pixels))
     np.testing.assert_array_equal(*epochs)

@@ -201,7 +201,7 @@ def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -
     assert 20 < sum(same) < 50
 
 
-def test_an_unreadable_partner_is_gray_and_reported_once_in_its_own_turn(
+def test_an_unreadable_partner_is_gray_and_reported_once_at_its_own_visit(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     page = tmp_path / "page.jpg"
@@ -280,8 +280,8 @@ def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: fl
     dataset = Dataset(samples, INFO, None, seed=1, repeat_rare=threshold)
     factors = repeat_factors(samples, 3, threshold)
     orders = [dataset.order(epoch) for epoch in range(400)]
-    assert all(len(np.unique(turns)) == len(dataset) for turns in orders), "each turn is drawn anew"
-    counts = np.array([np.bincount(turns % len(samples), minlength=len(samples)) for turns in orders])
+    assert all(len(np.unique(visits)) == len(dataset) for visits in orders), "each visit is drawn anew"
+    counts = np.array([np.bincount(visits % len(samples), minlength=len(samples)) for visits in orders])
     assert (counts.sum(axis=1) == len(dataset)).all(), "every epoch is of one length"
     assert 0 <= len(dataset) - factors.sum() < 1
     assert counts.min() == 1
@@ -293,7 +293,7 @@ def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: fl
     )
 
 
-def test_a_mosaic_takes_rare_images_as_often_as_they_have_turns(
+def test_a_mosaic_takes_rare_images_as_often_as_they_are_visited(
     samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Class 0 on two of four images has the factor 1, class 1 on one of them sqrt(2)."""
@@ -349,7 +349,7 @@ def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
     for epoch in range(3):
         batches = dataset.batches(epoch, 6)
         assert sorted(np.concatenate(batches).tolist()) == list(range(36))
-        sizes = [dataset.input_size(epoch, number, turns) for number, turns in enumerate(batches, start=1)]
+        sizes = [dataset.input_size(epoch, number, visits) for number, visits in enumerate(batches, start=1)]
         assert sizes.count((192, 416)) == 2, "191.4, rounded"
         assert sizes.count((416, 192)) >= 1, "one batch also holds the image whose shape nobody knows"
         orders.append([batch.tolist() for batch in batches])
@@ -364,12 +364,12 @@ def test_free_images_share_batches_however_they_lie(shapes: list[Sample]) -> Non
     dataset = Dataset(shapes[:-1], info, wanted)
     sizes: list[tuple[int, int]] = []
     for epoch in range(6):
-        for number, turns in enumerate(dataset.batches(epoch, 5), start=1):
-            size = dataset.input_size(epoch, number, turns)
+        for number, visits in enumerate(dataset.batches(epoch, 5), start=1):
+            size = dataset.input_size(epoch, number, visits)
             sizes.append(size)
-            for turn in turns.tolist():
-                loaded, _ = dataset.load(turn, epoch, np.empty((*size, 3), np.uint8))
-                if size in ((192, 416), (416, 192)) and turn % 3 != 1:
+            for visit in visits.tolist():
+                loaded, _ = dataset.load(visit, epoch, np.empty((*size, 3), np.uint8))
+                if size in ((192, 416), (416, 192)) and visit % 3 != 1:
                     sides = (loaded.boxes[:, 2:] - loaded.boxes[:, :2])[0]
                     np.testing.assert_allclose(sides, 50 * 416 / 200, rtol=0.02)
     assert {(192, 416), (416, 192), (416, 416)} <= set(sizes)
