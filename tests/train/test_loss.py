@@ -1,6 +1,7 @@
 """Compare losses and gradients with the original code, and test the deliberate differences."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lookonce.train.loss import Losses, absent_terms, class_terms, compute_losse
 
 STRIDES = (8, 16, 32)
 PLAIN = LossSettings()
+A_TENTH = -math.log(9)  # as a logit
 
 
 def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> Positives[Tensor]:
@@ -236,6 +238,27 @@ def test_a_boxs_weight_is_its_share_of_a_rectangular_input(right: float, iou: fl
     there = positives(torch.zeros(1, 4), box, torch.tensor([0]))
     found = scale_terms(raw, there, box[None], [(16.0, 16.0)], 16, LossSettings())
     np.testing.assert_allclose(found.giou, [(2 - right * 16 / (16 * 64)) * (1 - iou)], atol=1e-6)
+    assert found.boxes.tolist() == [[0, 0, 16, 16]]
+    assert found.target.flatten().tolist() == [1, 0, 0, 0]
+
+
+def test_a_prediction_that_fits_a_box_is_no_background_where_a_class_may_lack_boxes_elsewhere() -> None:
+    raw = torch.zeros(1, 6, 1, 3)  # boxes of 16 x 16, side by side
+    raw[0, 4:, 0, 2] = -9  # the last cell shows nothing
+    cells = torch.zeros(1, 1, 3, 2, dtype=torch.bool)
+    cells[0, 0, 1:, 1] = True
+    truth = torch.tensor([[[0.0, 0, 16, 16]]])
+    found = scale_terms(raw, no_positives(), truth, [(16.0, 16.0)], 16, LossSettings(), cells)
+    assert found.best_iou.flatten().tolist() == [1, 0, 0]
+    assert found.ignored.flatten().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(("logit", "shown"), [(A_TENTH + 1e-3, True), (A_TENTH - 1e-3, False)])
+def test_a_class_that_may_lack_boxes_is_shown_from_a_score_of_a_tenth(logit: float, shown: bool) -> None:
+    raw = torch.tensor([0.0, 0, 0, 0, 100, logit]).reshape(1, 6, 1, 1)
+    cells = torch.tensor([False, True]).reshape(1, 1, 1, 2)
+    found = scale_terms(raw, no_positives(), torch.zeros(1, 0, 4), [(16.0, 16.0)], 16, PLAIN, cells)
+    assert bool(found.ignored) is shown
 
 
 def test_scores_of_absent_classes_have_the_loss_of_the_formula() -> None:
@@ -279,6 +302,33 @@ def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
     found = absent_terms(maps, known, torch.tensor([[[[True], [False]]]]), REGION)
     score = np.array([1 / 16, 5 / 16])  # the objectness is 1/2
     np.testing.assert_allclose(found[0, 0, :, 0], [-(score**2 * np.log(1 - score)).sum(), 0], rtol=1e-5)
+
+
+def test_a_softmax_decides_which_classes_are_absent_or_may_be_shown() -> None:
+    raw = torch.zeros(1, 8, 1, 1)
+    raw[0, 5:, 0, 0] = torch.tensor([1.0, 2, 5]).log()  # scores of 1/16, 2/16 and 5/16
+    cells = torch.tensor([False, False, True, False]).reshape(1, 1, 1, 4)
+    given = raw, no_positives(), torch.zeros(1, 0, 4), [(16.0, 16.0)], 16, PLAIN, cells, REGION
+    found = scale_terms(*given)
+    score = np.array([1 / 16, 5 / 16])
+    assert found.absent is not None
+    assert float(found.absent) == pytest.approx(-(score**2 * np.log(1 - score)).sum(), rel=1e-5)
+
+
+def test_boxes_and_objectness_are_those_of_the_scales_form() -> None:
+    raw = torch.zeros(1, 6, 1, 1)
+    raw[0, 2:4] = math.log(3)  # a sigmoid of 3/4: sides of 16 * 1.5²
+    truth = torch.tensor([[[-10.0, -10, 26, 26]]])
+    found = scale_terms(
+        raw, no_positives(), truth, [(16.0, 16.0)], 16, PLAIN, decoding=Decoding("new_coords")
+    )
+    assert float(found.best_iou) == pytest.approx(1)
+    there = positives(torch.zeros(1, 4), torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([0]))
+    given = torch.zeros(1, 10, 1, 1), there, truth, [(16.0, 16.0)], 16, PLAIN
+    found = scale_terms(*given, decoding=Decoding("gaussian"))
+    # an objectness of 1/2, lowered by four uncertainties of 1/2
+    assert float(found.conf) == pytest.approx(0.75**2 * math.log(4), rel=1e-5)
+    assert found.classes.shape == (1, 1)
 
 
 def test_the_loss_of_a_certain_but_absent_class_is_finite_and_exact() -> None:
