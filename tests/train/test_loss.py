@@ -305,14 +305,17 @@ def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
 
 
 def test_a_softmax_decides_which_classes_are_absent_or_may_be_shown() -> None:
-    raw = torch.zeros(1, 8, 1, 1)
-    raw[0, 5:, 0, 0] = torch.tensor([1.0, 2, 5]).log()  # scores of 1/16, 2/16 and 5/16
-    cells = torch.tensor([False, False, True, False]).reshape(1, 1, 1, 4)
-    given = raw, no_positives(), torch.zeros(1, 0, 4), [(16.0, 16.0)], 16, PLAIN, cells, REGION
+    raw = torch.zeros(2, 8, 1, 1)
+    raw[:, 5:, 0, 0] = torch.tensor([1.0, 2, 5]).log()  # scores of 1/16, 2/16 and 5/16
+    cells = torch.zeros(2, 1, 1, 4, dtype=torch.bool)
+    cells[0, 0, 0, 2] = True  # class 1 of the first image
+    given = raw, no_positives(), torch.zeros(2, 0, 4), [(16.0, 16.0)], 16, PLAIN, cells, REGION
     found = scale_terms(*given)
     score = np.array([1 / 16, 5 / 16])
+    expected = -(score**2 * np.log(1 - score)).sum()
     assert found.absent is not None
-    assert float(found.absent) == pytest.approx(-(score**2 * np.log(1 - score)).sum(), rel=1e-5)
+    assert found.absent.flatten().tolist() == pytest.approx([expected, 0], rel=1e-5)
+    assert found.sums().prob.tolist() == pytest.approx([expected, 0], rel=1e-5)
 
 
 def test_boxes_and_objectness_are_those_of_the_scales_form() -> None:
