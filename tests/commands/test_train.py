@@ -24,7 +24,7 @@ from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
 from lookonce.networks import BUILT_IN, START, model_path
-from lookonce.seen import Seen
+from lookonce.seen import Seen, fingerprints
 from tests.command_line import lookonce
 from tests.darknet.kinds import KINDS
 from tests.data.drawn_samples import draw_samples
@@ -159,6 +159,49 @@ def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
     )
     second = Seen.of(load_info(tmp_path / "second" / "best.safetensors").training)
     assert second.learned >= seen.learned
+
+
+def images_of(record: frozenset[bytes], folder: Path) -> set[str]:
+    """The names of the images in a model's record."""
+    prints = fingerprints(sorted(folder.glob("*.png")))
+    assert record <= set(prints.values())
+    return {path.name for path, each in prints.items() if each in record}
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), [(30, 34, 1), (36, 33, 0)])
+def test_a_resumed_run_does_not_validate_on_what_it_has_learned(
+    lines: Path, tmp_path: Path, before: int, after: int, moved: int
+) -> None:
+    """A new run with 34 images would hold out one that a run with 30 learns from; one with 33, one less."""
+    folder, run = lines.parent, tmp_path / "run"
+    random, rows = np.random.default_rng(0), []
+    for number in range(36):
+        write_image(folder / f"c{number}.png", random.integers(0, 256, (64, 96, 3), np.uint8))
+        rows.append(f"c{number}.png 8,8,40,40,{number % 3}\n")
+    lines.write_text("".join(rows[:before]))
+    ran = CliRunner().invoke(app, arguments(lines, run, "--epochs", "1", "--set", "holdout=0.3"))
+    assert ran.exit_code == 0, ran.output
+    first = Seen.of(load_info(run / "last.safetensors").training)
+    learned, held_out = (images_of(each, folder) for each in (first.learned, first.held_out))
+    assert len(held_out) == round(0.3 * before)
+
+    ran = CliRunner().invoke(app, arguments(lines, run, "--extend", "1"))
+    assert ran.exit_code == 0, ran.output
+    assert Seen.of(load_info(run / "last.safetensors").training) == first
+    assert "left out of the validation split" not in ran.output
+
+    lines.write_text("".join(rows[:after]))
+    ran = CliRunner().invoke(app, arguments(lines, run, "--extend", "1"))
+    assert ran.exit_code == 0, ran.output
+    second = Seen.of(load_info(run / "last.safetensors").training)
+    validated, present = images_of(second.held_out, folder), {f"c{number}.png" for number in range(after)}
+    assert not validated & learned
+    assert validated >= held_out & present
+    assert len(validated) == len(held_out & present) + (round(0.3 * 4) if after > before else 0)
+    what = "left out of the validation split: 1 image that the run has learned from"
+    assert (what in ran.output) == bool(moved)
+    assert "the AP is optimistic" not in ran.output
+    assert "held out for validation by" not in ran.output
 
 
 def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:

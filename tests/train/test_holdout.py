@@ -8,7 +8,7 @@ import pytest
 
 from lookonce.doctor.images import inspect_all
 from lookonce.samples import Sample
-from lookonce.train.holdout import folds, groups_of, hold_out
+from lookonce.train.holdout import folds, groups_of, hold_out, hold_out_again
 
 
 def sample(path: Path) -> Sample:
@@ -143,6 +143,42 @@ def test_images_of_a_group_stay_together(group: str) -> None:
 def test_a_group_larger_than_the_share_is_held_out_if_half_remains() -> None:
     samples = [sample(Path(f"{camera}/{i}.png")) for camera in ("a", "b", "c") for i in range(10)]
     assert len(hold_out(samples, 0.1, 0, {}, "folder").held_out) == 10
+
+
+def test_the_same_images_are_held_out_again_with_a_share_of_the_new_ones() -> None:
+    samples = named(26)
+    before = hold_out(samples[:16], 0.25, 3, {})
+    learned, held_out = {*before.train}, {*before.held_out}
+
+    split = hold_out_again(samples, 0.25, 3, {}, "", learned=learned, held_out=held_out)
+
+    assert len(split.held_out) == 4 + 2  # a quarter of ten more is 2.5
+    assert held_out < {*split.held_out}
+    assert learned < {*split.train}
+    assert sorted(split.train + split.held_out) == list(range(26))
+    fewer = hold_out_again(samples[4:12], 0.25, 3, {}, "", learned={*range(3, 8)}, held_out={0, 1, 2})
+    assert (fewer.train, fewer.held_out) == ([3, 4, 5, 6, 7], [0, 1, 2])
+
+
+def test_new_images_join_their_group(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    mine, theirs, new = (film(tmp_path, name, 8, rng) for name in ("mine", "theirs", "new"))
+    both = film(tmp_path, "both", 8, rng, step=1.0)
+    samples = [*mine, *theirs, *both, *new]
+    place = {each.path.name: i for i, each in enumerate(samples)}
+    learned = {place[f"mine_{i}.png"] for i in range(5)} | {place["both_0.png"]}
+    held_out = {place[f"theirs_{i}.png"] for i in range(5)} | {place["both_7.png"]}
+
+    split = hold_out_again(samples, 0.5, 0, facts_of(samples), "", learned=learned, held_out=held_out)
+
+    train, val, left = (
+        {samples[i].path.name for i in part} for part in (split.train, split.held_out, split.left_out)
+    )
+    assert train > {each.path.name for each in mine}
+    assert val > {each.path.name for each in theirs}
+    assert ("both_0.png" in train, "both_7.png" in val) == (True, True)
+    assert "both_6.png" in left <= {f"both_{i}.png" for i in range(1, 7)}  # it looks like the frame after it
+    assert not {each.path.name for each in new} & val  # all eight belong together: more than a half
 
 
 def test_folds_hold_out_every_image_once_and_keep_groups(tmp_path: Path) -> None:

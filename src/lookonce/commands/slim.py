@@ -75,6 +75,7 @@ def slim(
     for assignment in assignments or ():
         if (name := assignment.partition("=")[0].strip()) in OF_THE_MODEL:
             raise ConfigError(f"--set {name}: fixed by {model_name(model)}, expected another setting")
+    from lookonce.train.checkpoint import LAST
     from lookonce.train.folder import SETTINGS, check_folder
     from lookonce.train.imitate import Teacher
     from lookonce.train.reading import after_earlier_training, load_data
@@ -102,8 +103,9 @@ def slim(
                 faster = FASTER if faster is None else faster
                 settings = load_settings(None, changes, **lengths, size=parent.info.input_size)
                 settings = as_trained(settings, parent.info)
-        found = load_data(given, settings, console)
-        found = after_earlier_training(same_classes(found, parent.info, model), model, console)
+        resumed = out / LAST if resume else None
+        found = load_data(given, settings, console, resumed=resumed)
+        found = after_earlier_training(same_classes(found, parent.info, model), resumed or model, console)
         if not resume:
             made = _without_channels(parent, found, settings, faster, console, asked)
             say(f"{model_name(model)} {made.describe()} (--faster {faster:g})", console)

@@ -172,8 +172,9 @@ def _train(
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(lambda: options.checked(out, weights, more_epochs, resume=resume))
-        prepared = group.on_first(lambda: load_data(task.data, settings, console))
-        prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
+        resumed = out / LAST if resume else None
+        prepared = group.on_first(lambda: load_data(task.data, settings, console, resumed=resumed))
+        prepared = after_earlier_training(prepared, resumed or weights, console)
         if keep_classes and not resume:
             assert weights is not None
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))

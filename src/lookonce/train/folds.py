@@ -27,6 +27,7 @@ from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Parallel
 from lookonce.samples import Sample
 from lookonce.train import checkpoint
+from lookonce.train.reading import after_earlier_training
 from lookonce.train.run import Session, train
 from lookonce.train.setup import TrainData
 
@@ -112,6 +113,8 @@ def train_folds(
         counts = f"{counted(len(data.train), 'image')} to train on, {len(data.val)} held out"
         session.say(f"fold {number} of {len(parts)}: {counts}")
         begun = resume and (folder / checkpoint.LAST).exists()
+        if begun:
+            data = after_earlier_training(data, folder / checkpoint.LAST, session.console)
         model = train(data, settings, folder, session, weights=weights, resume=begun).model
         measured, mine = detect_all(model, data.val, session)
         metrics = evaluate(measured, mine, names)

@@ -14,7 +14,7 @@ out, and earlier frames that look like any of them are left out of both.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -88,6 +88,51 @@ def hold_out(
             taken = smallest
         else:
             taken, left = last_frames(max(units, key=len), wanted, samples, facts)
+    train = sorted(set(range(len(samples))) - {*taken, *left})
+    together = sum(len(unit) for unit in units if len(unit) > 1)
+    return HoldOut(train, sorted(taken), sorted(left), together)
+
+
+def hold_out_again(
+    samples: Sequence[Sample],
+    share: float,
+    seed: int,
+    facts: Mapping[Path, ImageFacts],
+    group: str,
+    *,
+    learned: Collection[int],
+    held_out: Collection[int],
+) -> HoldOut:
+    """Split images of which a run has learned some and held out others, so that these stay on their sides.
+
+    New images join the others of their group; of the groups with new images alone, `share` is held out. New
+    images that look like held-out ones are left out if their group has learned images as well.
+
+    Args:
+        samples: annotated images.
+        share: share of the new images to hold out.
+        seed: seed of the choice.
+        facts: thumbnail and digest of each image; an image without them is not compared.
+        group: additional grouping, as in `samples.group_numbers`; empty for none.
+        learned: indices of the images that the run has learned from.
+        held_out: indices of the images that it held out.
+    """
+    units = by_lot(samples, seed, facts, group)
+    taken, left, fresh = list[int](), list[int](), list[list[int]]()
+    for unit in units:
+        before = [i for i in unit if i in held_out]
+        new = [i for i in unit if i not in held_out and i not in learned]
+        if len(new) == len(unit):
+            fresh.append(unit)
+        elif len(before) + len(new) == len(unit):
+            taken += unit
+        else:
+            taken += before
+            left += resembling(new, before, samples, facts)
+    wanted = len(taken) + round(share * sum(map(len, fresh)))
+    for unit in fresh:
+        if len(taken) + len(unit) <= wanted:
+            taken += unit
     train = sorted(set(range(len(samples))) - {*taken, *left})
     together = sum(len(unit) for unit in units if len(unit) > 1)
     return HoldOut(train, sorted(taken), sorted(left), together)
@@ -191,15 +236,24 @@ def last_frames(
         too few frames would remain for training or the images are unknown.
     """
     taken, rest = list(unit[-wanted:]), list(unit[:-wanted])
-    known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (taken, rest)]
-    if not all(known):
+    if not all(any(_thumbnail_of(samples[i], facts) is not None for i in part) for part in (taken, rest)):
         return [], []
-    ends, before = (np.array([facts[samples[i].path].thumbnail for i in part], np.uint8) for part in known)
-    likeness = correlations(before, ends).max(axis=1)
-    left = [i for i, most in zip(known[1], likeness.tolist(), strict=True) if most >= SIMILAR]
+    left = resembling(rest, taken, samples, facts)
     if rest and not left:
         left = rest[-1:]  # always leave a gap of one frame at the cut
     return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
+
+
+def resembling(
+    some: Sequence[int], others: Sequence[int], samples: Sequence[Sample], facts: Mapping[Path, ImageFacts]
+) -> list[int]:
+    """Return those of some images that look like one of the others; unknown images look like none."""
+    known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (some, others)]
+    if not all(known):
+        return []
+    mine, theirs = (np.array([facts[samples[i].path].thumbnail for i in part], np.uint8) for part in known)
+    likeness = correlations(mine, theirs).max(axis=1)
+    return [i for i, most in zip(known[0], likeness.tolist(), strict=True) if most >= SIMILAR]
 
 
 def _thumbnail_of(sample: Sample, facts: Mapping[Path, ImageFacts]) -> NDArray[np.uint8] | None:

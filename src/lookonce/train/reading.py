@@ -1,26 +1,33 @@
 """Read the images of a run, split them into training and validation, and fingerprint them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from lookonce._counted import counted
 from lookonce._terminal import progress_bar, say
 from lookonce.annotations import GivenData
 from lookonce.annotations.report import say_samples
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
 from lookonce.errors import AnnotationError
+from lookonce.metadata import Training
 from lookonce.model.files import load_info
 from lookonce.samples import Sample
 from lookonce.seen import BYTES, MOST, Seen, fingerprints
-from lookonce.train.holdout import folds, hold_out
+from lookonce.train.holdout import HoldOut, folds, hold_out, hold_out_again
 from lookonce.train.setup import TrainData
 
 
 def load_data(
-    data: GivenData, settings: TrainSettings, console: Console, *, record: bool = True
+    data: GivenData,
+    settings: TrainSettings,
+    console: Console,
+    *,
+    record: bool = True,
+    resumed: Path | None = None,
 ) -> TrainData:
     """Return training and validation images; without a validation split, some are held out.
 
@@ -32,8 +39,11 @@ def load_data(
         console: console for the progress bar and the log lines.
         record: whether to read every image file, to keep similar images on one side of the split and to
             record in the model which images it was trained on.
+        resumed: checkpoint of the run that is resumed, whose training images are not held out now; None for
+            a new run.
 
     Raises:
+        ModelFileError: the checkpoint is damaged.
         AnnotationError: the format is not recognized, or there is no image to train on.
     """
     annotations = data.open()
@@ -55,13 +65,55 @@ def load_data(
     else:
         facts = inspect_images(learn.samples, console) if record else {}
         split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
+        prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
+        if resumed:
+            split = as_before(split, learn.samples, settings, facts, load_info(resumed).training, console)
         say(f"no val split: {split.describe()}", console)
         kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
-        prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
     seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
     if seen.record() is None:
         say(f"more than {MOST:,} images: the model will not record which it has learned from", console)
     return TrainData(learn.names, kept, held_out, seen)
+
+
+def as_before(
+    split: HoldOut,
+    samples: Sequence[Sample],
+    settings: TrainSettings,
+    facts: Mapping[Path, ImageFacts],
+    earlier: Training,
+    console: Console,
+) -> HoldOut:
+    """Return the split for a resumed run, in which added and removed images change the side of no other.
+
+    Args:
+        split: split of a new run with these images.
+        samples: all images.
+        settings: share and groups of the images to hold out.
+        facts: thumbnail and digest of each image.
+        earlier: record of the run so far.
+        console: console for messages.
+    """
+    seen, counts = Seen.of(earlier), earlier.get("data")
+    prints = {i: each.digest[:BYTES] for i, sample in enumerate(samples) if (each := facts.get(sample.path))}
+    learned = {i for i, each in prints.items() if each in seen.learned}
+    held_out = {i for i, each in prints.items() if each in seen.held_out}
+    unchanged = (
+        counts is not None
+        and (counts["images"], counts["validation"]) == (len(split.train), len(split.held_out))
+        and {*split.train, *split.held_out} & prints.keys() <= learned | held_out
+    )
+    wrong = learned & {*split.held_out}
+    if unchanged or not (wrong or held_out & {*split.train}):
+        return split
+    share, seed, group = settings.holdout, settings.seed, settings.group
+    again = hold_out_again(samples, share, seed, facts, group, learned=learned, held_out=held_out)
+    if 2 * len(again.held_out) < len(split.held_out):
+        return split  # otherwise too few to validate on; `after_earlier_training` warns
+    if wrong:
+        what = counted(len(wrong), "image")
+        say(f"left out of the validation split: {what} that the run has learned from", console)
+    return again
 
 
 def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Console) -> list[TrainData]:
@@ -113,4 +165,6 @@ def after_earlier_training(data: TrainData, model: Path | None, console: Console
             "optimistic",
             console,
         )
+    if moved := len(data.seen.learned & earlier.held_out):
+        say(f"{counted(moved, 'training image')} held out for validation by {model} before", console)
     return replace(data, seen=data.seen.after(earlier))
