@@ -1,10 +1,10 @@
-"""Accuracy on VOC images against time per image, to choose the small COCO network for the package.
+"""Accuracy on VOC images and time per image, for choosing the small COCO network of the package.
 
     python benchmarks/builtin.py DATA MODEL.cfg [MODEL.cfg ...] [--rounds 10] [--threads 1]
 
-AP is COCO's, over the images of all splits of DATA, for the classes that the model and the data share; the
-model detects all its classes, and the others are left out. The time is that of a Detector, from a 1280x720
-image in memory to detections, and that of its network alone in ONNX Runtime. Models take turns.
+AP is computed as for COCO, on the images of all splits of DATA, for the classes that the model and the data
+share. Detections of other classes are ignored. Two times are measured, with the models in turn: of a
+Detector, from a 1280x720 image in memory to detections, and of its network alone in ONNX Runtime.
 """
 
 import argparse

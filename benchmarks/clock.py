@@ -2,10 +2,10 @@
 
     python benchmarks/clock.py DATA --out runs/clock --minutes 1 2 --size 128
 
-Each length is trained twice, in one go, and stopped by Ctrl-C after two fifths of the time and resumed.
-Further options are those of `lookonce train`. Measured are the seconds from the start of each process to its
-end; the report that follows a training is left out, from the log line that announces the end. That line has
-the time by the run's own clock, which leaves out the starting of Python, and its end after Ctrl-C.
+There are two runs per length: one in one go, and one that is stopped by Ctrl-C after two fifths of the time
+and then resumed. Further options are passed to `lookonce train`. The time includes each process from its
+start, and ends with the log line at the end of training, so the report that follows is left out. The log line
+has the time by the run's own clock, which includes neither the start of Python nor the shutdown after Ctrl-C.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def seconds_of(command: list[str], stop_after: float | None = None) -> tuple[float, str]:
-    """Run a command until its training ends, or stop it; return the seconds it took, and those it says."""
+    """Run a command until its training ends, or stop it; return the measured and the logged seconds."""
     start = time.monotonic()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

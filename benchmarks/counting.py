@@ -1,14 +1,15 @@
-"""Rules for score thresholds for counting: chosen on held-out images, measured on others.
+"""Compare rules for choosing the score thresholds of counts, by their errors on other images.
 
     python benchmarks/counting.py DATA RUN [RUN ...] --split test
 
-For each class, a threshold is chosen on the held-out images by the best F1, by the smallest absolute error in
-counts per image, and by an unbiased total; the counts of the other images show which rule works best. Beside
-them stand calibrated scores: the share of detections that are right at each score, fitted on the held-out
-images by Platt's or by isotonic regression. Counted are those of 0.5 or more, or the sum of all shares, times
-the factor that makes the total of the held-out images right.
+On the held-out images, each rule chooses a threshold per class: the best F1, the smallest absolute error in
+counts per image, or an unbiased total. The counts on the images of `--split` show which rule works best.
+Calibrated scores are compared too: the share of correct detections at each score, fitted on the held-out
+images by Platt scaling or isotonic regression. A count is then the number of detections with a calibrated
+score of 0.5 or more, or the sum of all calibrated scores, times the factor that makes the total of the
+held-out images right.
 
-Of several runs (seeds) the means are shown, and of the errors the mean sizes.
+For several runs (seeds), the table has means, and for errors of the totals the mean absolute values.
 """
 
 import argparse
@@ -34,10 +35,10 @@ Calibration = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 
 def least_error(matches: Matches, label: int) -> float:
-    """The threshold with the smallest absolute counting error, summed over the images.
+    """Return the threshold with the smallest absolute counting error, summed over the images.
 
-    From the highest score down, each detection corrects the count of its image by one while that lacks
-    objects, and spoils it by one afterwards.
+    In descending order of score, each detection reduces the error of its image by one until the count is
+    complete, and then increases it by one.
     """
     mine = matches.labels == label
     image, scores = matches.image[mine], matches.scores[mine].astype(float)
@@ -52,7 +53,7 @@ def least_error(matches: Matches, label: int) -> float:
 
 
 def platt(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibration:
-    """Fit sigmoid(a * logit + b) by Newton's method, with Platt's smoothed targets."""
+    """Fit sigmoid(a * logit + b) by Newton's method, with the smoothed targets of Platt (1999)."""
 
     def inputs(scores: NDArray[np.floating]) -> NDArray[np.floating]:
         inner = np.clip(scores.astype(float), 1e-6, 1 - 1e-6)
@@ -69,7 +70,7 @@ def platt(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibration
 
 
 def isotonic(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibration:
-    """Fit steps that never fall, by pooling neighbors that would."""
+    """Fit a step function that never decreases, by pooling adjacent violators."""
     order = np.argsort(scores, kind="stable")
     values, weights, starts = list[float](), list[int](), list[float]()
     for score, value in zip(scores[order].tolist(), right[order].tolist(), strict=True):
@@ -88,7 +89,7 @@ def isotonic(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibrat
 def counts_by_rule(
     held_out: Matches, others: Matches
 ) -> Mapping[str, tuple[Sequence[float], NDArray[np.floating]]]:
-    """Rule -> the threshold of each class, NaN for none, and the counts (I, C) of the other images."""
+    """Return the thresholds per class (NaN for none) and the counts (I, C) of the other images, per rule."""
     each = range(held_out.annotated.shape[1])
     thresholds = {
         f"{CONF} for all": [CONF for _ in each],
@@ -113,7 +114,7 @@ def counts_by_rule(
 
 
 def summed(matches: Matches, weights: NDArray[np.generic]) -> NDArray[np.floating]:
-    """Sum the weights of the detections by image and class: (I, C)."""
+    """Return the summed weights of the detections per image and class, (I, C)."""
     counted = np.zeros(matches.annotated.shape)
     np.add.at(counted, (matches.image, matches.labels), weights.astype(float))
     return counted
@@ -169,7 +170,7 @@ def main() -> None:
 
 
 def errors_of(annotated: NDArray[np.integer], counted: NDArray[np.floating]) -> list[float]:
-    """Objects annotated and counted, the error of the total as a share, MAE and bias per image."""
+    """Return annotated and counted objects, the relative error of the total, and MAE and bias per image."""
     difference = counted - annotated
     total = float(annotated.sum())
     return [total, counted.sum(), difference.sum() / total, np.abs(difference).mean(), difference.mean()]

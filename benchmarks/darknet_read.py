@@ -2,8 +2,8 @@
 
     python benchmarks/darknet_read.py yolov3.cfg
 
-Writes weights of the right size with random content to a temporary folder. Then one process reads the file
-plainly and as weights, in turn. Memory is measured in new processes, before and after the reading.
+The script writes weights of the right size with random values to a temporary folder. It then reads the file
+in turn as plain bytes and as weights. Memory is measured in a new process, before and after reading.
 """
 
 import struct
@@ -68,11 +68,11 @@ def main(cfg: Path) -> None:
 
 
 def timed(read: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of the processor: the latter hold on a busy machine too."""
+    """Return the elapsed seconds and the seconds of CPU time, which are also valid on a busy machine."""
     elapsed, processor = perf_counter(), process_time()
     kept = read()
     elapsed, processor = perf_counter() - elapsed, process_time() - processor
-    del kept  # giving memory back is not part of reading
+    del kept  # after the times are taken: freeing memory is not part of reading
     return elapsed, processor
 
 

@@ -1,13 +1,14 @@
-"""Published Darknet networks: which of them can be read, and how far their raw maps differ from OpenCV's.
+"""Published Darknet networks: which of them can be read, and how much their raw maps differ from OpenCV's.
 
     PYTHONPATH=. python benchmarks/darknet_zoo.py FOLDER [--only PART_OF_NAME] [--cells 2] [--ncnn]
 
-Every `.cfg` below the folder gets random weights under which activations neither vanish nor explode, and runs
-on one image of noise; the raw maps of all scales are compared. To save time, the input has `--cells` cells of
-the coarsest scale per side. A tree of classes that a `.cfg` names is made up here, since the folder has none.
-OpenCV 4 reads `.cfg` files, OpenCV 5 does not. Columns: file, whether lookonce reads it, whether OpenCV does,
-the largest difference of a raw map as a share of its largest value, and the reason why a file cannot be read.
-With `--ncnn`: whether ncnn runs it, and the largest difference of its candidates from ONNX Runtime's.
+Every `.cfg` in the folder and its subfolders gets random weights with which activations neither vanish nor
+explode, and runs on an image of noise. The raw maps of all scales are compared. To save time, the input has
+`--cells` cells of the coarsest scale per side. If a `.cfg` names a file with a tree of classes, a random tree
+replaces it. OpenCV 4 is needed, because OpenCV 5 does not read `.cfg` files. Columns: file, whether lookonce
+reads it, whether OpenCV reads it, the largest difference between raw maps relative to the largest value, and
+the reason if a file cannot be read. Columns with `--ncnn`: file, whether ncnn runs it, and the largest
+differences between its candidates and those of ONNX Runtime, of boxes and of scores.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from tests.darknet.oracle import (
 
 
 def main() -> None:
-    """Print one row per file, and the counts."""
+    """Print one row per file, and without `--ncnn` the totals."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def compared(file: Path, cells: int) -> tuple[str, str, str, str]:
-    """Whether lookonce reads it, whether OpenCV does, the largest error, a remark."""
+    """Return the cells of a file's row: whether lookonce reads it, whether OpenCV does, error and remark."""
     text = with_tree(file.read_text(errors="replace"))
     try:
         network = resolve(parse_cfg(text, file.name))
@@ -98,7 +99,10 @@ def compared(file: Path, cells: int) -> tuple[str, str, str, str]:
 
 
 def with_ncnn(file: Path, cells: int) -> str:
-    """Whether ncnn runs it, and the largest differences of boxes within the input, and of scores."""
+    """Return the cells of a file's row: whether ncnn runs it, and the differences of boxes and scores.
+
+    Boxes are clipped to the input before they are compared.
+    """
     try:
         text = with_tree(file.read_text(errors="replace"))
         network = resolve(parse_cfg(text, file.name))
@@ -118,7 +122,7 @@ def with_ncnn(file: Path, cells: int) -> str:
 
 
 def opencv_reads(file: Path) -> str:
-    """Whether OpenCV imports the layers, without weights."""
+    """Return whether OpenCV imports the layers without weights, as text."""
     try:
         cv2.dnn.readNetFromDarknet(str(file))
     except cv2.error:
@@ -127,7 +131,7 @@ def opencv_reads(file: Path) -> str:
 
 
 def remark_on(text: str) -> str:
-    """What OpenCV leaves out of a `.cfg`, and what the numbers do not show."""
+    """Return the keys of a `.cfg` that OpenCV ignores, and the tests that cover them instead; else empty."""
     left_out = [key for key in ("dilation", "share_index", "xnor") if re.search(rf"(?m)^\s*{key}\s*=", text)]
     remarks = [f"OpenCV ignores {' and '.join(left_out)}; tested against NumPy or torch"] * bool(left_out)
     if re.search(r"(?m)^\s*tree\s*=", text):
@@ -136,7 +140,7 @@ def remark_on(text: str) -> str:
 
 
 def with_tree(text: str) -> str:
-    """A `.cfg` with a tree of random groups, in place of the name of a tree's file."""
+    """Return a `.cfg` with a tree of random groups in place of the name of a tree file."""
     if not re.search(r"(?m)^\s*tree\s*=", text):
         return text
     rng = np.random.default_rng(0)
@@ -148,7 +152,7 @@ def with_tree(text: str) -> str:
 
 
 def resized(text: str, side: int) -> str:
-    """A `.cfg` with a square input."""
+    """Return a `.cfg` with a square input."""
     for key in ("width", "height"):
         text = re.sub(rf"(?m)^\s*{key}\s*=.*$", f"{key}={side}", text, count=1)
     return text

@@ -2,9 +2,9 @@
 
     python benchmarks/data_check.py [--images 10000] [--folder FOLDER]
 
-Renders JPEGs of 640x480, each different, with seven boxes each; hides copies, re-saved images and truncated
-images among them; runs the command in its own process, including the page. An existing folder is used as it
-is. The target is 10,000 images in two minutes on two cores.
+The script renders different JPEGs of 640x480 pixels with seven boxes each, and hides copies, re-saved images
+and truncated images among them. It then runs the command, including the page, in a process of its own. Images
+that already exist in FOLDER are used again. The target is 10,000 images in two minutes on two cores.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from numpy.random import Generator
 from lookonce.data.grounds import ground
 
 HEIGHT, WIDTH = 480, 640
-GROUNDS, GRAINS = 150, 10  # textures, mixed two by two, and patterns of noise
+GROUNDS, GRAINS = 150, 10  # textures, of which each image mixes two, and patterns of noise
 BOXES = 7
 NAMES = ("disc", "bar", "ring")
-HIDDEN = 20  # of each kind
+HIDDEN = 20  # defects of each kind
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int) -> None:
-    if not (folder / "train.txt").exists():  # apart from here, where its memory would be counted
+    if not (folder / "train.txt").exists():  # in a child, so that its memory is not counted
         renderer = multiprocessing.get_context("spawn").Process(target=make, args=(folder, count))
         renderer.start()
         renderer.join()
@@ -68,7 +68,7 @@ def measure(folder: Path, count: int) -> None:
 
 
 def make(folder: Path, count: int) -> None:
-    """Images and their boxes, as one-line text."""
+    """Write images and their boxes, as one-line text."""
     rng = np.random.default_rng(0)
     cv2.setNumThreads(1)
     grounds = [ground(rng, HEIGHT, WIDTH).clip(0, 255).astype(np.uint8) for _ in range(GROUNDS)]
@@ -93,7 +93,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def image(rng: Generator, grounds: list[np.ndarray], grains: list[np.ndarray]) -> np.ndarray:
-    """Two textures, shifted and mixed, in uneven light, with the grain of a sensor."""
+    """Return an image (H, W, 3) uint8: two shifted and mixed textures in uneven light, with sensor noise."""
     first, second = (grounds[i] for i in rng.integers(len(grounds), size=2))
     down, across = int(rng.integers(HEIGHT)), int(rng.integers(WIDTH))
     moved = np.concatenate([second[down:], second[:down]])[:, ::-1]
@@ -109,7 +109,7 @@ def encoded(image: np.ndarray, quality: int) -> bytes:
 
 
 def line(rng: Generator, number: int) -> str:
-    """Boxes one below the other, in the part where a copy of half the size has pixels too."""
+    """Return the line of an image, with boxes one below another that fit into a half-size copy too."""
     rows = (np.arange(BOXES) * 30 + rng.integers(0, 9, BOXES)).tolist()
     left, side = rng.integers(0, 100, BOXES).tolist(), rng.integers(20, 28, BOXES).tolist()
     label = rng.integers(len(NAMES), size=BOXES).tolist()

@@ -1,8 +1,8 @@
-"""AP of a network with depthwise convolutions in int8, by what stays in float32 (int8.md).
+"""AP of a network with depthwise convolutions in int8, with different parts in float32 (see int8.md).
 
     python benchmarks/depthwise.py MODEL DATA
 
-Calibrates on 100 images of DATA's train split and evaluates on its val split.
+The networks are calibrated on 100 images of the train split of DATA, and evaluated on its val split.
 """
 
 import argparse
@@ -36,12 +36,20 @@ from lookonce.metadata import METADATA_KEY
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 
-MOST_IMAGES = 100  # to calibrate on
+MOST_IMAGES = 100  # for calibration
 
 
 @dataclass(frozen=True)
 class OpenVino:
-    """A way to quantize for OpenVINO: what is float beside the usual nodes, and how weights are kept."""
+    """A way to quantize for OpenVINO.
+
+    Attributes:
+        depthwise: whether all depthwise convolutions are float; the first convolution always is.
+        kinds: further node types that are float.
+        seven_bits: whether weights use seven bits.
+        symmetric: whether activations have symmetric ranges.
+        bias: method of bias correction: fast, exact or none.
+    """
 
     depthwise: bool = False
     kinds: tuple[str, ...] = ()
@@ -91,10 +99,10 @@ def write_onnxruntime(
     seven_bits: bool = True,
     percentile: float | None = None,
 ) -> None:
-    """Quantize for ONNX Runtime; `kept`: nodes that stay float beside heads and decoding."""
+    """Quantize for ONNX Runtime; heads, decoding and nodes for which `kept` returns True stay float."""
     reader = quantize_onnx._Reader([image[None] for image in images], graph.graph.input[0].name)
     prepared = onnx.ModelProto()
-    prepared.CopyFrom(graph)  # the tool changes what it is given
+    prepared.CopyFrom(graph)  # `quantize_static` changes its argument
     quantize_static(
         prepared,
         path,

@@ -1,11 +1,11 @@
-"""One engine in a process of its own, for `engines.py`: needs NumPy and that engine, and nothing of lookonce.
+"""Process that runs one engine for `engines.py`; it needs NumPy and the engine, but not lookonce.
 
     python benchmarks/engine_worker.py ENGINE FOLDER THREADS
 
-FOLDER holds `network.onnx` (fixed shape), ncnn's `network.param` with its weights, `maps.txt` (names of the
-raw maps), `input.npy` and `expected.npz` (the raw maps). Prints a line of JSON when it is ready; then,
-for each number read from standard input, runs that often and prints the seconds of each run, wall clock and
-CPU. Conversions are kept in FOLDER.
+FOLDER has `network.onnx` (with a fixed shape), ncnn's `network.param` with its weights, `maps.txt` (names of
+the raw maps in ncnn), `input.npy` and `expected.npz` (the raw maps). The process prints a line of JSON when
+it is ready. Then, for each number that it reads from standard input, it runs the network that many times, and
+prints the seconds of each run, elapsed and of CPU time, as JSON. Converted models are kept in FOLDER.
 """
 
 import json
@@ -75,7 +75,7 @@ def opencv(folder: Path, given: Any, names: list[str], threads: int) -> Run:
 
 
 def ncnn(folder: Path, given: Any, names: list[str], threads: int, winograd: bool = True) -> Run:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as lookonce: its threads spin otherwise
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in lookonce: otherwise waiting threads spin
     import ncnn as engine
 
     network = engine.Net()
@@ -100,8 +100,8 @@ def mnn(folder: Path, given: Any, names: list[str], threads: int) -> Run:
     import MNN
 
     if not (folder / "network.mnn").exists():
-        # The `mnnconvert` command would first install a logging package with whichever pip comes first in
-        # PATH, and report the conversion and the machine's id to its makers; this is what it wraps.
+        # This is the function behind the `mnnconvert` command. The command itself first installs a logging
+        # package with the first pip in PATH, and reports the conversion and a machine id to its makers.
         from _tools import mnnconvert
 
         words = f"mnnconvert -f ONNX --modelFile {folder}/network.onnx --MNNModel {folder}/network.mnn"
@@ -126,7 +126,7 @@ def mnn(folder: Path, given: Any, names: list[str], threads: int) -> Run:
 
 
 def matrix_product(folder: Path, given: Any, names: list[str], threads: int) -> Run:
-    """The multiplications of all convolutions as matrix products, in NumPy's BLAS, and nothing else."""
+    """Return a run of only the multiplications of all convolutions, as matrix products in NumPy's BLAS."""
     import onnx
 
     path = folder if folder.is_file() else folder / "network.onnx"

@@ -1,14 +1,14 @@
-"""Engines that lookonce does not use beside those that it does: the network alone, in turn, in one run.
+"""Compare the engines of lookonce with other engines, running the network alone, in turn.
 
     python benchmarks/engines.py [--models yolov3-tiny,yolov3,coco] [--rounds 8] \
         [--python mnn=/envs/mnn/bin/python ncnn=/envs/ncnn/bin/python ...]
 
-Engines that cannot be installed side by side have environments of their own, named by `--python`; those
-without one run in this environment, if it has their package. The input is 416x416, batch 1, float32. Raw maps
-are compared with ONNX Runtime's. "Matrix product" is the multiplications of all convolutions alone, in
-NumPy's BLAS: an engine without a faster algorithm, such as Winograd's, cannot go below it. One thread: CPU
-time, which other work on the machine changes least. Two threads: time on the clock. Both as the lower
-quartile, and as the median over the rounds of the ratio to ONNX Runtime.
+Engines that cannot be installed together run in their own environments, which `--python` names. Other engines
+run in this environment if their package is installed. The input is 416x416, batch 1, float32. Raw maps are
+compared with those of ONNX Runtime. "Matrix product" is the time of the multiplications of all convolutions
+in NumPy's BLAS, which only an engine with a faster algorithm, such as Winograd's, can beat. With one thread,
+CPU time is measured, which depends least on other work on the machine; with two threads, elapsed time. The
+table has lower quartiles, and the median over the rounds of the ratio to ONNX Runtime.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from lookonce.runtime.backends import as_planes
 
 SIZE = 416
 MODULES = {"opencv": "cv2", "mnn": "MNN", "ncnn, no Winograd": "ncnn", "matrix product": "numpy"}
-TURN = 0.5  # seconds
+TURN = 0.5  # seconds per engine and round
 WORKER = Path(__file__).with_name("engine_worker.py")
 
 
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def write(model: str, folder: Path) -> None:
-    """The network in a fixed shape, an image, and what ONNX Runtime makes of it."""
+    """Write the files for `engine_worker.py`: network, input, and the raw maps of ONNX Runtime."""
     given = model_path(model) if model in BUILT_IN else write_random(model, folder)
     network = prepare(Path(given), folder).network
     assert network is not None
@@ -85,10 +85,10 @@ def write(model: str, folder: Path) -> None:
 
 
 class Worker:
-    """A process with an engine that is open."""
+    """A process in which an engine is open."""
 
     def __init__(self, name: str, python: str, folder: Path, threads: int) -> None:
-        """Start it and wait until it is warm; RuntimeError if it fails."""
+        """Start the process, and wait until it has warmed up; RuntimeError if it fails."""
         self._process = subprocess.Popen(
             [python, WORKER, name, folder, str(threads)],
             env={**os.environ, "OPENBLAS_NUM_THREADS": str(threads)},
@@ -110,7 +110,7 @@ class Worker:
             try:
                 return json.loads(line)
             except ValueError:
-                continue  # engines print
+                continue  # text printed by the engine
         assert self._process.stderr is not None
         raise RuntimeError(" ".join(self._process.stderr.read().split())[-200:])
 
@@ -123,7 +123,7 @@ class Worker:
 
 
 def compare(model: str, folder: Path, threads: int, pythons: dict[str, str], rounds: int) -> None:
-    """One table: all engines in turn."""
+    """Run all engines in turn, and print a table."""
     unit = "CPU ms" if threads == 1 else "ms"
     print(
         f"\n{model}, {SIZE}x{SIZE}, {threads} thread(s)\n{'':32}{unit:>8}   to ONNX Runtime   raw maps apart"

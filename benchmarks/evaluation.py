@@ -1,10 +1,10 @@
-"""Time of AP at COCO's size: the work that one process does alone once all detections exist.
+"""Time of computing AP for a data set of COCO's size, once all detections exist.
 
     python benchmarks/evaluation.py [--images 5000] [--found 100]
 
-Ground truth and detections are synthetic: 7.3 objects per image, as in COCO val, of 80 classes;
-half of them are found, with slightly inaccurate boxes, and the other detections are placed at random. The
-times are seconds of CPU time, which other work on the machine hardly changes.
+Ground truth and detections are synthetic: 7.3 objects of 80 classes per image, as in COCO val. Half of the
+objects are detected, with slightly inaccurate boxes, and the other detections are placed at random. The time
+is CPU time, which hardly depends on other work on the machine.
 """
 
 import argparse
@@ -38,13 +38,13 @@ def main() -> None:
 
 
 def truth(random: np.random.Generator) -> Sample:
-    """An image's objects."""
+    """Return the objects of an image."""
     count = random.poisson(OBJECTS)
     return Sample(Path(), boxes(count, random), random.integers(0, CLASSES, count))
 
 
 def found(sample: Sample, count: int, random: np.random.Generator) -> Detections:
-    """Every other object, and detections anywhere."""
+    """Return detections of every other object of a sample, and false alarms at random places."""
     right = sample.boxes[::2] + random.normal(0, 2, sample.boxes[::2].shape).astype(np.float32)
     wrong = max(count - len(right), 0)
     return Detections(
@@ -56,7 +56,7 @@ def found(sample: Sample, count: int, random: np.random.Generator) -> Detections
 
 
 def boxes(count: int, random: np.random.Generator) -> np.ndarray:
-    """(N, 4) xyxy."""
+    """Return random boxes (N, 4) xyxy within the image."""
     height, width = SIDES
     sides = random.uniform(0.05, 0.5, (count, 2)) * (width, height)
     corners = random.random((count, 2)) * ((width, height) - sides)

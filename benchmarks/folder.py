@@ -1,13 +1,13 @@
-"""A folder of photographs, from JPEG to JSON, compared with the best that the bare engine can do.
+"""Detection on a folder of photographs, from JPEG to JSON, compared with the bare engine at its fastest.
 
     python benchmarks/folder.py IMAGES MODEL... [--count 200] [--rounds 5] [--backends onnxruntime,openvino]
 
-The bare engine gets prepared inputs, discards its output, and runs in every configuration that could be
-fastest: batch 1 and 8, one thread and all, one call at a time and one on each core. Its best configuration is
-the reference. With ONNX Runtime there is also a minimal loop: read, decode, resize, run, on every core,
-without letterbox, post-processing or results. All take turns in each round; figures are medians over the
-rounds, and the ratio is the median of the ratios of the rounds. CPU time counts all threads; unlike the rate,
-it hardly depends on other work.
+The bare engine gets prepared inputs, and its output is discarded. It runs in all configurations that could be
+fastest: batch 1 and 8, one thread and all threads, one call at a time and one call per core. The fastest
+configuration is the reference. With ONNX Runtime there is also a minimal loop on every core, which reads,
+decodes, resizes and runs, without letterbox, post-processing or results. All of these run in turn in each
+round. Rates are medians over the rounds, and a ratio is the median of the ratios within the rounds. CPU time
+is that of all threads; unlike the rate, it hardly depends on other work.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import JsonWriter
 
 MINIMAL = "minimal loop"
-Rate = Callable[[int], float]  # images -> images a second
+Rate = Callable[[int], float]  # number of images -> images per second
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def compare(model: Path, backend: str, images: Sequence[Path], rounds: int) -> None:
-    """One model on one engine: the table, what is left, and the command as a user runs it."""
+    """Print the results of a model in an engine: the table, the time per stage, and the whole command."""
     print(f"{model.name}, {backend}")
     parallel = Parallel.of(len(images))
     with (
@@ -76,24 +76,24 @@ def compare(model: Path, backend: str, images: Sequence[Path], rounds: int) -> N
             contenders[MINIMAL] = minimal_rate(model, images, fitted.shape[1:3])
         contenders["folder, JPEG to JSON"] = folder_rate(ours, parallel, images, Path(folder))
         for rate in contenders.values():
-            rate(2 * usable_cores())  # what is set up lazily
+            rate(2 * usable_cores())  # warm up
         turns = [[timed(rate, len(images)) for rate in contenders.values()] for _ in range(rounds)]
     report(list(contenders), np.array(turns))
     profile(model, backend, images[:: max(1, len(images) // 40)])
-    if ENGINES[backend].suffixes[0] == model.suffix:  # what the command chooses by itself
+    if ENGINES[backend].suffixes[0] == model.suffix:  # the engine that the command chooses for this file
         for workers in dict.fromkeys((1, parallel.workers)):
             print(f"  {run_command(model, images, workers)}")
     print(flush=True)
 
 
 def timed(rate: Rate, images: int) -> tuple[float, float]:
-    """Images a second, and images a second of processor time."""
+    """Return images per second, and images per second of CPU time."""
     before = time.process_time()
     return rate(images), images / (time.process_time() - before)
 
 
 def report(names: Sequence[str], turns: NDArray[np.float64]) -> None:
-    """The table of (round, contender, rate and rate by processor time); ours is the last contender."""
+    """Print the table of `turns` (round, contender, rate and rate by CPU time); ours is the last one."""
     medians, least, most = np.median(turns, axis=0), turns.min(axis=0), turns.max(axis=0)
     print(f"  {'':36s}  images/s   (least to most)   processor ms an image")
     for row, name in enumerate(names):
@@ -110,12 +110,12 @@ def report(names: Sequence[str], turns: NDArray[np.float64]) -> None:
 
 
 def fit(image: NDArray[np.uint8], detector: Detector) -> NDArray[np.uint8]:
-    """(1, H, W, 3), as the network wants it."""
+    """Return the image (1, H, W, 3) at the input size of the network."""
     return Letterbox.fit(image.shape[:2], detector.size).image(image)[None]
 
 
 def bare_plans(model: Path, backend: str, fitted: NDArray[np.uint8]) -> Iterator[tuple[str, Rate]]:
-    """Every way to run the engine alone that could be the fastest."""
+    """Yield a label and a rate for every configuration of the bare engine that could be fastest."""
     cores = usable_cores()
     for batch in (1, 8):
         images = np.repeat(fitted, batch, axis=0)
@@ -145,7 +145,7 @@ def bare_onnx(model: Path, inputs: NDArray[np.uint8], threads: int, calls: int) 
 
 
 def minimal_rate(model: Path, images: Sequence[Path], size: tuple[int, ...]) -> Rate:
-    """What a script of ten lines does with a folder, an image on each core."""
+    """Return the rate of a ten-line script that runs ONNX Runtime on a folder, with one image per core."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -165,7 +165,7 @@ def minimal_rate(model: Path, images: Sequence[Path], size: tuple[int, ...]) -> 
 
 
 def bare_openvino(model: Path, inputs: NDArray[np.uint8], streams: int, cores: int) -> Rate:
-    """OpenVINO's own way to a high rate: a queue of requests, as many as there are streams."""
+    """Return the rate of OpenVINO's queue of requests, with one request per stream."""
     core = ov.Core()
     network = core.read_model(model)
     network.reshape(list(inputs.shape))
@@ -189,7 +189,7 @@ def bare_openvino(model: Path, inputs: NDArray[np.uint8], streams: int, cores: i
 
 
 def folder_rate(detector: Detector, parallel: Parallel, images: Sequence[Path], folder: Path) -> Rate:
-    """What `lookonce detect` does between opening the model and its last line."""
+    """Return the rate of `lookonce detect` without opening the model."""
 
     def detect(frame: Frame) -> object:
         return detector(frame.image)
@@ -211,7 +211,7 @@ STAGES = ("read", "decode", "letterbox", "network", "post-processing", "JSON")
 
 
 def profile(model: Path, backend: str, images: Sequence[Path]) -> None:
-    """Milliseconds an image of each stage, on one thread, one after the other."""
+    """Print the milliseconds per image of each stage, on one thread."""
     network = open_backend(model, backend=backend, threads=1)
     size = network.info.input_size
     times = np.zeros((3, len(images), len(STAGES)))
@@ -230,7 +230,7 @@ def profile(model: Path, backend: str, images: Sequence[Path]) -> None:
 
 
 def stages(path: Path, network: object, size: tuple[int, int], writer: JsonWriter) -> Iterator[None]:
-    """One image's way; stops after each stage."""
+    """Process an image, and yield after each stage."""
     data = path.read_bytes()
     yield
     image = decode_image(data, str(path))
@@ -247,10 +247,10 @@ def stages(path: Path, network: object, size: tuple[int, int], writer: JsonWrite
 
 
 def run_command(model: Path, images: Sequence[Path], workers: int) -> str:
-    """The whole process, with its start, and the most memory that it held."""
+    """Return a line with the time of the whole command, including its start, and its peak memory."""
     threads = max(1, usable_cores() // workers)
     main = "from lookonce.cli import main; main()"
-    # a small process in between: a child's peak begins with that of the process that starts it
+    # a small process in between, because a child inherits the peak memory of the process that starts it
     watch = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True);"
         "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"

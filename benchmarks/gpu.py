@@ -1,9 +1,9 @@
-"""Speed on a CUDA GPU: training steps by precision, memory order and compiler, and inference.
+"""Speed on a CUDA GPU of training by precision, memory format and compilation, and of inference.
 
     python benchmarks/gpu.py [--model yolov3] [--size 416] [--batch 32] [--steps 30]
 
-Needs no data: the images are synthetic and in GPU memory, so the speed does not depend on a disk. Without a
-GPU, it prints a message and ends with exit code 1.
+No data is needed: the images are synthetic and in GPU memory, so the speed does not depend on a disk. Without
+a GPU, the script prints a message and ends with exit code 1.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from lookonce.train.setup import TrainData, describe
 RECIPES = Path(__file__).parents[1] / "recipes"
 DEVICE = torch.device("cuda")
 NAMES = tuple(f"class {number}" for number in range(80))
-BOXES = 8  # an image, as many as COCO has
+BOXES = 8  # per image, about as many as in COCO
 WARM_UP = 5  # steps before the clock starts
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("no CUDA card here (torch.cuda.is_available() says no): nothing was measured")
 
-    torch.backends.cudnn.allow_tf32 = False  # what is called float32 below is float32
+    torch.backends.cudnn.allow_tf32 = False  # so that "float32" below is not TF32
     print(machine_line("torch", "numpy"))
     print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     print(f"{options.model} at {options.size}, batch {options.batch}, {options.steps} steps\n")
@@ -56,7 +56,7 @@ def main() -> None:
         ("bfloat16", "float16", "float32"), ("channels-last", "contiguous"), (False, True)
     ):
         settings = load_settings(
-            RECIPES / "classic.yaml",  # each image alone: a mosaic would have four times the boxes
+            RECIPES / "classic.yaml",  # without mosaics, which have four times the boxes
             model=options.model,
             size=options.size,
             batch=options.batch,
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[], None]:
-    """One step of the loop on a batch on the GPU."""
+    """Return a training step on a batch in GPU memory."""
     sample = Sample(Path(), np.ones((BOXES, 4), np.float32), np.zeros(BOXES, np.int64))
     data = TrainData(NAMES, [sample], ())
     info = describe(data, settings)
@@ -96,7 +96,10 @@ def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[]
 
 
 def in_order(network: nn.Module, order: str) -> nn.Module:
-    """A convolution is channels-last when either its kernel or its input is."""
+    """Return the network in a memory format; for `contiguous`, also make its inputs contiguous.
+
+    A convolution is channels-last if its kernel or its input is.
+    """
     if order == "contiguous":
         network.to(memory_format=torch.contiguous_format)
         network.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(),))
@@ -104,7 +107,7 @@ def in_order(network: nn.Module, order: str) -> nn.Module:
 
 
 def inference(info: ModelInfo, dtype: torch.dtype, compiled: bool, batch: int) -> Callable[[], None]:
-    """One forward pass, raw maps."""
+    """Return a forward pass to the raw maps."""
     network = build(info).to(DEVICE, dtype).eval()
     answer = torch.compile(network) if compiled else network
     images = to_input(torch.full((batch, 3, *info.input_size), 128, dtype=torch.uint8, device=DEVICE))
@@ -136,7 +139,7 @@ def row(
 
 
 def measure(step: Callable[[], None], options: argparse.Namespace) -> tuple[float, float]:
-    """Images a second, and GiB of the card at the height; compiling falls into the warm-up."""
+    """Return images per second and the peak of GPU memory in GiB; compiling takes place in the warm-up."""
     for _ in range(WARM_UP):
         step()
     torch.cuda.synchronize()

@@ -1,13 +1,13 @@
-"""Every contender on every network, all in turn in one run: the table of `benchmarks/inference.md`.
+"""Time every contender on every network, in turn: the table of `benchmarks/inference.md`.
 
     python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny,coco] [--rounds 5]
                                    [--base-only | --cpu-time]
 
-Weights are random, which are as fast as trained ones. From the base case (416x416, batch 1, two threads), one
-thing is changed at a time: the size, the batch, the threads. "Matrix product" is the multiplications of all
-convolutions alone, in float32 in NumPy's BLAS (see `engines.py`). The int8 files are made during the run by
-the product's own quantization, calibrated on rendered images. `coco` is the network in the package.
-`--cpu-time` measures the CPU time of one thread, at 416x416 and batch 1, which other work changes least.
+Weights are random, and as fast as trained weights. Each further case differs from the base case (416x416,
+batch 1, two threads) in size, batch or threads. "Matrix product" is the time of the multiplications of all
+convolutions, in float32 in NumPy's BLAS (see `engines.py`). The int8 files are written during the run by the
+quantization of lookonce, calibrated on rendered images. `coco` is the network in the package. `--cpu-time`
+measures the CPU time of one thread at 416x416 and batch 1, which depends least on other work.
 """
 
 import argparse
@@ -77,10 +77,10 @@ def main() -> None:
 
 
 def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
-    """Our Detector and every engine, in float32 and in int8, and the matrix products."""
+    """Yield an entry per contender and form (float32 or int8), and one for the matrix products."""
     for form, files in forms(model, folder).items():
         for name, contender in CONTENDERS.items():
-            # an int8 file is run by the engine it was made for
+            # only the engine that an int8 file was made for runs it
             foreign = form == "int8.onnx" and name.endswith("openvino")
             if contender.installed and contender.fits(files) and not foreign:
                 yield BenchEntry.of(contender, files, f"{name} {form}")
@@ -89,21 +89,21 @@ def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
 
 
 def on_cpu(open_: Callable[[BenchCase], Run], case: BenchCase) -> Run:
-    """Open a contender in its process, which from then on measures CPU time."""
+    """Open a contender in its process, which then measures CPU time."""
     offset = perf_counter() - process_time()
     worker.perf_counter = lambda: process_time() + offset
     return open_(case)
 
 
 def floor(network: Path, case: BenchCase) -> Run:
-    """The matrix products of a network, for a batch."""
+    """Return a run of the matrix products of a network for a batch."""
     fixed = network.with_name("network-fixed.onnx")
     onnx.save(with_shape(onnx.load(network), (case.batch, 3, *case.size)), fixed)
     return matrix_product(fixed, None, [], case.threads)
 
 
 def forms(model: str, folder: Path) -> dict[str, Files]:
-    """The network as Darknet files, which every contender can be given, and in int8 for two engines."""
+    """Return a network in float32 as Darknet files, for every contender, and in int8 for two engines."""
     cfg = Path(model_path(model)) if model in BUILT_IN else write_random(model, folder)
     graph = export_graph(read_source(cfg))
     info = read_source(cfg).info
@@ -116,19 +116,19 @@ def forms(model: str, folder: Path) -> dict[str, Files]:
 
 
 def rendered(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """Images to calibrate on: what comes out is not looked at, so a few will do."""
+    """Return images for calibration; a few are enough, because the outputs are not used."""
     return (scene(rng).image for _ in range(CALIBRATION))
 
 
 def made(folder: Path, path: Path) -> Path:
-    """A folder for the forms of a file."""
+    """Make and return a folder for the converted files of a model file."""
     folder = folder / f"{path.name}-forms"
     folder.mkdir()
     return folder
 
 
 def verdicts(results: Sequence[Result]) -> str:
-    """Ours against the fastest bare engine, for each form; int8 against the fastest float32."""
+    """Return the ratios of our Detector to the fastest bare engine per form, and of int8 to float32."""
     ran = [row for row in results if row.turns]
     ours, bare = fastest(ran, ours=True, form="float32"), fastest(ran, ours=False, form="float32")
     lines = [f"{ours.label} / {bare.label}, the fastest bare engine: {ours.ratio(bare):.3f}"]
@@ -145,7 +145,7 @@ def verdicts(results: Sequence[Result]) -> str:
 
 
 def fastest(results: Sequence[Result], *, ours: bool, form: str) -> Result:
-    """The row with the lowest median."""
+    """Return the row with the lowest median, except the matrix products."""
     rows = [row for row in results if row.label.startswith("lookonce") == ours and form in row.label]
     rows = [row for row in rows if row.label != FLOOR]
     return min(rows, key=lambda row: row.percentile(50))

@@ -1,10 +1,10 @@
-"""Gains and costs of int8: size, AP, latency compared with float, and the operators that engines really run.
+"""Gains and costs of int8: size, AP and latency compared with float32, and the operators that engines run.
 
     python benchmarks/int8.py MODEL --calibrate DATA/split [--gate-on DATA/split]
     python benchmarks/int8.py yolov3                          random weights: size and latency only
 
-Latencies are medians of runs in turn; the ratio is the median over the turns, so that other work on the
-machine affects both equally. The script only prints.
+The networks run in turn. Latencies are medians over the turns, and a ratio is the median of the ratios within
+the turns, so that other work on the machine affects both networks equally. The script writes no files.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def model_file(given: str, folder: Path) -> Path:
 
 
 def write_files(source: FloatModel, options: argparse.Namespace, folder: Path) -> tuple[Path, list[Path]]:
-    """The float file and both int8 files; prints size and, with data, AP."""
+    """Write the float file and both int8 files, return their paths, and print sizes and, with data, AP."""
     graph = export_graph(source)
     float_file = folder / "float.onnx"
     write_onnx(graph, float_file)
@@ -81,7 +81,7 @@ def belongs(each: Path, file: Path) -> bool:
 
 
 def noise(info: ModelInfo) -> np.ndarray:
-    """Calibration for random weights, whose answers nobody judges."""
+    """Return images of noise for calibrating random weights, whose AP is not measured."""
     return np.random.default_rng(0).integers(0, 256, (4, *info.input_size, 3), np.uint8)
 
 
@@ -99,7 +99,7 @@ def accuracy(float_file: Path, file: Path, judged: list) -> str:
 
 
 def latencies(float_file: Path, int8_files: list[Path], info: ModelInfo, threads: int, rounds: int) -> None:
-    """Both engines, float and int8, in turn, on one letterboxed image."""
+    """Print the latencies of both engines, float and int8, in turn on one letterboxed image."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (720, 1280, 3), np.uint8)
     images = Letterbox.fit((720, 1280), info.input_size).image(image)[None]
@@ -123,7 +123,7 @@ def latencies(float_file: Path, int8_files: list[Path], info: ModelInfo, threads
 
 
 def what_runs(int8_files: list[Path], size: tuple[int, int]) -> None:
-    """Convolutions as the engines run them, by their precision: none may be float but those meant to be."""
+    """Print the number of operators that run in each precision, to reveal unintended float convolutions."""
     for file in int8_files:
         counts = onnxruntime_runs(file) if file.suffix == ".onnx" else openvino_runs(file, size)
         print(f"\n{ENGINES[file.suffix]} runs: {dict(sorted(counts.items()))}")

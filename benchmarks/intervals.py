@@ -1,9 +1,9 @@
-"""How often the 95% intervals of `lookonce evaluate` hold the true value, by simulation.
+"""Coverage of the 95% intervals of `lookonce evaluate`: how often they contain the true value, by simulation.
 
     python benchmarks/intervals.py [--images 10 20 40 120] [--rounds 600]
 
-Images of one kind differ in their objects, in how easy these are and in false alarms; the true value is that
-of 32,000 such images. The simulation is that of `tests/evaluate/test_bootstrap.py`.
+Simulated images differ in the number of objects, in how easy these are to detect, and in false alarms. The
+true value is measured on 32,000 such images. The simulation is in `tests/evaluate/test_bootstrap.py`.
 """
 
 import argparse

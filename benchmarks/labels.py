@@ -2,22 +2,22 @@
 
     python benchmarks/labels.py DATA --out runs/labels [--rows full naive ...] [--seeds 0 1 2] [--epochs 6]
 
-DATA holds BCCD: JPEGImages/, train_coco.json and val_coco.json. Each row is a short training from COCO's
-weights, on one thread. Every seventh image of train_coco.json is held out, fully annotated: on these the
-score thresholds are chosen, and nothing else. Measured are the images of val_coco.json, once per row: the AP
-of the last epoch, and the counts at those thresholds. Minutes are those of the processor. Finished rows and
-seeds are kept, so the same command resumes an interrupted run, and prints the table.
+DATA is a folder with BCCD: JPEGImages/, train_coco.json and val_coco.json. Each row is a short training from
+COCO weights, on one thread. Every seventh image of train_coco.json is held out with all annotations, and used
+only for choosing score thresholds. The AP of the last epoch, and the counts at these thresholds, are measured
+on the images of val_coco.json, once per row. Minutes are CPU time. Finished rows and seeds are kept, so the
+same command resumes an interrupted run, and prints the table.
 
     full        every object of the training images is annotated
-    naive       red cells have no box in half of the images, and this is not declared
-    annotated   the same, and the YAML lists the classes that are annotated there
-    two         only the two other classes, on half of the images
-    keep        platelets added to `two` with --keep-classes, from the other half, where only they have boxes
-    forget      the same without --keep-classes: the heads start fresh, and only know platelets
-    thin        platelets are annotated in so few images that there are about 20; elsewhere they are unknown
-    repeat      thin, with repeat_rare
-    weights     thin, with all loss terms of an object weighted by 1 / sqrt(objects of its class)
-    free        full, with orientation=free
+    naive       in half of the images red cells have no boxes, and the YAML does not declare it
+    annotated   as `naive`, but the YAML lists the classes that are annotated in these images
+    two         only red and white cells, in half of the images
+    keep        `two` trained further with --keep-classes on the other half, where only platelets have boxes
+    forget      as `keep`, but without --keep-classes: the new heads have only the class of platelets
+    thin        about 20 platelets are annotated; in the other images, the YAML declares them as not annotated
+    repeat      as `thin`, with repeat_rare
+    weights     as `thin`, with all loss terms of an object weighted by 1 / sqrt(objects of its class)
+    free        as `full`, with orientation=free
 """
 
 import argparse
@@ -52,7 +52,7 @@ SIZE = "192"
 SETTINGS = "workers=1", "optimizer.warmup_epochs=0.5"
 ROWS = ("full", "naive", "annotated", "two", "keep", "forget", "thin", "repeat", "weights", "free")
 EXTRA = {"repeat": ("repeat_rare=0.5",), "free": ("augment.orientation=free",)}
-HELD_OUT = 7  # every so many-th image
+HELD_OUT = 7  # every seventh image
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def once(row: str, seed: int, options: argparse.Namespace) -> Path:
     if (out / "result.json").exists():
         return model
     weights = once("two", seed, options) if row in ("keep", "forget") else "coco"
-    shutil.rmtree(out, ignore_errors=True)  # cut off
+    shutil.rmtree(out, ignore_errors=True)  # left by an interrupted run
     out.mkdir(parents=True)
     data = prepare(row, seed, options.data.resolve(), out)
     settings = (f"evaluate_every={options.epochs}", f"seed={seed}", *SETTINGS, *EXTRA.get(row, ()))
@@ -102,7 +102,7 @@ def once(row: str, seed: int, options: argparse.Namespace) -> Path:
 
 
 def measure(model: Path, data: Path) -> dict[str, Any]:
-    """AP of the classes that a model knows, and the counts at thresholds chosen on the images held out."""
+    """Return the AP of a model's classes, and the counts at thresholds chosen on the held-out images."""
     with lookonce.Detector.open(model, conf=EVALUATION_CONF, threads=1) as detector:
         names, measured = detector.names, []
         for annotations in (model.parents[1] / "val.json", data / "val_coco.json"):
@@ -175,12 +175,12 @@ def prepare(row: str, seed: int, data: Path, out: Path) -> Path:
     yaml = out / "data.yaml"
     chosen = {"classes": classes} if classes else {}
     yaml.write_text(json.dumps({"names": NAMES, "train": train, "val": part("val", held_out), **chosen}))
-    return yaml  # YAML holds JSON
+    return yaml  # JSON is valid YAML
 
 
 @contextmanager
 def weighted_by_class(folder: Path) -> Iterator[None]:
-    """Weight every loss term of an object by 1 / sqrt(objects of its class), mean 1."""
+    """Weight every loss term of an object by 1 / sqrt(objects of its class), scaled to a mean of 1."""
     counts = [0, 0, 0]
     for name in ("train.json", "partly.json"):
         tree = json.loads((folder / name).read_text())
@@ -220,7 +220,7 @@ def line(row: str, seed: int, found: dict[str, Any]) -> str:
 
 
 def report(options: argparse.Namespace) -> None:
-    """A line per row: means over the seeds that are done, and each seed's AP."""
+    """Print a line per row: means over the finished seeds, and the AP of each seed."""
     settings = ", ".join(("--weights coco", f"size {SIZE}", f"{options.epochs} epochs", *SETTINGS))
     print(f"\n{settings}; AP at IoU 0.50 to 0.95, mean of the seeds;")
     print("errors of the counts: size per class, mean of the seeds; MAE per image, all classes\n")

@@ -1,11 +1,11 @@
-"""Detection on a gigapixel image: whether each object is found once, and in how much memory and time.
+"""Detection on a gigapixel image: whether each object is found exactly once, peak memory, and time.
 
     python benchmarks/large.py [--side 45000] [--count 200] [--tiles 1024] [--overlap 0.5] [--out FOLDER]
 
-Writes a tiled, deflated BigTIFF with copies of a photograph of a cat at random places on gray, runs `lookonce
-detect coco --tiles` on it in its own process, and compares the cats with the place where the network finds
-the cat in the photograph alone. Prints the number of objects found once, several times and not at all, false
-alarms, the peak resident memory of the process, and the time.
+The script writes a tiled, deflated BigTIFF with copies of a photograph of a cat at random places on gray, and
+runs `lookonce detect coco --tiles` on it in a process of its own. It compares the detections with the box
+that the network finds in the photograph alone, and prints the number of objects that are found once, several
+times and not at all, the false alarms, the peak resident memory of the process, and the time.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace, out: Path) -> None:
     boxes = np.array([each["box"] for each in tree["images"][0]["detections"]], np.float32).reshape(-1, 4)
     drawn = np.array(cat, np.float32) + np.array([[x, y, x, y] for x, y in corners], np.float32)
     overlaps = pairwise_iou(drawn, boxes)
-    near = (overlaps > 0.1).sum(axis=1)  # any detection on the object counts, however badly it fits
+    near = (overlaps > 0.1).sum(axis=1)  # a low limit, so that duplicates with inaccurate boxes count
     print(f"found once {(near == 1).sum()}, several times {(near > 1).sum()}, not at all {(near == 0).sum()}")
     print(f"false alarms {int((overlaps.max(axis=0, initial=0) <= 0.1).sum())}")
     print(f"IoU of the best: mean {overlaps.max(axis=1).mean():.3f}, least {overlaps.max(axis=1).min():.3f}")
@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, out: Path) -> None:
 
 
 def places(options: argparse.Namespace, height: int, width: int) -> list[tuple[int, int]]:
-    """Draw corners such that no two photographs overlap or touch."""
+    """Return random top left corners (x, y) such that no two photographs overlap or touch."""
     rng = np.random.default_rng(0)
     found: list[tuple[int, int]] = []
     while len(found) < options.count:

@@ -1,7 +1,8 @@
-"""Memory of commands on images of the largest size allowed: `python -m benchmarks.largest_image`.
+"""Memory of commands on the largest images that are allowed: `python -m benchmarks.largest_image [KIND ...]`.
 
-Each file is written and read by processes of their own; the peak is what the system counted for the reader.
-The size is the largest that `lookonce.images` allows for the kind, which is found with a small file of it.
+Each file is written and read by separate processes; the peak is the one that the operating system reports for
+the reader. The size is the largest that `lookonce.images` allows for a kind of file, computed from the memory
+per pixel of a small file of the same kind.
 """
 
 import os
@@ -21,16 +22,20 @@ from lookonce._image_limits import MAX_MEMORY, MAX_PIXELS
 from lookonce.images import read_image_header
 from tests.tiny_onnx import write_tiny_model
 
-Image.MAX_IMAGE_PIXELS = None  # of what Pillow writes here
-PROBE = 2000  # pixels a side
-SPARE = 0.99  # of the memory: the file of some formats counts as well
+Image.MAX_IMAGE_PIXELS = None  # for the images that Pillow writes here
+PROBE = 2000  # side of the small image in pixels
+SPARE = 0.99  # share of the memory for pixels; in some formats, the bytes of the file count too
 LIMIT = 1024  # MiB
 
 
 def by_pillow(**options: object) -> Callable[[np.ndarray, Path], None]:
-    """Return a writer of RGB pixels; `mode` is Pillow's, `turned` an EXIF orientation, `flat` all black."""
+    """Return a writer of RGB pixels.
+
+    Of the options, `mode` is a mode of Pillow, `turned` is an EXIF orientation, and `flat` makes all pixels
+    black; the others are passed to `Image.save`.
+    """
     mode, turned = str(options.pop("mode", "RGB")), options.pop("turned", 0)
-    flat = options.pop("flat", False)  # lossy WebP has half a MiB for the modes of all blocks
+    flat = options.pop("flat", False)  # lossy WebP has at most half a MiB for block modes
 
     def write(pixels: np.ndarray, path: Path) -> None:
         if flat:
@@ -46,7 +51,7 @@ def by_pillow(**options: object) -> Callable[[np.ndarray, Path], None]:
 
 
 def by_opencv(kind: type[np.generic], *flags: int, gray: bool = False) -> Callable[[np.ndarray, Path], None]:
-    """Return a writer of numbers of a kind."""
+    """Return a writer of pixels of a NumPy type; `flags` are those of `cv2.imwrite`."""
 
     def write(pixels: np.ndarray, path: Path) -> None:
         cv2.imwrite(str(path), (pixels[..., 0] if gray else pixels).astype(kind), list(flags))
@@ -76,14 +81,14 @@ KINDS: dict[str, tuple[str, Callable[[np.ndarray, Path], None]]] = {
 
 
 def pattern(side: int) -> np.ndarray:
-    """Draw lines, so that there is something to compress: an image of `side` * `side` pixels, but wider."""
+    """Return an image of `side`² pixels, 16:9, with lines, so that it does not compress to nothing."""
     pixels = np.zeros((side * 3 // 4, side * 4 // 3, 3), np.uint8)
     pixels[::64], pixels[:, ::50] = 200, 90
     return pixels
 
 
 def write(name: str, path: Path) -> None:
-    """Write the largest image of a kind that is allowed."""
+    """Write the largest image that is allowed for a kind of file."""
     encode = KINDS[name][1]
     encode(pattern(PROBE), path)
     memory = read_image_header(path).memory
@@ -94,7 +99,7 @@ def write(name: str, path: Path) -> None:
 
 
 def peak(folder: Path, *command: str) -> str:
-    """Run a command; return the peak of its memory in MiB, and its exit code if it is not 0."""
+    """Run a command; return its peak memory in MiB as text, and the end of its output if it failed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "lookonce", *command],
         cwd=folder,
@@ -106,12 +111,12 @@ def peak(folder: Path, *command: str) -> str:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
-    bad = process.returncode not in (0, 1) or "not decoded" in said  # 1: there is something to say
+    bad = process.returncode not in (0, 1) or "not decoded" in said  # 1: ran, but found problems
     return f"{usage.ru_maxrss >> 10}" + (f" (failed: {said[-200:]!r})" if bad else "")
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the table."""
     print(machine_line("opencv-python-headless", "pillow", "numpy", "onnxruntime"))
     print(f"peak of memory, MiB; more than {LIMIT} is too much\n")
     print("| file | height x width | million pixels | detect --save images | data check | evaluate |")
@@ -123,7 +128,7 @@ def main() -> None:
         chosen = sys.argv[1:] or KINDS
         for name in chosen:
             path = folder / f"image{KINDS[name][0]}"
-            if (child := os.fork()) == 0:  # a process hands the peak of its memory to those it starts
+            if (child := os.fork()) == 0:  # a child inherits the peak memory of the process that starts it
                 write(name, path)
                 os._exit(0)
             os.waitpid(child, 0)

@@ -1,11 +1,11 @@
-"""Rate of images from disk to batch: by stage, by thread, and compared with worker processes.
+"""Rate of images from disk to batch: by stage, by number of threads, and with worker processes.
 
     python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5] [--recipe FILE]
 
-DATA is any annotated data set, of which the `train` split is read. The script only prints. A rate is the best
-of the rounds; a rate per CPU second counts the work of all threads, so it also holds on a busy machine. With
-`--recipe`, images are augmented as in that recipe, once in its rectangles, if it has any, and once on squares
-of the full size, and only threads are measured: with every image read from disk, and with decoded images kept
+The `train` split of DATA, any annotated data set, is read; no files are written. A rate is the best of the
+rounds. A rate per second of CPU time counts all threads, so it is also valid on a busy machine. With
+`--recipe`, images are augmented as in that recipe, and only threads are measured: in the recipe's rectangles,
+if it has them, and in squares of the full size; with every image read from disk, and with decoded images kept
 in memory after the first epoch.
 """
 
@@ -97,7 +97,7 @@ def describe_run(found: SampleSet, options: argparse.Namespace) -> None:
 
 
 def profile(dataset: Dataset, rounds: int) -> None:
-    """Milliseconds an image of each stage, each image in its fastest round."""
+    """Print the milliseconds per image of each stage, from the fastest round of each image."""
     times = np.array([[stages(dataset, index) for index in range(len(dataset))] for _ in range(rounds)]).min(
         axis=0
     )
@@ -116,7 +116,7 @@ STAGES = ("read the file", "decode", "augment", "letterbox", "assign")
 
 
 def stages(dataset: Dataset, index: int) -> list[float]:
-    """Seconds of each stage: `Dataset.load` taken apart, the same work in the same order."""
+    """Return the seconds of each stage of `Dataset.load`, from the same work in the same order."""
     sample, info = dataset.samples[index], dataset.info
     pixels = np.empty((*info.input_size, 3), np.uint8)
     marks = [time.perf_counter()]
@@ -141,7 +141,7 @@ def stages(dataset: Dataset, index: int) -> list[float]:
 
 
 def report(name: str, epoch: Callable[[int], Iterable[Batch]], rounds: int) -> None:
-    """Images a second, and a second of this process's processor time, over whole epochs."""
+    """Print images per second, and per second of this process's CPU time, over whole epochs."""
     rates, first_batches = [], []
     for number in range(rounds):
         start, busy, images = time.perf_counter(), time.process_time(), 0
@@ -156,7 +156,7 @@ def report(name: str, epoch: Callable[[int], Iterable[Batch]], rounds: int) -> N
 
 
 class BatchesOfOneEpoch(TorchDataset[Batch]):
-    """The same batches as the loader's, for torch's worker processes."""
+    """The loader's batches, for torch's worker processes."""
 
     def __init__(self, dataset: Dataset, batch: int) -> None:
         order = dataset.order(0)

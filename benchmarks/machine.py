@@ -1,4 +1,4 @@
-"""The line above every result: date, machine, versions."""
+"""Describe the machine above every result."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from lookonce.runtime.cpu import this_cpu
 
 
 def machine_line(*packages: str) -> str:
-    """Date, processor, cores, load, Python and the versions of the packages named."""
+    """Return two lines: date, processor, cores and load, and the versions of Python and the packages."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     machine = f"{this_cpu()} of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
     return f"{date.today()}  {machine}\nPython {platform.python_version()}, {versions}"

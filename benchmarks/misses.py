@@ -1,10 +1,10 @@
-"""Missed objects by their size in the network's input, and by the distance to the next object.
+"""Missed objects by their size in the network's input, and by the distance to the nearest object.
 
     python benchmarks/misses.py MODEL DATA [--split val] [--names FILE] [--sheet FILE.png]
 
-An object is found if a detection with a score above 0.25 has an IoU of at least 0.5 with it, and loose if the
-IoU is between 0.3 and 0.5. `--sheet` draws the six images with most misses: ground truth dashed, detections
-solid.
+An object counts as found if a detection at the default score threshold overlaps it with an IoU of at least
+0.5, and as loose if the best IoU is from 0.3 to 0.5. `--sheet` draws the six images with the most misses,
+with ground truth dashed and detections solid.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(sample: Sample, found: Detections, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(N, 4) truth -> (N, 3): best IoU of a detection, side and distance to the next center in the input."""
+    """Return (N, 3) for N objects: best IoU of a detection, and in input pixels side and nearest center."""
     boxes = Letterbox.fit(read_image(sample.path).shape[:2], size).boxes_in(sample.boxes)
     centers = xyxy_to_cxcywh(boxes)[:, :2]
     apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)

@@ -3,17 +3,17 @@
     python benchmarks/next.py label DATA --out runs/next
     python benchmarks/next.py empty --out runs/empty
 
-`label`: some images of a data set are held out for evaluation; no test split is read. A few of the others,
-drawn at random, are labeled first, and train COCO's weights. In each of the following rounds more are
-labeled, either in the order of `data next` with the model of the previous round, or at random. Each round
-trains on from the previous model, with the same number of images, so both orders take the same amount of
-training.
+`label`: 80 images of a data set are held out for evaluation; no test split is read. In the first round, a few
+of the other images are drawn at random and labeled, and training starts from COCO weights. In each later
+round, more images are labeled, chosen by `data next` with the model of the previous round or at random, and
+training continues from that model. Every later training shows the same number of images, so both orders take
+the same amount of training.
 
-`empty`: a model trained on rendered digits, and images of other letters, which show none of its classes. In
-two rounds, 20 of these become background images: those chosen by `data next --empty`, or as many at random.
-The false alarms are counted on other images.
+`empty`: a model is trained on rendered digits. Images of letters show none of its classes. In each of two
+rounds, 20 of these images are added as background images, chosen by `data next --empty` or at random. False
+alarms are counted on other images of letters.
 
-One row per training run. Rows are kept in `rows.jsonl`: the same command resumes an interrupted run.
+Each training run gives a row. Rows are kept in `rows.jsonl`, so the same command resumes an interrupted run.
 """
 
 import argparse
@@ -44,15 +44,15 @@ from lookonce.samples import Sample, SampleSet
 
 LABELED = 16, 32, 64, 128  # images labeled at the end of each round
 HELD_OUT = 80
-DIGITS = 5  # of `CLASSES` are to be found; the others are letters
-WITH_DIGITS, EMPTY = (60, 40), (100, 100)  # images to train on and to measure on
+DIGITS = 5  # the first of `CLASSES`, which the model detects; the others are letters
+WITH_DIGITS, EMPTY = (60, 40), (100, 100)  # images for training and for measuring
 ADDED = 20  # background images per round
 SETTINGS = "workers=1", "optimizer.warmup_epochs=0.5"
 ORDERS = "next", "random"
 
 
 def run_command(*words: object) -> None:
-    """Run a command of lookonce; its own messages only if it fails."""
+    """Run a command of lookonce; exit with its last messages if it fails."""
     ran = subprocess.run(
         [sys.executable, "-m", "lookonce", *map(str, words)], capture_output=True, text=True, check=False
     )
@@ -63,10 +63,10 @@ def run_command(*words: object) -> None:
 def train(
     given: argparse.Namespace, run: Path, samples: SampleSet, held_out: SampleSet, start: Path | None
 ) -> tuple[Path, dict[str, object]]:
-    """Train a row, unless it is done; return its model, and AP and AP50 on images that no round trains on."""
+    """Train a row unless it is done; return its model, and AP and AP50 on the held-out images."""
     report = run / "run" / "report" / "metrics.json"
     if not report.exists():
-        shutil.rmtree(run / "run", ignore_errors=True)  # cut off
+        shutil.rmtree(run / "run", ignore_errors=True)  # left by an interrupted run
         if not (run / "data").exists():
             write_samples({"train": samples, "val": held_out}, "coco", run / "data")
         epochs = max(1, math.ceil(given.shown[1 if start else 0] / len(samples.samples)))
@@ -91,7 +91,7 @@ def train(
 def chosen(
     model: Path, pool: Sequence[Sample], count: int, run: Path, *, empty: bool = False
 ) -> list[Sample]:
-    """The next images by the model."""
+    """Return the images of `pool` that `data next` chooses with a model."""
     (run / "pool.txt").parent.mkdir(parents=True, exist_ok=True)
     (run / "pool.txt").write_text("".join(f"{sample.path.absolute()}\n" for sample in pool))
     source = ["--empty", f"@{run / 'pool.txt'}"] if empty else [f"@{run / 'pool.txt'}"]
@@ -101,7 +101,7 @@ def chosen(
 
 
 class Rows:
-    """The rows done so far."""
+    """The finished rows, kept in a file with one JSON object per line."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -109,11 +109,11 @@ class Rows:
         self.rows = [json.loads(line) for line in lines]
 
     def get(self, **about: object) -> dict[str, object] | None:
-        """The row with these values, if it is done."""
+        """Return the row with these values; None if it is not done."""
         return next((row for row in self.rows if about.items() <= row.items()), None)
 
     def add(self, row: dict[str, object]) -> None:
-        """Keep a row."""
+        """Add a row to the file, and print it."""
         self.rows.append(row)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as stream:
@@ -122,7 +122,7 @@ class Rows:
 
 
 def label(given: argparse.Namespace, rows: Rows) -> None:
-    """Rounds of labeling in both orders, for one seed."""
+    """Run the rounds of labeling in both orders for one seed."""
     truth = load_samples(given.data, "train" if given.split is None else given.split)
     rng = np.random.default_rng(given.seed)
     order = rng.permutation(len(truth.samples)).tolist()
@@ -135,7 +135,7 @@ def label(given: argparse.Namespace, rows: Rows) -> None:
             if number:
                 more = count - len(labeled)
                 rest = [sample for sample in pool if sample not in labeled]
-                # those labeled are shown as well: the model knows them, and keeps away from them
+                # labeled images are in the pool too: `data next` avoids them and images similar to them
                 labeled = labeled + (chosen(model, pool, more, run) if kind == "next" else rest[:more])
             part = replace(truth, samples=labeled, problems=[])
             model, reached = train(given, run, part, held_out, model)
@@ -146,7 +146,7 @@ def label(given: argparse.Namespace, rows: Rows) -> None:
 
 
 def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Images that show digits alone, and images that show other letters alone, rendered once."""
+    """Return images with digits only, and images with letters only; existing files are not rendered again."""
     digits: list[Sample] = []
     letters: list[Sample] = []
     number = 0
@@ -162,19 +162,19 @@ def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
         path = folder / f"{number:05d}.png"
         if not path.exists():
             write_image(path, drawn.image)
-        kept = is_digit  # of letters none is annotated: they are no object here
+        kept = is_digit  # letters are not annotated, because they are not objects here
         group.append(Sample(path, drawn.boxes[kept], drawn.labels[kept], size=drawn.image.shape[:2]))
     return digits, letters
 
 
 def alarms(model: Path, samples: Sequence[Sample]) -> float:
-    """Detections per image that holds nothing, at the thresholds of the model."""
+    """Return the detections per image in images without objects, at the thresholds of the model."""
     with Detector.open(model) as detector:
         return mean(len(detector(sample.path)) for sample in samples)
 
 
 def empty(given: argparse.Namespace, rows: Rows) -> None:
-    """Two rounds of background images in both orders, for one seed."""
+    """Run the rounds of background images in both orders for one seed."""
     digits, letters = render(given.out / f"images{given.seed}", given.seed)
     names = CLASSES[:DIGITS]
     held_out = SampleSet(names, digits[WITH_DIGITS[0] :], [], "rendered")
@@ -197,9 +197,9 @@ def empty(given: argparse.Namespace, rows: Rows) -> None:
 
 
 def images_to(rows: Rows, seed: int, order: str, measure: str, level: float) -> float | None:
-    """Labeled images at which a level is reached, interpolated between rounds.
+    """Return the number of labeled images at which a level is reached, interpolated between rounds.
 
-    None if it never is, or is from the first round on.
+    None if the level is never reached, or is reached in the first round.
     """
     mine = [row for row in rows.rows if (row["seed"], row["order"]) == (seed, order)]
     reached = [(row["images"], row[measure]) for row in sorted(mine, key=lambda row: row["images"])]
@@ -210,7 +210,7 @@ def images_to(rows: Rows, seed: int, order: str, measure: str, level: float) -> 
 
 
 def report(rows: Rows, kind: str) -> None:
-    """Tables of all rows so far."""
+    """Print the finished rows, and for `label` the images that each order needs."""
     columns = list(rows.rows[0]) if rows.rows else []
     print("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows.rows:

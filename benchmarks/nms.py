@@ -1,10 +1,10 @@
-"""Greedy NMS and Soft-NMS on the same candidates: which of them gives the higher AP.
+"""AP with greedy NMS and with Soft-NMS on the same candidates.
 
     python benchmarks/nms.py MODEL DATA [--split val] [--names FILE] [--every 1]
 
-All candidates above 0.01 of every image, or of every n-th, go through NMS within each class, by each variant
-in turn. Soft-NMS is that of Bodla et al. 2017: the score of a box that overlaps a better one is lowered, in
-the linear variant by a factor of 1 - IoU if the IoU is above a threshold, in the Gaussian by
+Each variant is applied to the candidates with scores above 0.01, within each class, of every image or of
+every n-th image. Soft-NMS (Bodla et al. 2017) lowers the score of a box that overlaps a better one: the
+linear variant by the factor 1 - IoU if the IoU is above a threshold, the Gaussian variant by
 exp(-IoU²/sigma).
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def find(model: Path, paths: list[Path]) -> list[Detections]:
-    """What each image holds before NMS."""
+    """Return the candidates of each image before NMS."""
     backend = open_backend(model)
     found = []
     for path in paths:

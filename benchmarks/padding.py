@@ -1,12 +1,12 @@
-"""Short trainings from COCO in rectangles without padding, and in padded squares, on BCCD (blood cells).
+"""Short training runs from COCO weights on rectangles without padding and on padded squares, on BCCD.
 
     python benchmarks/padding.py DATA --out runs/padding [--seeds 0 1 2]
 
-`detect` pads an image to a square unless `--rect` is given; the default recipe trains in the shapes of the
-images. Both rows train on the data of the row `two` of labels.py: 125 images, red and white cells, at 192, on
-one thread. A padded 4:3 image takes a third more time, so the squares get six epochs and the rectangles
-eight. Measured are the images held out and the test images, each padded and without padding. Finished rows
-are kept.
+`detect` pads an image to a square unless `--rect` is given. The default recipe trains in the shapes of the
+images. Both rows use the data of the row `two` of labels.py: 125 images with red and white blood cells, at
+size 192, on one thread. Because a padded 4:3 image takes a third more time, squares are trained for six
+epochs and rectangles for eight. AP is measured on the held-out images and on the test images, padded and
+without padding. Finished rows are kept.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def once(data: Path, out: Path, seed: int, epochs: int, rectangles: str) -> dict[str, object]:
-    """Train and measure, unless that was done: AP of the held-out and of the test images, in both forms."""
+    """Train and measure unless the row is done; return AP on held-out and test images, and minutes."""
     done = out / "result.json"
     if not done.exists():
         out.mkdir(parents=True, exist_ok=True)

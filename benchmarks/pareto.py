@@ -1,15 +1,16 @@
-"""AP against time: trained models on one test split, as a table and a plot.
+"""AP and time of trained models on one test split, as a table and a plot.
 
     python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --plot front.png \
         --base 320 "tiny, 6 epochs=runs/tiny/best.safetensors" "slim at 416=runs/slim/best.safetensors@416"
 
-Each model is evaluated once, at the size that it was trained for or at the one given, and timed in ONNX
-Runtime on all cores, in turn with a full yolov3-tiny (random weights, 80 classes) of the size `--base`. The
-time is relative to that, so that rows from other days and machines can be compared. A row that is already in
-the CSV is not measured again; without models, the command draws the existing rows. A model is on the front if
-no other beats it in both AP and time.
+Each model is evaluated once, at the size that it was trained for or at the size given after `@`. It is timed
+in ONNX Runtime on all cores, in turn with a dense yolov3-tiny (random weights, 80 classes) at the size
+`--base`, and its time is relative to that network, so rows from different days and machines can be compared.
+Rows in the CSV are not measured again; without models, the existing rows are drawn. A model is on the front
+if no other model is at least as good in both AP and time.
 
-With `--int8 DATA`, both networks are quantized for OpenVINO on images of DATA, timed and evaluated in int8.
+With `--int8 DATA`, both networks are quantized for OpenVINO on images of DATA, and timed and evaluated in
+int8.
 """
 
 import argparse
@@ -37,14 +38,14 @@ from lookonce.geometry.sizes import size_text
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model.
+    """The results of a model.
 
     Attributes:
-        name: what the table calls it.
-        size: of its input.
-        parameters: numbers in its weights.
-        multiple: its time, as a multiple of a dense yolov3-tiny at the base size.
-        milliseconds: its time on the machine of the row.
+        name: label in the table.
+        size: input size as text.
+        parameters: number of parameters.
+        multiple: time per image, as a multiple of a dense yolov3-tiny at the base size.
+        milliseconds: time per image on the machine of the measurement.
         ap50: AP at IoU 0.50 on the test split.
         ap: AP on the test split.
     """
@@ -106,7 +107,7 @@ def measure(name: str, given: str, options: argparse.Namespace) -> Row:
 
 
 def write(source: FloatModel, path: Path, calibrate: Path | None) -> Path:
-    """Write a file for the engine, and return its path; in int8 if there is data to calibrate on."""
+    """Write a model file and return its path: int8 for OpenVINO if `calibrate` is given, else ONNX."""
     graph, file = export_graph(source), path.with_suffix(".xml" if calibrate else ".onnx")
     if calibrate:
         images, _ = choose_images(Int8(calibrate, gate=False), source.info, terminal())

@@ -1,11 +1,11 @@
-"""Steps before and after the network, compared with the usual ways to do them, on one core.
+"""Time of the steps before and after the network on one core, compared with common implementations.
 
     python benchmarks/postprocess.py [--rounds 200]
 
-Prints medians of CPU time, so that other work on the machine matters little; the contenders of a block take
-turns. The candidates are those of a network at 416 with 80 classes: 10,647 rows of 85 numbers, of which a
-given number has a score above 0.25, either in groups of ten boxes on one object or scattered over the image.
-torchvision also has an NMS, but lookonce does not depend on it, so it is not included.
+The script prints medians of CPU time, which hardly depends on other work. The contenders of a block run in
+turn. The candidates are like those of a network at 416 with 80 classes: 10,647 rows of 85 numbers, of which a
+given number has scores above 0.25, either in groups of ten boxes per object or scattered over the image. The
+NMS of torchvision is not included, because lookonce does not depend on torchvision.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def after_network(candidates: Floats, title: str, rounds: int) -> None:
 
 
 def network_output(count: int, heaps: bool) -> Floats:
-    """(10647, 85): so many rows above the confidence, at random places."""
+    """Return candidates (10647, 85), of which `count` are above the confidence, at random places."""
     rng = np.random.default_rng(count)
     rows = np.zeros((ROWS, 5 + CLASSES), np.float32)
     centers, sides = rng.uniform(100, 316, (ROWS, 2)), rng.uniform(8, 80, (ROWS, 2))
@@ -103,7 +103,7 @@ def network_output(count: int, heaps: bool) -> Floats:
 
 
 def every_score(candidates: Floats, suppress: Callable[[Floats, Floats, Any], Any]) -> Any:
-    """As tutorials do it: all scores of all classes, the best of each row, a filter, then NMS."""
+    """Post-process as in common tutorials: scores of all classes, the best of each row, a filter, NMS."""
     scores = candidates[:, 4:5] * candidates[:, 5:]
     labels, best = scores.argmax(axis=1), scores.max(axis=1)
     wanted = best > CONFIDENCE
@@ -119,12 +119,12 @@ def opencv(boxes: Floats, scores: Floats) -> Any:
 
 
 def with_sides(boxes: Floats) -> Any:
-    """Left, top, width, height, as OpenCV wants them."""
+    """Return boxes as (left, top, width, height), the format of OpenCV."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def numpy_loop(boxes: Floats, scores: Floats, labels: Any) -> list[int]:
-    """Class by class: take the best, drop what overlaps it, repeat."""
+    """Return the kept indices of greedy NMS, as a loop over the boxes of each class."""
     kept = []
     for label in np.unique(labels):
         waiting = np.flatnonzero(labels == label)
@@ -164,7 +164,7 @@ def report(contenders: dict[str, Callable[[], Any]], rounds: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 5):
         for name, run in contenders.items():
-            run()  # so that all find their input in the cache, whoever ran before
+            run()  # puts the input into the cache, whichever contender ran before
             start = thread_time()
             run()
             if number >= 5:

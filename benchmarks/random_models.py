@@ -1,4 +1,4 @@
-"""The official networks with random weights, which are as fast as trained ones and need no download."""
+"""Write the official networks with random weights, which are as fast as trained ones, without a download."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +21,16 @@ from lookonce.networks import NETWORKS
 
 CLASSES = 80
 IMAGES = 8
-SEEN = float(np.log(0.25 / 0.75))  # before the sigmoid: an objectness of 0.25, as `lookonce detect` asks for
-OBJECTS = 100  # cells and anchors that see an object, about as many as with a trained model and a full image
+SEEN = float(np.log(0.25 / 0.75))  # logit of the default threshold of `lookonce detect`, 0.25
+OBJECTS = 100  # cells and anchors with an object, about as many as for a trained model on a full image
 
 
 def write_random(architecture: str, folder: Path, size: int = 416, spread: float = 1.0) -> Path:
-    """Write `<architecture>.cfg`, `.weights` and `.names`; returns the `.cfg`.
+    """Write `<architecture>.cfg`, `.weights` and `.names`; return the path of the `.cfg`.
 
-    `spread` is the standard deviation of each raw map. Without setting it, the shortcuts of Darknet-53 double
-    the activations again and again, up to raw maps of several hundred, which no training gives.
+    `spread` is the standard deviation of each raw map. Without this scaling, the shortcuts of Darknet-53
+    would double the activations again and again, up to raw maps of several hundred, unlike in any trained
+    network.
     """
     info = ModelInfo(
         architecture,
@@ -60,19 +61,19 @@ def write_random(architecture: str, folder: Path, size: int = 416, spread: float
 def _raw_maps(
     network: Network, weights: Sequence[ConvWeights], info: ModelInfo
 ) -> list[list[NDArray[np.float32]]]:
-    """The raw maps of each image, in the order of the heads in the network."""
+    """Return the raw maps of each image, in the order of the heads in the network."""
     graph = build_onnx(network, weights, info, raw_maps=True).SerializeToString()
     session, found = ort.InferenceSession(graph), []
     for seed in range(IMAGES):
         seen = image(seed)
         fitted = Letterbox.fit(seen.shape[:2], info.input_size).image(seen)
         _, *maps = session.run(None, {"images": fitted[None]})
-        found.append(sorted(maps, key=lambda raw: raw.shape[-1]))  # Darknet's files begin with the coarsest
+        found.append(sorted(maps, key=lambda raw: raw.shape[-1]))  # coarsest scale first in Darknet
     return found
 
 
 def _surest(maps: Sequence[Sequence[NDArray[np.float32]]]) -> float:
-    """What to take off the objectness, so that at most `OBJECTS` of an image's cells and anchors see one."""
+    """Return what to subtract from objectness logits, so that at most `OBJECTS` per image exceed 0.25."""
     surest = []
     for of_image in maps:
         objectness = np.concatenate([raw[:, 4 :: 5 + CLASSES].ravel() for raw in of_image])
@@ -81,7 +82,7 @@ def _surest(maps: Sequence[Sequence[NDArray[np.float32]]]) -> float:
 
 
 def _random(rng: np.random.Generator, spec: ConvSpec) -> ConvWeights:
-    """Scaled by fan-in, so that activations neither die nor explode."""
+    """Return random weights, scaled by fan-in so that activations neither vanish nor explode."""
     fan_in = int(np.prod(spec.kernel_shape[1:]))
     kernel = rng.standard_normal(spec.kernel_shape, np.float32) * np.float32(np.sqrt(1.4 / fan_in))
     zeros, ones = np.zeros(spec.filters, np.float32), np.ones(spec.filters, np.float32)

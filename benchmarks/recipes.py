@@ -1,11 +1,12 @@
-"""Effect of each change to the recipe: many short runs of equal length, two at a time.
+"""Effect of each change to the recipe, in many short training runs of equal length.
 
     python benchmarks/recipes.py heads DATA --names FILE --size 416 --epochs 8 --out runs --rows classic core
     python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
-A fifth of the training images, different for each seed, is held out and evaluated after the last epoch; no
-test split is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
-are kept: the same command resumes an interrupted benchmark.
+A fifth of the training images, which depends on the seed, is held out and evaluated after the last epoch; no
+test split is read. Rows that begin with `default` change the default recipe; the others change the recipe
+`classic`. By default, two runs are trained at a time. Runs are kept, so the same command resumes an
+interrupted benchmark.
 """
 
 import argparse
@@ -86,7 +87,7 @@ def main() -> None:
 
 
 def train(seed: int, row: str, options: argparse.Namespace) -> None:
-    """One run, unless it is done."""
+    """Train a run unless it is done."""
     out = folder(row, seed, options)
     recipe = "default" if row in FROM_DEFAULT else "classic"
     assignments = (
@@ -130,7 +131,7 @@ def last_epoch(out: Path) -> dict[str, str]:
 
 
 def report(options: argparse.Namespace) -> None:
-    """A line a row; the gain is over the row that it changes, with the same seeds."""
+    """Print a line per row, with the gain over the unchanged recipe with the same seeds."""
     print(f"\n{options.title}, {options.size}, {options.epochs} epochs, seeds {options.seeds}\n")
     print("| row | changed | AP50 | AP | gain in AP | minutes |\n|---|---|---|---|---|---|")
     for row in options.rows:
@@ -143,7 +144,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def gain(row: str, options: argparse.Namespace) -> str:
-    """Mean over the seeds, and from where to where; empty where the base was not trained."""
+    """Return the mean gain over the seeds and its range; empty if the unchanged recipe was not trained."""
     base = "default" if row in FROM_DEFAULT else "classic"
     pairs = [(folder(row, seed, options), folder(base, seed, options)) for seed in options.seeds]
     if row == base or not all((other / "done").exists() for _, other in pairs):

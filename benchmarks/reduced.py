@@ -1,11 +1,12 @@
-"""Large JPEGs decoded whole or at a part of their size (`reduce_jpeg`): AP, common detections, CPU time.
+"""Large JPEGs decoded at full or reduced size (`reduce_jpeg`): AP, detections in common, and CPU time.
 
     python benchmarks/reduced.py MODEL DATA [--split val] [--count 60] [--megapixels 12] [--noise 0 5]
 
-Annotated photographs of that size are rare, so they are made: images of DATA, enlarged by cubic
-interpolation, with Gaussian noise as of a sensor (`--noise`: its standard deviations, of 255), as JPEG of
-quality 92. Noise matters: without it neighboring pixels are alike, whichever of them are read.
-Times are CPU time of one thread, as the lower quartile over the images; both ways are run in turn.
+Because large annotated photographs are rare, images of DATA are enlarged by cubic interpolation, and saved as
+JPEG of quality 92 with Gaussian noise like that of a sensor. `--noise` has its standard deviations, on the
+scale from 0 to 255. Noise matters, because without it neighboring pixels are alike, so that decoding fewer of
+them loses nothing. Times are CPU time of one thread, as the lower quartile over the images. Both ways run in
+turn.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def row(
     megapixels: float,
     noise: float,
 ) -> str:
-    """Both ways on the same files, image by image."""
+    """Return the numbers of a table row, with both ways measured on the same files."""
     rng = np.random.default_rng(SEED)
     scaled: list[Sample] = []
     found: dict[str, list[Detections]] = {way: [] for way in WAYS}
@@ -103,7 +104,7 @@ def row(
 
 
 def enlarge(sample: Sample, path: Path, megapixels: float, noise: float, rng: np.random.Generator) -> Sample:
-    """Write an image with so many pixels, and return its boxes."""
+    """Write an image enlarged to a number of megapixels as JPEG, and return its sample with scaled boxes."""
     image = read_image(sample.path)
     factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
     large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)

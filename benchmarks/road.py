@@ -1,10 +1,10 @@
-"""From an annotation tool to a spreadsheet of counts, as in docs/first-detector.md, with times.
+"""Time the commands of docs/first-detector.md, from an annotation tool to a spreadsheet of counts.
 
     python benchmarks/road.py ../shared/data/bccd DESK [--images 60] [--new 12] [--minutes 8]
 
-Reads a Pascal VOC folder of annotated images, writes some of them to DESK as a CVAT export (`export.zip`,
-with its images) and others, without annotations, as `new-images`. Then it runs the commands of that page
-there.
+The script reads annotated images from a Pascal VOC folder. It writes some of them to DESK as a CVAT export
+with images (`export.zip`), and others without annotations to `new-images`. It then runs the commands of that
+page in DESK.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from machine import machine_line
 
 
 def write_export(annotations: Sequence[Path], images: Path, out: Path) -> None:
-    """Write VOC annotations as CVAT's "CVAT for images 1.1", with the images."""
+    """Write VOC annotations and their images as an archive in the format "CVAT for images 1.1"."""
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
@@ -49,7 +49,7 @@ def write_export(annotations: Sequence[Path], images: Path, out: Path) -> None:
 
 
 def typed(command: str, desk: Path) -> None:
-    """Run a command as a user would, and print it, what it prints, and its time."""
+    """Run a command as a user would, and print it, its output, its exit code and its time."""
     print(f"\n$ {command}", flush=True)
     started = time.perf_counter()
     words = [sys.executable, "-m", *shlex.split(command)]

@@ -1,10 +1,10 @@
-"""How far float32 is from float64 in raw maps and scores, for each engine, by the size of the raw maps.
+"""Differences between float32 and float64 in raw maps and scores, per engine and spread of the raw maps.
 
     python benchmarks/rounding.py [--models yolov3,yolov3-tiny] [--spreads 1,10,100]
 
-One image at 416x416, random weights whose raw maps have the given standard deviation. float64 is torch's. The
-tolerance of `lookonce export` for scores (2e-4) must lie above what engines differ by on networks as training
-makes them, and below what a mistake gives.
+The input is one image at 416x416. Weights are random and give raw maps with the given standard deviations.
+The float64 network runs in torch. The tolerance of `lookonce export` for scores (2e-4) must be above the
+differences between engines on trained networks, and below the effect of a mistake.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def compare(cfg: Path, folder: Path, spread: str) -> None:
-    """Print a row per engine: the largest differences from float64 of objectness and classes."""
+    """Print a row per engine with the largest differences from float64 in objectness and class scores."""
     pixels = image(0)
     seen = Letterbox.fit(pixels.shape[:2], (SIZE, SIZE)).image(pixels)[None].transpose(0, 3, 1, 2)
     planes = np.ascontiguousarray(seen, np.float32) / np.float32(255)
@@ -65,7 +65,7 @@ def compare(cfg: Path, folder: Path, spread: str) -> None:
 
 
 def logits(maps: list[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Objectness and classes of all raw maps, the finest scale first, in one row."""
+    """Return the logits of objectness and classes of all raw maps, finest scale first, as (N,)."""
     ordered = sorted(maps, key=lambda raw: -raw.shape[-1])
     cut = [raw.reshape(raw.shape[1] // (5 + CLASSES), 5 + CLASSES, -1)[:, 4:] for raw in ordered]
     return np.concatenate([each.ravel() for each in cut]).astype(np.float64)

@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py            # prints the tables of docs/scaling.md
 
-The arithmetic of the network and the memory kept for the backward pass are counted from the network itself.
-The rates that similar training runs reach, and the speed and cost of GPUs, are published. The rest is
-computed; docs/scaling.md lists every source.
+The arithmetic of the network, and the memory kept for the backward pass, are counted in the network itself.
+The rates of similar training runs, and the speed and cost of GPUs, are published values. The rest is computed
+from these; docs/scaling.md lists every source.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,33 +22,33 @@ from lookonce.networks import NETWORKS
 MODEL, CLASSES, SIZES = "yolov3", 80, (416, 608)
 IMAGES, EPOCHS, BYTES = 118_287, 300, 19.3e9  # COCO train2017 and its archive
 PASSES = 3  # a backward pass is two forward passes: gradients of the inputs, and of the weights
-ADAM_COPIES = 5  # weights, gradients, their sum over the processes, Adam's two memories
+ADAM_COPIES = 5  # weights, gradients, their sum over the processes, and the two moments of Adam
 LOADER = 540  # images/s per core, benchmarks/loader.md
-SGD_COPIES = 3  # weights, gradients, momentum: MMDetection's trainings
+SGD_COPIES = 3  # weights, gradients and momentum, in the training runs of MMDetection
 RESNET50 = 2 * 4.09  # GFLOPs forward at 224: torchvision lists 4.09 G multiply-adds
 SIDE_BY_SIDE = (1, 8, 64)  # GPUs
 
 
 @dataclass(frozen=True)
 class Published:
-    """A training that somebody else measured."""
+    """A published training run."""
 
     what: str
     gpu: str
     gpus: int
     rate: float  # images/s of all GPUs
-    forward: float  # GFLOPs an image
-    peak: float  # TFLOPS of per GPU in 16 bit, dense
+    forward: float  # GFLOPs per image
+    peak: float  # TFLOPS per GPU in 16 bit, dense
 
     @property
     def utilization(self) -> float:
-        """Share of the GPUs' peak that the network's arithmetic makes use of."""
+        """Return the share of the GPUs' peak that the arithmetic of the network uses."""
         return self.rate * PASSES * self.forward / (self.gpus * self.peak * 1000)
 
 
 @dataclass(frozen=True)
 class Range:
-    """From the cautious end to the hopeful one, both published."""
+    """A range between a lower and a higher published value."""
 
     low: float
     high: float
@@ -58,7 +58,7 @@ class Range:
         return Range(self.low * other.low, self.high * other.high)
 
     def under(self, total: float) -> "Range":
-        """`total` divided by it."""
+        """Return `total` divided by the range."""
         return Range(total / self.high, total / self.low)
 
     def text(self, form: str = ",.0f") -> str:
@@ -67,18 +67,18 @@ class Range:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU to train on."""
+    """A GPU for training."""
 
     name: str
     peak: float  # TFLOPS in 16 bit, dense
     memory: float  # bytes
-    price: Range  # dollars an hour
-    relative: float = 1.0  # of the published utilization
+    price: Range  # dollars per hour
+    relative: float = 1.0  # factor for the published utilization
 
 
 @dataclass(frozen=True)
 class Network:
-    """What one image takes."""
+    """The cost of a network per image."""
 
     size: int
     forward: float  # GFLOPs
@@ -88,13 +88,14 @@ class Network:
 
 T4 = Gpu("T4", 65, 16e9, Range(0.35, 0.98))
 A100 = Gpu("A100 80 GB", 312, 80e9, Range(0.80, 3.00))
-# MLPerf Training 3.0, ResNet-50 on 16 GPUs: 7.8 minutes, and 14.4 on as many A100, with 3.2 times the peak
+# MLPerf Training 3.0, ResNet-50 on 16 GPUs: H100 7.8 minutes, A100 14.4 minutes; the peaks differ 3.2-fold
 H100 = Gpu("H100 SXM", 989.4, 80e9, Range(1.99, 5.00), relative=14.4 / 7.8 * 312 / 989.4)
 GPUS = (T4, A100, H100)
 
-# Share of the GPUs' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 images/s), V100 (Paddle:
-# 10,650 to 1,445). 64: the time to train on 8 and on 64 H100 (MLPerf 3.0: 13.466 and 2.664 minutes; larger
-# batches also need more epochs), and 32 V100 in 4 nodes (Paddle: 39,972 to 1,445).
+# Throughput of several GPUs as a share of the sum of single GPUs, for ResNet-50. 8 GPUs: A100 (NVIDIA: 16,621
+# images/s, 2,470 on one) and V100 (Paddle: 10,650, 1,445 on one). 64 GPUs: training time on 8 and on 64 H100
+# (MLPerf 3.0: 13.466 and 2.664 minutes, which includes more epochs for larger batches), and 32 V100 in 4
+# nodes (Paddle: 39,972 images/s, 1,445 on one).
 SCALING = {
     1: Range(1, 1),
     8: Range(16_621 / 2_470 / 8, 10_649.9 / 1_444.94 / 8),
@@ -110,7 +111,7 @@ LINKS = (  # bytes/s in one direction, and GPUs that share them
 
 @cache
 def count(size: int) -> Network:
-    """Run the network on one image without memory behind it, and note what passes."""
+    """Count the costs of the network on one image, on the meta device, which allocates no memory."""
     info = ModelInfo(
         MODEL,
         tuple(map(str, range(CLASSES))),
@@ -139,7 +140,7 @@ def count(size: int) -> Network:
 
 
 def trainings(at_416: Network) -> tuple[Published, ...]:
-    """What others measured."""
+    """Return the published training runs."""
     yolov3 = at_416.forward
     return (
         Published("YOLOv3 416, GluonCV, mixed precision", "V100", 8, 353, yolov3, 125),
@@ -151,12 +152,12 @@ def trainings(at_416: Network) -> tuple[Published, ...]:
 
 
 def rate_of(gpu: Gpu, network: Network, utilization: Range) -> Range:
-    """Images/s of one GPU."""
+    """Return the images/s of one GPU."""
     return utilization * (gpu.relative * gpu.peak * 1000 / (PASSES * network.forward))
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """In Markdown."""
+    """Return a table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
@@ -204,7 +205,7 @@ def memory(networks: Sequence[Network]) -> str:
     share = (4.7 - fixed) / (7.4 - fixed)  # mixed precision to float32, GB: MMDetection, 8 images of 608
 
     def rows() -> Iterator[Sequence[str]]:
-        for gpu in GPUS[:2]:  # an H100 holds as much as an A100
+        for gpu in GPUS[:2]:  # an H100 has as much memory as an A100
             for network in networks:
                 fits = (0.8 * gpu.memory - ADAM_COPIES * 4 * network.weights) / network.kept
                 name = gpu.name if gpu is T4 else "80 GB"
@@ -234,7 +235,10 @@ def loading(networks: Sequence[Network], utilization: Range) -> str:
 
 
 def exchange(weights: int) -> str:
-    """Time of a ring that sums the gradients: each GPU, or node, sends 2 (n - 1) / n times their bytes."""
+    """Return a table of the times in which a ring of n GPUs sums the gradients.
+
+    Each GPU, or node, sends 2 (n - 1) / n times the bytes of the gradients.
+    """
     head = ("GPUs and link", "ms to sum the gradients")
     rows = (
         (name, f"{1000 * 2 * (gpus - 1) / gpus * 4 * weights / speed:.1f}") for name, gpus, speed in LINKS

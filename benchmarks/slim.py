@@ -1,12 +1,13 @@
-"""Cost in AP and gain in time of slimming, compared with the same training without it.
+"""Cost in AP and gain in time of slimming, compared with the same training without slimming.
 
     python benchmarks/slim.py PARENT DATA TEST.json --images DIR --out runs --faster 2 --epochs 12
 
-A row is `lookonce slim PARENT --data DATA --faster N`; the row "trained on" is PARENT trained for the same
-number of epochs with all of its channels, which shows how much of a row's AP comes from the training alone.
-Epoch and gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine (ONNX
-Runtime, all cores), each model in turn with PARENT; int8 is calibrated on DATA's training images, not gated,
-and timed in turn with PARENT's int8. Rows are kept: the same command resumes an interrupted run.
+A row is `lookonce slim PARENT --data DATA --faster N`. The row "trained on" is PARENT trained for the same
+number of epochs with all channels, which shows how much of a row's AP comes from training alone. The best
+epoch and the gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine
+(ONNX Runtime, all cores), with each model in turn with PARENT. int8 is calibrated on training images of DATA,
+without a gate, and timed in turn with PARENT in int8. Rows are kept, so the same command resumes an
+interrupted run.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def slimmed(faster: float, options: argparse.Namespace) -> Path:
-    """Slim the parent, unless it is done; the gate is left to the reader of the table."""
+    """Slim the parent unless that is done, with a gate that accepts any loss of AP; return the model."""
     out = options.out / f"slim-{faster:g}-{options.epochs}"
     if not (out / "done").exists():
         length = resumed(out) or ["--epochs", options.epochs]
@@ -59,7 +60,7 @@ def slimmed(faster: float, options: argparse.Namespace) -> Path:
 
 
 def trained_on(options: argparse.Namespace) -> Path:
-    """Train the parent for as many epochs, with all of its channels."""
+    """Train the parent for the same number of epochs with all channels, unless that is done."""
     out = options.out / f"on-{options.epochs}"
     if not (out / "done").exists():
         size = "x".join(map(str, read_parent(options.parent)[0].info.input_size))
@@ -95,7 +96,7 @@ def report(models: dict[str, Path], options: argparse.Namespace) -> None:
 
 
 def exported(path: Path, options: argparse.Namespace) -> list[Path]:
-    """Write a model as float32 and, if wanted, as int8, for ONNX Runtime."""
+    """Write a model for ONNX Runtime in float32 and, with `--int8`, in int8."""
     folder = options.out / "onnx" / path.parent.name
     files = [folder / "float32.onnx", folder / "int8.onnx"]
     if not files[0].exists():
@@ -111,7 +112,7 @@ def exported(path: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def tested(path: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """AP50 and AP on the test split, read once."""
+    """Return AP50 and AP on the test split, which is read once."""
     out = options.out / "test" / path.parent.name
     if not (out / "metrics.json").exists():
         run("evaluate", path, options.test, "--images", options.images, "--out", out)

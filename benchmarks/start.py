@@ -1,14 +1,15 @@
-"""Starting from COCO weights or random weights: AP after equal minutes, and on few images.
+"""AP of training from COCO weights and from random weights, after equal minutes and on few images.
 
     python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 16 \
         --minutes 1 2 5 10 --few 10 20 50 [--starts scratch coco half]
 
-Every start is `lookonce train` with its defaults: from random weights, with `--weights coco`, or with other
-networks (`STARTS`). `--pace` measures on this machine, step by step in turn, how many images each trains on
-per second of CPU time, including reading and augmentation. A row of N minutes has the number of epochs that
-two such cores reach in N minutes, so other work on the machine prolongs a row but does not change its result.
-A fifth of the training images is held out, and no epoch is chosen: the model is that of the last one. The
-test split is read once per row, after training. Rows are kept: the same command resumes an interrupted run.
+Every run is `lookonce train` with its defaults, from random weights, with `--weights coco`, or with another
+network of `STARTS`. `--pace` first measures, with training steps in turn, how many images per second of CPU
+time each start trains on, including reading and augmentation. A row of N minutes has the number of epochs
+that two cores of this machine finish in N minutes, so other work prolongs a row but does not change its
+result. A fifth of the training images is held out. The model is that of the last epoch, without choosing the
+best. The test split is read once per row, after training. Rows are kept, so the same command resumes an
+interrupted run.
 """
 
 import argparse
@@ -44,7 +45,7 @@ STARTS = {
     "quarter": OF["yolov3-tiny", 0.25],
     "fine-half": OF["yolov3-tiny-3l", 0.5],
 }
-CORES = 2  # of the machine whose minutes are meant
+CORES = 2  # of the machine that `--minutes` refers to
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
-    """Write a dataset YAML for each number of training images; return the images of each."""
+    """Write a data set YAML for each number of training images; return the number of images in each."""
     folder.mkdir(parents=True, exist_ok=True)
     tree: dict[str, Any] = json.loads(options.train.read_text())
     images = sorted(tree["images"], key=lambda image: image["file_name"])
@@ -100,7 +101,7 @@ def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
 
 
 def measure_pace(folder: Path, options: argparse.Namespace) -> None:
-    """Take steps of each start in turn, and keep the images per second of processor time."""
+    """Train steps of each start in turn, and write the images per second of CPU time to a file."""
     torch.set_num_threads(1)
     learners, loaders, console = {}, {}, Console(quiet=True)
     for start in options.starts:
@@ -120,7 +121,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
             for batch in next(steps[start]):
                 losses = learner.losses(batch, number + 1)
                 learner.backward(losses.total(batch.image_count))
-                if number:  # the first step prepares
+                if number:  # the first step warms up
                     images[start] += batch.image_count
             learner.step(1e-4)
             if number:
@@ -130,7 +131,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
 
 
 def row(folder: Path, part: str, start: str, epochs: int, options: argparse.Namespace) -> list[float]:
-    """Train and evaluate one row, unless it is done; return AP50 and AP, held out and on the test split."""
+    """Train and evaluate a row unless it is done; return AP50 and AP, held out and on the test split."""
     out = folder / f"{start}-{part}-{epochs}"
     if not (out / "row.json").exists():
         train(folder / f"{part}.yaml", start, epochs, out, options)
@@ -150,7 +151,7 @@ def train(data: Path, start: str, epochs: int, out: Path, options: argparse.Name
     if (out / "last.safetensors").exists():
         run(*command, "--resume")
         return
-    shutil.rmtree(out, ignore_errors=True)  # cut off before its first checkpoint
+    shutil.rmtree(out, ignore_errors=True)  # interrupted before its first checkpoint
     settings = ("--set", f"evaluate_every={epochs}", "--set", "checkpoint_minutes=2")
     run(*command, *STARTS[start].options, "--size", options.size, "--epochs", str(epochs), *settings)
 

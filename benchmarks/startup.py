@@ -1,12 +1,12 @@
-"""Time from the start of the process to a result, for whole commands in turn, and the Detector's memory.
+"""Time of whole commands, from the start of the process to a result, and memory of the Detector.
 
     python benchmarks/startup.py IMAGE [--rounds 15] [--before SRC]
 
-yolov3-tiny has random weights; `coco` is the network in the package. Every command is a new process; files
-are in the page cache. CPU time is that of the whole process, all threads; other work on the machine changes
-it less than the time on the clock. The first round, which is not counted, compiles modules to bytecode, as
-the installation of a package does. Times are lower quartiles; ratios are medians over the rounds, to the bare
-script in the same round. `--before`, the `src` of an earlier checkout, adds its `lookonce detect`.
+yolov3-tiny has random weights; `coco` is the network in the package. Commands run in turn, each in a new
+process, with all files in the page cache. CPU time is that of all threads of the process; it depends less on
+other work than elapsed time. The first round is not counted: it compiles modules to bytecode, as installing a
+package does. Times are lower quartiles. Ratios are to the bare script in the same round, as medians over the
+rounds. `--before` adds the `lookonce detect` of an earlier checkout, given as the path of its `src` folder.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
         commands |= {"Detector.open, coco in OpenVINO, compiled": openvino, KEPT: openvino}
         if options.before:
             commands[BEFORE] = detect
-        caches = dict.fromkeys(commands, os.devnull) | {KEPT: str(folder / "cache")}  # nothing is kept there
+        caches = dict.fromkeys(commands, os.devnull) | {KEPT: str(folder / "cache")}  # devnull: no cache
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         rounds = [
@@ -90,14 +90,20 @@ def main() -> None:
 
 
 def in_openvino(folder: Path) -> Path:
-    """The network in the package as `.xml`."""
+    """Write the network in the package for OpenVINO, and return the path of the `.xml`."""
     path = folder / "coco.xml"
     write_openvino(export_graph(read_source(Path(model_path("coco")))), path)
     return path
 
 
 def seconds(command: Sequence[str], cache: str, source: Path | None = None) -> tuple[float, float]:
-    """A whole process, from start to end: on the clock, and of the CPU; `source`: of another lookonce."""
+    """Return elapsed seconds and CPU seconds of a whole process.
+
+    Args:
+        command: command line.
+        cache: folder for the cache of lookonce.
+        source: `src` folder of another checkout of lookonce; None for the installed package.
+    """
     start = perf_counter()
     process = subprocess.Popen(
         command,
@@ -117,7 +123,7 @@ def seconds(command: Sequence[str], cache: str, source: Path | None = None) -> t
 
 
 def memory(folder: Path) -> None:
-    """Peak of a whole process that opens yolov3 and detects, beside the bare engine."""
+    """Print the peak memory of a process that detects with yolov3, and of one that runs the bare engine."""
     files = prepare(write_random("yolov3", folder), folder)
     case, peaks = BenchCase((416, 416), batch=1, threads=2), {}
     for contender in ("lookonce", "onnxruntime"):

@@ -1,11 +1,12 @@
-"""Cost and accuracy of rect and tiles: time, AP by object size, and recall, compared with a larger input.
+"""Cost and accuracy of `rect` and `tiles`: time, AP by object size, and recall, compared with larger inputs.
 
     python benchmarks/tiles.py MODEL DATA [--split val] [--names FILE] [--shape 16x9] [--only plain,rect]
 
-Prints one line per setting. The time is that of the whole Detector without reading files, at score threshold
-0.25, as the median over some images; all settings take turns on each image, so a ratio holds on a busy
-machine too. Everything else is measured on all images with detections above 0.01, for the classes that model
-and data share. `--shape` crops every image to a shape, around its middle. `--split all` takes every image.
+The script prints a line per setting. The time is that of the whole Detector at score threshold 0.25, without
+reading files, as the median over some images. All settings run in turn on each image, so a ratio is also
+valid on a busy machine. Accuracy is measured on all images, from detections with scores above 0.01, for the
+classes that model and data share. `--shape` crops the middle of every image to a shape. `--split all` reads
+all images.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main() -> None:
 def cut(
     sample: Sample, image: NDArray[np.uint8], shape: tuple[int, int] | None
 ) -> tuple[Sample, NDArray[np.uint8]]:
-    """The middle of an image in a shape (width, height), with the boxes that are half in it or more."""
+    """Return the middle of an image in a shape (width, height), with the boxes more than half inside it."""
     if shape is None:
         return sample, image
     height, width = image.shape[:2]
@@ -108,14 +109,14 @@ def opened(model: Path, setting: dict[str, object], confidence: float, threads: 
 def take_turns(
     model: Path, settings: dict[str, dict[str, object]], images: Sequence[NDArray[np.uint8]], threads: int
 ) -> dict[str, float]:
-    """Median seconds an image."""
+    """Return the median seconds per image of each setting."""
     detectors = {name: opened(model, setting, 0.25, threads) for name, setting in settings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in settings}
     for number, image in enumerate([images[0], *images]):
         for name, detector in detectors.items():
             start = perf_counter()
             detector(image)
-            if number:  # the first is to warm up
+            if number:  # the first image warms up
                 seconds[name].append(perf_counter() - start)
     return {name: float(np.median(each)) for name, each in seconds.items()}
 

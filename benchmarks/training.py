@@ -1,17 +1,17 @@
-"""Training speed as ratios within one run: the real loop, the bare step, the plain eager step, the loss.
+"""Training speed: the whole loop, the bare step, a plain eager step and the loss, as ratios within one run.
 
     python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8] [--recipe FILE] [--compile]
                                         [--cpu] [--cpu-time]
 
-DATA is any annotated data set, of which the `train` split is read. In every round, each contender takes the
-same number of steps, one contender after the other, so that other work affects all of them; ratios are
-medians over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more
-loops are those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on
-square inputs of the same size as those of the bare step, and once with the recipe's own rectangles, if it has
-them. `--compile` adds the bare step compiled by torch, and prints the time of compiling. `--cpu` adds
-alternatives on a CPU: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers treated as
-0, and a loader thread per core. A CPU without instructions for bfloat16 computes everything in float32.
-`--cpu-time` counts the CPU time of all threads instead of time on the clock, for a machine with other work.
+DATA is any annotated data set, of which the `train` split is read. In every round, the contenders run the
+same number of steps in turn, so that other work affects all of them. Ratios are medians of the ratios within
+the rounds. The steps are those of the recipe `classic`. Two more loops are those of `--recipe` (by default,
+the default recipe), with its augmentation, losses and weight average: one on square inputs of the size of the
+bare step, and one in the recipe's own rectangles, if it has them. `--compile` adds the bare step compiled by
+torch, and prints the time for compiling. `--cpu` adds variants for a CPU: channels first, float32 that oneDNN
+multiplies in bfloat16, denormal numbers treated as 0, and a loader thread per core. A CPU without
+instructions for bfloat16 computes in float32. `--cpu-time` measures the CPU time of all threads instead of
+elapsed time, for a machine with other work.
 """
 
 import argparse
@@ -47,8 +47,8 @@ from lookonce.train.setup import TrainData, describe, make_dataset
 RECIPES = Path(__file__).parents[1] / "recipes"
 LOW = "bfloat16" if this_cpu().computes_bfloat16 else "float32"
 BARE = f"bare step, {LOW}"
-STEPS = 6  # of each contender in a round
-USED_UP = 5  # steps before the clock starts: batches that a loader got ready while others took their turn
+STEPS = 6  # per contender and round
+USED_UP = 5  # untimed steps, for batches that a loader has prepared while other contenders ran
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def full_batches(stack: ExitStack, dataset: Dataset, settings: TrainSettings) -> Iterator[Batch]:
-    """Batches of real images without end, each of the full size."""
+    """Return an endless iterator over full batches of real images."""
     loader = stack.enter_context(Loader(dataset, settings.batch_size, settings.workers))
     batches = (batch for epoch in count() for step in loader.steps(epoch) for batch in step)
     return (batch for batch in batches if len(batch.images) == loader.batch)
@@ -128,7 +128,7 @@ def full_batches(stack: ExitStack, dataset: Dataset, settings: TrainSettings) ->
 def stepper(
     info: ModelInfo, settings: TrainSettings, precision: str, next_batch: Callable[[], Batch]
 ) -> Callable[[], None]:
-    """One step of our loop on whatever batch comes next."""
+    """Return a step of our training loop on the next batch."""
     settings = settings.model_copy(update={"precision": precision})
     network = build(info).train()
     learner, numbers = Learner(network, info, settings), count(1)
@@ -141,7 +141,7 @@ def stepper(
 
 
 def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
-    """The bare step with a compiled network, whose momentum of statistics has stopped changing."""
+    """Return the bare step with a compiled network, without changes of the batch normalization's momentum."""
     settings = settings.model_copy(update={"precision": LOW})
     network = build(info).train()
     learner, compiled = Learner(network, info, settings), torch.compile(network)
@@ -157,7 +157,7 @@ def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> 
 
 
 def channels_first(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
-    """The bare step with weights and images in torch's usual layout."""
+    """Return the bare step with weights and images in torch's default memory format."""
     settings = settings.model_copy(update={"precision": LOW})
     network = build(info).to(memory_format=torch.contiguous_format).train()
     learner = Learner(network, info, settings)
@@ -171,12 +171,12 @@ def channels_first(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Ca
 
 
 def onednn_in_bfloat16(on: bool) -> None:
-    """Let oneDNN round float32 to bfloat16 inside a matrix product or a convolution, or not."""
+    """Set whether oneDNN may round float32 to bfloat16 in matrix products and convolutions."""
     torch.backends.mkldnn.fp32_precision = "bf16" if on else "none"  # type: ignore[attr-defined]
 
 
 def within(step: Callable[[], None], switch: Callable[[bool], object]) -> Callable[[], None]:
-    """A step for which something is switched on, and off again."""
+    """Return the step with `switch(True)` before and `switch(False)` after it."""
 
     def switched() -> None:
         switch(True)
@@ -189,11 +189,11 @@ def within(step: Callable[[], None], switch: Callable[[bool], object]) -> Callab
 
 
 def peak_memory(step: Callable[[], None]) -> float:
-    """MiB that a step adds to this process at its height; NaN where the system does not say."""
-    step()  # the optimizer's memory is in place from now on
+    """Return the peak memory in MiB that a step adds to this process; NaN if the system does not count it."""
+    step()  # allocates the optimizer's memory
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what others gave back does not hide what this one takes
-        Path("/proc/self/clear_refs").write_text("5")  # the height starts again from here
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise freed memory of other steps would hide that of this step
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     except (OSError, AttributeError):
         return float("nan")
     before = resident("VmRSS")
@@ -207,7 +207,7 @@ def resident(name: str) -> float:
 
 
 def plain_stepper(info: ModelInfo, batch: Batch) -> Callable[[], None]:
-    """What anybody writes first: eager, channels-last, torch's default Adam, a loss that costs nothing."""
+    """Return a plain step: eager, channels-last, with torch's default Adam and a loss that costs nothing."""
     network = build(info).train()
     optimizer = Adam(network.parameters())
     images = to_input(batch.images)
@@ -223,7 +223,7 @@ def plain_stepper(info: ModelInfo, batch: Batch) -> Callable[[], None]:
 def race(
     contenders: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds a step of each contender in each round."""
+    """Return the seconds per step of each contender in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, step in contenders.items():
@@ -262,7 +262,7 @@ def report(
 
 
 def report_loss(info: ModelInfo, settings: TrainSettings, batch: Batch, step_seconds: float) -> None:
-    """Time of assignment and of the loss, forward and backward, against the step."""
+    """Print the times of assignment and of the loss, forward and backward, as shares of the bare step."""
     network: nn.Module = build(info)
     raw_maps = [raw.detach().requires_grad_() for raw in network(to_input(batch.images))]
 

@@ -1,12 +1,12 @@
-"""The Detector of a tuned model compared with every row of its plan, image to detections.
+"""Compare the Detector of a tuned model with every row of its plan, from image to detections.
 
     lookonce tune MODEL --data DATA --out FOLDER
     LOOKONCE_CACHE=FOLDER python benchmarks/tuned.py MODEL IMAGE... [--rounds 10]
 
-`Detector.open(MODEL)` follows the plan. The other rows are the accepted ways of the plan for one image at a
-time, each with its engine, precision and threads. All take turns in one run, each in a process of its own, on
-the same images in memory. The ratio is the median of the ratios within each round, to the row whose median is
-the least here, which is not always the one that was the fastest when the plan was made.
+`Detector.open(MODEL)` follows the plan. The other rows are the accepted configurations of the plan for one
+image at a time, each with its engine, precision and threads. All run in turn, each in a process of its own,
+on the same images in memory. The ratio is the median of the ratios within the rounds, to the row with the
+lowest median in this run, which need not be the fastest row when the plan was made.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """Opens a model as its user does, in the process that times it."""
+    """Opens a model with `Detector.open`, in the process that times it."""
 
     model: Path
     images: tuple[Path, ...]

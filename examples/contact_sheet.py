@@ -1,8 +1,9 @@
-"""Find objects on the images of a folder and show them all on one sheet.
+"""Detect objects in the images of a folder, and draw the images with their detections on one sheet.
 
     python examples/contact_sheet.py MODEL FOLDER OUT
 
-The README opens with `contact_sheet.py demo/model.safetensors demo/unseen OUT`, drawn after `make demo`.
+The first image of the README was made by `make demo` and then
+`python examples/contact_sheet.py demo/model.safetensors demo/unseen OUT`.
 """
 
 import sys
@@ -24,7 +25,7 @@ A_ROW, MOST = 4, 12  # images
 
 
 def main(model: Path, folder: Path, out: Path) -> None:
-    """Detect on the first images and draw the sheet."""
+    """Detect objects in the first `MOST` images, and write the sheet."""
     with Detector.open(model) as detector:
         images = [read_image(path) for path in list_images(folder)[:MOST]]
         found = [(image, detector(image)) for image in images]
@@ -35,7 +36,7 @@ def main(model: Path, folder: Path, out: Path) -> None:
 
 
 def drawn_row(found: Sequence[tuple[Image, Detections]]) -> Image:
-    """Images side by side, each keeping its shape, all of the one height at which they fill `WIDTH`."""
+    """Draw images side by side in their own shapes, at the common height at which they fill `WIDTH`."""
     room = WIDTH - GAP * (len(found) - 1)
     ends = np.cumsum([image.shape[1] / image.shape[0] for image, _ in found])
     edges = [0, *np.round(ends * room / ends[-1]).astype(int).tolist()]
@@ -47,7 +48,7 @@ def drawn_row(found: Sequence[tuple[Image, Detections]]) -> Image:
 
 
 def drawn(image: Image, detections: Detections, height: int, width: int) -> Image:
-    """Resized first and drawn on then, so that lines and letters are of one size on the whole sheet."""
+    """Resize an image, then draw its detections, so that lines and letters have one size on the sheet."""
     across, down = width / image.shape[1], height / image.shape[0]
     boxes = detections.boxes * np.array([across, down, across, down], np.float32)
     resized = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

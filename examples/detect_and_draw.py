@@ -1,8 +1,8 @@
-"""Find objects on one image, print them, and write the image with their boxes.
+"""Detect objects in an image, print them, and write the image with their boxes.
 
     python examples/detect_and_draw.py MODEL IMAGE OUT
 
-MODEL is any file that lookonce or Darknet writes; only .safetensors needs PyTorch.
+MODEL is a model file written by lookonce or Darknet. Only .safetensors needs PyTorch.
 """
 
 import sys
@@ -12,7 +12,7 @@ from lookonce import Detector, LookonceError, annotate, read_image, write_image
 
 
 def main(model: Path, image: Path, out: Path) -> None:
-    """Detect, print, draw."""
+    """Detect and print the objects, and write the image with their boxes."""
     pixels = read_image(image)  # (H, W, 3) uint8, red first, upright
     with Detector.open(model, conf=0.25) as detector:
         found = detector(pixels)

@@ -1,11 +1,11 @@
-"""Train a detector on annotated images, step by step as `lookonce train` does.
+"""Train a detector on annotated images, in the same steps as `lookonce train`.
 
     python examples/train_from_python.py DATA OUT [NAME=VALUE ...]
 
-DATA is anything that `lookonce train` takes and has a validation split; NAME=VALUE is any setting, such as
-model=yolov3 or epochs=60. The four parts of a training are in `lookonce.model.network.build` (architecture),
-`lookonce.train.loss.compute_losses` (loss), `lookonce.train.optimizer.make_optimizer` (optimizer) and
-`lookonce.train.loop.train_one_epoch` (step).
+DATA is any data set with a validation split that `lookonce train` can read. NAME=VALUE changes a setting,
+such as model=yolov3 or epochs=60. The four parts of training are the architecture
+(`lookonce.model.network.build`), the loss (`lookonce.train.loss.compute_losses`), the optimizer
+(`lookonce.train.optimizer.make_optimizer`) and the step (`lookonce.train.loop.train_one_epoch`).
 """
 
 import sys
@@ -22,7 +22,7 @@ from lookonce.train.setup import TrainData
 
 
 def main(data: Path, out: Path, assignments: Sequence[str]) -> None:
-    """Read, train, and detect on the first validation image."""
+    """Read the data, train, and detect objects in the first validation image."""
     training, validation = load_samples(data, "train"), load_samples(data, "val")
     print(training.describe())
     settings = load_settings(None, assignments)

@@ -1,9 +1,10 @@
 """Write src/lookonce/__init__.pyi, the types of `import lookonce`, from the commands themselves.
 
-Run: python scripts/api_types.py
-A command gets what the command line parsed: a `Path`, a size as text. From Python, `_callable.py` converts: a
-path may be a `str`, a size a number or a pair, settings a mapping. Type checkers and editors read the stub; a
-test compares it with the commands.
+    python scripts/api_types.py
+
+The command line passes parsed values to a command, such as a `Path`, or a size as text. For calls from
+Python, `_callable.py` also accepts a path as `str`, a size as a number or a pair, and settings as a mapping.
+Type checkers and editors read the stub. A test compares it with the commands.
 """
 
 import subprocess
@@ -27,7 +28,7 @@ from typing import Literal
 from lookonce.commands.results import Evaluated, Exported, Trained
 '''
 PATH, SIZE = "str | PathLike[str]", "int | tuple[int, int] | str"
-# parameters that are text for the command and may be something else in Python
+# types in Python of parameters that are text on the command line
 WIDER = {
     "size": SIZE,
     "tiles": SIZE,
@@ -38,7 +39,7 @@ WIDER = {
 
 
 def stub() -> str:
-    """Return the stub, formatted."""
+    """Return the formatted stub."""
     lines = [HEAD]
     lines += [f"from {_HOMES[name]} import {name} as {name}" for name in __all__ if name in _HOMES]
     lines += ["", "__version__: str", f"__all__ = {list(__all__)!r}", ""]
@@ -51,7 +52,7 @@ def stub() -> str:
 
 
 def _function(verb: str) -> str:
-    """Return a command as a function with a docstring."""
+    """Return the stub of a command: its signature and docstring."""
     function = getattr(import_module(f"lookonce.commands.{verb}"), verb)
     parameters = signature(function).parameters.values()
     given = [f"{each.name}: {_type(each)}{_default(each)}" for each in parameters]

@@ -1,8 +1,9 @@
-"""Known vulnerabilities of what is installed: `python scripts/audit.py`, or `make audit`.
+"""Report known vulnerabilities of the installed packages: `python scripts/audit.py`, or `make audit`.
 
-pip-audit calls a package that the advisory database does not know "skipped", and a run of which every package
-was skipped ends in "No known vulnerabilities found". Package mirrors often forward no advisories. So each
-database is first asked about a release that is known to be vulnerable, and only one that knows it counts.
+pip-audit skips packages that are missing from the advisory database, and prints "No known vulnerabilities
+found" even if it has skipped all of them. Package mirrors often forward no advisories. Therefore each
+database is first queried for a release that is known to be vulnerable, and is used only if it reports that
+release.
 """
 
 import json
@@ -18,12 +19,12 @@ DATABASES = ("pypi", "osv")  # in this order
 KNOWN = "jinja2==2.4.1"  # CVE-2014-1402 and others
 PATIENCE = 600  # seconds
 
-# of one package: name, version, vulns, and skip_reason if it was not checked
+# entry of a package: name, version, vulns, and skip_reason if it was not checked
 Entry = dict[str, Any]
 
 
 def ask(database: str, arguments: Sequence[str]) -> list[Entry] | None:
-    """Return what pip-audit finds in a database; None if it gets no answer."""
+    """Return the entries that pip-audit finds in a database; None if there is no answer."""
     command = [sys.executable, "-m", "pip_audit", "--service", database, "--format", "json", *arguments]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -34,7 +35,7 @@ def ask(database: str, arguments: Sequence[str]) -> list[Entry] | None:
 
 
 def ask_about(database: str, *releases: str) -> list[Entry]:
-    """Return what pip-audit finds for releases that need not be installed."""
+    """Return the entries of releases, which need not be installed; empty if there is no answer."""
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "requirements.txt"
         listed.write_text("\n".join(releases))
@@ -42,20 +43,20 @@ def ask_about(database: str, *releases: str) -> list[Entry]:
 
 
 def check_installed(database: str) -> list[Entry] | None:
-    """Return what pip-audit finds for everything installed but lookonce itself; None without an answer."""
+    """Return the entries of all installed packages except lookonce; None if there is no answer."""
     found = ask(database, ["--skip-editable"])
     if found is None:
         return None
     entries = {entry["name"]: entry for entry in found if entry["name"] != "lookonce"}
     for name in [name for name, entry in entries.items() if "skip_reason" in entry]:
-        release, _, build = version(name).partition("+")  # as in torch's 2.9.0+cpu, which is in no database
+        release, _, build = version(name).partition("+")  # databases lack builds, such as torch 2.9.0+cpu
         if build:
             entries |= {entry["name"]: entry for entry in ask_about(database, f"{name}=={release}")}
     return list(entries.values())
 
 
 def report(found: Sequence[Entry]) -> tuple[list[str], int]:
-    """Return lines to print, and the exit code: 1 for a vulnerability, 2 if a package was not checked."""
+    """Return the lines to print, and the exit code: 1 for a vulnerability, 2 for a package left unchecked."""
     lines = [
         f"{entry['name']} {entry['version']}: {each['id']}"
         + (f", fixed in {', '.join(each['fix_versions'])}" if each.get("fix_versions") else "")
@@ -71,7 +72,7 @@ def report(found: Sequence[Entry]) -> tuple[list[str], int]:
 
 
 def main() -> int:
-    """Ask the first database that answers."""
+    """Print the report of the first working database; return the exit code, 2 if there is none."""
     for database in DATABASES:
         known = any(entry.get("vulns") for entry in ask_about(database, KNOWN))
         if known and (found := check_installed(database)) is not None:

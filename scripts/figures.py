@@ -1,8 +1,8 @@
-"""Draw the figures of docs/how-yolov3-works.md with the functions that they explain.
+"""Draw the figures of docs/how-yolov3-works.md with the functions of lookonce that the page explains.
 
     python scripts/figures.py [FOLDER]
 
-FOLDER is docs/images by default. Needs `pip install 'lookonce[train]'` for matplotlib and PyTorch.
+FOLDER is docs/images by default. matplotlib and PyTorch are needed: `pip install 'lookonce[train]'`.
 """
 
 import sys
@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
 
 
 def boxes() -> Any:
-    """Two overlapping boxes: intersection, union, and the smallest box around both."""
+    """Draw two overlapping boxes with their intersection, their union, and the smallest box around both."""
     figure, panels = plt.subplots(1, 3, figsize=(9.5, 3.1), layout="constrained")
     a, b = np.array([1.0, 1.0, 5.0, 5.0]), np.array([3.0, 2.5, 8.0, 7.0])
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
@@ -74,7 +74,7 @@ def boxes() -> Any:
 
 
 def augmentation() -> Any:
-    """A drawn image and its boxes after each step, in the order of training."""
+    """Draw a rendered image and its boxes after each step of augmentation, in the order used in training."""
     drawn = scene(np.random.default_rng(7))
     image, found = drawn.image, drawn.boxes
     steps = [("read", image, found)]
@@ -111,7 +111,7 @@ def augmentation() -> Any:
 
 
 def assignment() -> Any:
-    """The anchors of each scale on the cell that holds the car's center; positive ones are green."""
+    """Draw the anchors of each scale on the cell with the car's center; positive anchors are green."""
     car = Letterbox.fit((576, 768), (416, 416)).boxes_in(np.array([[460, 80, 690, 170]], np.float32))
     cells = cell_of(car, STRIDES, (416, 416))[0]
     ious = anchor_ious(car, cells[None], YOLOV3, STRIDES)
@@ -146,7 +146,7 @@ def assignment() -> Any:
 
 
 def network() -> Any:
-    """Backbone, neck and heads with the shapes of a real forward pass."""
+    """Draw backbone, neck and heads with the shapes of a real forward pass."""
     info = ModelInfo("yolov3", tuple(f"class {n}" for n in range(80)), YOLOV3, STRIDES, input_size=(416, 416))
     model = build(info).eval()
     with torch.inference_mode():
@@ -177,7 +177,7 @@ def network() -> Any:
 
 
 def training() -> Any:
-    """The four parts of training and the way of one step through them."""
+    """Draw the four parts of training, and how a training step passes through them."""
     figure, panel = plt.subplots(figsize=(11, 3.6), layout="constrained")
     panel.set(xlim=(0, 110), ylim=(0, 36))
     panel.axis("off")

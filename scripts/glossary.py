@@ -2,7 +2,7 @@
 
     python scripts/glossary.py
 
-A test compares the page with what this writes.
+A test compares the page with the output of this script.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ with the Tab key to see its meaning.
 
 
 def glossary() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     return HEAD + "".join(f"| {term} | {text} |\n" for term, text in GLOSSARY.items())
 
 

@@ -1,9 +1,9 @@
-"""Write docs/how-yolov3-works.md as a notebook.
+"""Convert docs/how-yolov3-works.md to a notebook.
 
     python scripts/notebook.py [OUT]
 
-OUT is docs/how-yolov3-works.ipynb by default. Prose becomes Markdown cells; a block of Python and the text
-below it become a code cell and its output.
+OUT is docs/how-yolov3-works.ipynb by default. Prose becomes Markdown cells. A block of Python and the block
+of text below it become a code cell and its output.
 """
 
 import json

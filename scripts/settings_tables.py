@@ -2,7 +2,7 @@
 
     python scripts/settings_tables.py
 
-A test compares the pages with what this writes.
+A test compares the pages with the output of this script.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from lookonce.recipe import load_settings
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: scripts/settings_tables.py -->", "<!-- end of table -->"
 
-# Measured effect of the default's value instead of the other one, where benchmarks/recipes.md has it.
+# Effect of the default value compared with the classic one, measured unless it is given as a reason.
 EFFECTS = {
     "batch": "4 instead of 16: AP +0.079 on heads (table 2): four times the steps per epoch",
     "objectness_prior": "AP +0.005 on heads, -0.003 on bccd (table 8): within noise",
@@ -33,7 +33,7 @@ EFFECTS = {
 
 
 def pages() -> dict[Path, str]:
-    """Text of each page with its table."""
+    """Return the path and the new text of each page."""
     tables = {ROOT / "docs" / "train.md": settings_table(), ROOT / "recipes" / "README.md": recipes_table()}
     written = {}
     for page, table in tables.items():
@@ -44,7 +44,7 @@ def pages() -> dict[Path, str]:
 
 
 def settings_table() -> str:
-    """Every setting with its default and meaning."""
+    """Return a table of all settings with their defaults and meanings."""
     rows = [
         f"| `{name}` | {text(value)} | {meaning(name)} |" for name, value in flat(TrainSettings()).items()
     ]
@@ -52,7 +52,7 @@ def settings_table() -> str:
 
 
 def recipes_table() -> str:
-    """Both recipes side by side; values that differ are bold in the column of the default."""
+    """Return a table of both recipes; default values that differ from the classic ones are bold."""
     classic, default = flat(load_settings("classic")), flat(TrainSettings())
     rows = []
     for name, value in default.items():
@@ -64,7 +64,7 @@ def recipes_table() -> str:
 
 
 def text(value: Any) -> str:
-    """A value as in YAML; a square size as one number."""
+    """Return a value in the notation of YAML; a size becomes `HxW`, or one number if it is square."""
     if isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) for side in value):
         return str(value[0]) if value[0] == value[1] else f"{value[0]}x{value[1]}"
     if isinstance(value, bool):
@@ -73,7 +73,7 @@ def text(value: Any) -> str:
 
 
 def meaning(name: str) -> str:
-    """The description of a setting, which is the docstring of its field."""
+    """Return the description of a setting, which is the docstring of its field."""
     settings: type[BaseModel] = TrainSettings
     *sections, leaf = name.split(".")
     for section in sections:

@@ -1,4 +1,4 @@
-"""A real browser for the pages: Debian's Chromium, driven by Playwright, cut off from the network."""
+"""A real browser for the pages: Debian's Chromium, controlled by Playwright, without a network."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,26 +11,26 @@ from playwright.sync_api import Page, sync_playwright
 
 PHONE, DESKTOP = (390, 844), (1280, 900)
 
-# Without these the browser itself looks for updates and syncs, which is none of the page's doing.
+# Without these options, the browser itself would check for updates and synchronize.
 QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
     "--no-first-run",
-    "--no-sandbox",  # tests also run as root, in containers
+    "--no-sandbox",  # tests may run as root in containers
     "--disable-gpu",
 )
 
 
 @dataclass
 class Opened:
-    """A page in the browser, and what went wrong on it so far.
+    """A page in the browser, and its errors so far.
 
     Attributes:
-        page: Playwright's.
-        errors: of the console, and exceptions no script caught.
-        requests: that left the page.
+        page: page of Playwright.
+        errors: errors in the console, and uncaught exceptions.
+        requests: requests that left the page.
     """
 
     page: Page
@@ -40,7 +40,7 @@ class Opened:
 
 @contextmanager
 def opened(file: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> Iterator[Opened]:
-    """Open an HTML file from disk at a window size (width, height); skips where there is no Chromium."""
+    """Open an HTML file from disk in a window (width, height); skip the test if there is no Chromium."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")

@@ -1,4 +1,4 @@
-"""Commands as they are typed, run in the process of the test: a process of its own takes seconds to start."""
+"""Run commands as typed in the process of the test, because a new process takes seconds to start."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from lookonce.cli import app, main
 
 
 class Ran(NamedTuple):
-    """What `subprocess.run` would return."""
+    """The result that `subprocess.run` would return."""
 
     returncode: int
     stdout: str
@@ -20,7 +20,7 @@ class Ran(NamedTuple):
 
 
 def typed(*words: object) -> int:
-    """The exit code of the whole program; errors are one line on standard error."""
+    """Run the whole program and return its exit code; errors are one line on standard error."""
     with patch.object(sys, "argv", ["lookonce", *map(str, words)]):
         try:
             main()
@@ -30,7 +30,7 @@ def typed(*words: object) -> int:
 
 
 def lookonce(*words: object) -> Ran:
-    """The exit code of the whole program, and what it printed."""
+    """Run the whole program; return its exit code and output."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = typed(*words)
@@ -38,18 +38,18 @@ def lookonce(*words: object) -> Ran:
 
 
 def invoke(*words: object, columns: int | None = None) -> Result:
-    """Run a command, on a terminal of some width; its errors reach the test."""
+    """Run a command on a terminal of a given width; its errors are raised."""
     environment = {} if columns is None else {"COLUMNS": str(columns)}
     return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False, env=environment)
 
 
 def attempted(*words: object) -> Result:
-    """Run a command; the error that ended it, if any, is in the result."""
+    """Run a command; its error, if any, is in the result."""
     return CliRunner().invoke(app, list(map(str, words)))
 
 
 def output_of(*words: object) -> str:
-    """What a command prints that succeeds."""
+    """Run a command that must succeed, and return its output."""
     result = invoke(*words)
     assert result.exit_code == 0, result.output
     return result.output

@@ -1,4 +1,4 @@
-"""Real images, models and reference numbers; a small model."""
+"""Fixtures: real images, models and reference numbers, and a small model."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from lookonce.darknet.write import write_darknet
 from lookonce.metadata import ModelInfo
 from tests.darknet.oracle import random_weights
 
-# How long an example takes says more about what else the machine does than about the code.
+# No deadline, because the time of an example depends more on other work than on the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -25,7 +25,7 @@ SHARED = HERE.parents[1] / "shared" / "data"
 
 
 class RealData(type(Path())):  # type: ignore[misc]  # Path itself cannot be derived from before Python 3.12
-    """`tests/data`; a path missing there comes from the larger collection, or skips the test."""
+    """Files of `tests/data` or, if missing there, of the larger collection; otherwise the test is skipped."""
 
     def __truediv__(self, name: str | PathLike[str]) -> Path:
         committed = Path(self, name)
@@ -41,7 +41,7 @@ class RealData(type(Path())):  # type: ignore[misc]  # Path itself cannot be der
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the session a cache of its own, shared by its processes, so that the user's stays as it is."""
+    """Give the session a cache of its own, shared by its processes, so that the user's is not changed."""
     base = tmp_path_factory.getbasetemp()
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "lookonce-cache"
     with pytest.MonkeyPatch.context() as patch:
@@ -51,32 +51,32 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_watch_left() -> Iterator[None]:
-    """End the watch for a second Ctrl-C, which after a signal would end the test process too."""
+    """End the watch for a second Ctrl-C, which would end the test process after a signal."""
     yield
     SecondCtrlC.forget()
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Real annotated images, photographs and Darknet models."""
+    """Return the real annotated images, photographs and Darknet models."""
     return RealData(HERE / "data")
 
 
 @pytest.fixture(scope="session")
 def photographs() -> list[Path]:
-    """Photographs of everyday objects, at least two."""
+    """Return at least two photographs of everyday objects."""
     return sorted(each for folder in (HERE / "data", SHARED) for each in (folder / "photos").glob("*.jpg"))
 
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Numbers of the original TensorFlow code; their README explains them."""
+    """Return the reference numbers of the original TensorFlow code; see their README."""
     return HERE / "reference"
 
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`small.cfg` and its weights: a narrow yolov3-tiny, two classes, a wide input, weights at random."""
+    """Write `small.cfg` and its random weights: a narrow yolov3-tiny with two classes and a wide input."""
     info = ModelInfo(
         "yolov3-tiny",
         names=("cat", "dog"),

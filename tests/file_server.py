@@ -1,4 +1,4 @@
-"""A web server on this machine that behaves as badly as it is told to."""
+"""A local web server with configurable faults."""
 
 import re
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with what is said of the path; the rest is 404. Notes every request's headers."""
+    """Answers a path as configured, and other paths with 404; records the headers of every request."""
 
     protocol_version = "HTTP/1.1"
     server: "Server"
@@ -19,7 +19,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.answers.get(self.path, missing)(self)
 
     def answer(self, status: int, body: bytes, **headers: object) -> None:
-        """Headers with `_` for `-`; `length` replaces the true Content-Length, None leaves it out."""
+        """Send an answer; `length` replaces Content-Length, and None removes it; headers have `_` for `-`."""
         length = headers.pop("length", len(body))
         self.send_response(status)
         if length is not None:
@@ -30,12 +30,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def wanted(self) -> int:
-        """The byte that the request wants to start from."""
+        """Return the first byte that the request asks for."""
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(asked[1]) if asked else 0
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing to the terminal."""
+        """Print nothing."""
 
 
 class Server(ThreadingHTTPServer):
@@ -70,7 +70,7 @@ def missing(request: Handler) -> None:
 
 
 def sound(content: bytes, etag: str = '"1"', stop_after: int | None = None) -> Callable[[Handler], None]:
-    """A server as it should be, which may break each connection after so many bytes."""
+    """Return a correct answer, which may break each connection after a number of bytes."""
 
     def do(request: Handler) -> None:
         start = request.wanted()
@@ -90,12 +90,12 @@ def sound(content: bytes, etag: str = '"1"', stop_after: int | None = None) -> C
 
 
 def deaf(content: bytes, stop_after: int | None = None) -> Callable[[Handler], None]:
-    """A server that does not know Range."""
+    """Return an answer that ignores Range."""
     return lambda request: request.answer(200, content[:stop_after], length=len(content))
 
 
 def dripping(start: bytes, piece: bytes = b"x") -> Callable[[Handler], None]:
-    """A server too slow for anyone, for ten seconds: a client without a limit is not caught for ever."""
+    """Return an answer that is too slow, for at most ten seconds, so that no client waits forever."""
 
     def do(request: Handler) -> None:
         request.wfile.write(start)

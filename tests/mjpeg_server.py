@@ -1,8 +1,8 @@
-"""A camera as many are: a web server whose answer never ends, one JPEG after the other.
+"""A typical network camera: a web server that sends one JPEG after another in an endless answer.
 
-Run as a process of its own, so that it can be killed: `python mjpeg_server.py PORT RATE`. Each frame is one
-color, a little brighter than the one before. `/stall` sends ten frames and then nothing more, and the
-frames of `/grows` are larger from the third on.
+It is a separate process, so that it can be killed: `python mjpeg_server.py PORT RATE`. Each frame has one
+color, slightly brighter than the previous frame. `/stall` sends ten frames and then nothing more. The
+frames of `/grows` are larger from the third one on.
 """
 
 import socket
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 @contextmanager
 def camera(port: int, rate: float = 100) -> Iterator[subprocess.Popen[bytes]]:
-    """The process; it listens once this is entered."""
+    """Start the server; it is listening when the context is entered."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__)), str(port), str(rate)], stdout=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md names what exists, and its diffs are the code."""
+"""ARCHITECTURE.md names only things that exist, and its diffs match the code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`scripts/audit.py`: an answer that says nothing is not taken for a clean one."""
+"""`scripts/audit.py` does not take an empty answer for a clean one."""
 
 import json
 import runpy
@@ -20,7 +20,7 @@ def audit(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> tuple[int, str]:
-    """Run the script with pip-audit's answers by database, and by whether it is asked about a release."""
+    """Run the script with given answers of pip-audit, per database and for the release with a known fault."""
 
     def answer(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         key = command[command.index("--service") + 1], "--requirement" in command

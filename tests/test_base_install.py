@@ -1,4 +1,4 @@
-"""Without torch every command works, or says in one line what to install; from Python too."""
+"""Without torch, every command works, or prints one line with the package to install; also from Python."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from lookonce.model.network import build
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
-# Every command of the list in one process, which could import torch for none of them: exit code and errors.
+# Runs each command line of the list in one process without torch, and prints exit codes and errors.
 TORCHLESS = """
 import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -64,7 +64,7 @@ DONE = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """Each command line, run without torch: a model that needs it, one that does not, an annotated image."""
+    """Run each command line without torch, on models that need torch or not, and an annotated image."""
     desk = tmp_path_factory.mktemp("desk")
     torch.manual_seed(0)
     network = build(INFO)
@@ -108,7 +108,7 @@ def test_every_command_shows_its_help(command: str, done: dict[str, tuple[int, s
 def test_python_names_what_to_install(module: str) -> None:
     code = f"import sys\nsys.modules['torch'] = None\nimport lookonce.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if module == "export.verify":  # needs torch later, for a .safetensors alone
+    if module == "export.verify":  # needs torch later, only for a .safetensors
         assert done.returncode == 0
         return
     last = done.stderr.splitlines()[-1]

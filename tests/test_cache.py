@@ -1,4 +1,4 @@
-"""The cache: where it lies, and what is deleted from it."""
+"""The cache: its place, and the deletion of old files."""
 
 import os
 import re
@@ -18,7 +18,7 @@ LONG_AGO = time.time() - (KEPT_DAYS + 1) * 24 * 3600
 def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "USERPROFILE", "LOOKONCE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an entry
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for an unknown user id
     with pytest.raises(LookonceError, match="LOOKONCE_CACHE"):
         cache_folder()
     monkeypatch.setenv("LOOKONCE_CACHE", "here")

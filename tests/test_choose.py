@@ -1,4 +1,4 @@
-"""The choice of images to label: doubt by hand, distance, near-duplicates."""
+"""The choice of images to label: doubt, distance and near-duplicates."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ HALF = np.array([0.5], np.float32)
 
 
 def found(*objects: tuple[float, int]) -> Detections:
-    """Detections of (score, label)."""
+    """Return detections with the given (score, label)."""
     scores = np.array([score for score, _ in objects], np.float32)
     labels = np.array([label for _, label in objects], np.int64)
     boxes = np.tile(np.array([[0, 0, 9, 9]], np.float32), (len(objects), 1))
@@ -20,7 +20,7 @@ def found(*objects: tuple[float, int]) -> Detections:
 
 
 def looked(*images: tuple[Detections, list[float]], alike: tuple[int, ...] = ()) -> list[Looked]:
-    """Images that look different, except those of the numbers in `alike`."""
+    """Return images that look different, except those with numbers in `alike`."""
     noise = np.random.default_rng(0).integers(0, 256, (len(images), 32, 32), np.uint8)
     noise[list(alike)] = noise[alike[0]] if alike else 0
     return [
@@ -42,9 +42,9 @@ def looked(*images: tuple[Detections, list[float]], alike: tuple[int, ...] = ())
         ([found(), found()], HALF, [0, 0]),
         # 1 at the threshold, half way to 0 and half way to 1: 0.5
         ([found((0.5, 0)), found((0.25, 0)), found((0.75, 0))], HALF, [1.5, 0.75, 0.75]),
-        # a class that occurs four times weighs half of one that occurs once
+        # a class that occurs four times has half the weight of a class that occurs once
         ([found((0.5, 1)), found((0.5, 0)), found(*[(0.5, 0)] * 3)], HALF, [1.0, 0.5, 1.5]),
-        # each class by its own threshold: 0.2/0.8, and 1
+        # each class with its own threshold: 0.2/0.8, and 1
         ([found((0.2, 0)), found((0.2, 1))], np.array([0.8, 0.2], np.float32), [0.4, 1.6]),
     ],
 )
@@ -61,7 +61,7 @@ def test_doubt_decides_between_images_equally_far() -> None:
 
 
 def test_distance_decides_between_equal_doubts() -> None:
-    """Two clusters: the second choice is of the other one."""
+    """With two clusters, the second choice is from the other cluster."""
     equal = found((0.5, 0))
     images = looked((equal, [5, 5]), (equal, [5, 6]), (equal, [-5, -5]), (equal, [-5, -6]))
     first, second, *_ = choose(images, 4, HALF)
@@ -107,7 +107,7 @@ def test_false_alarms_by_score() -> None:
 
 
 def test_frames_of_a_fixed_camera_differ_by_their_objects() -> None:
-    """All look the same: those with the same objects at the same places are chosen once."""
+    """All frames look alike; of those with the same objects at the same places, only one is chosen."""
     places = np.array([[0, 0], [40, 0], [0, 40], [41, 1], [0, 0], [0, 0]])
     labels = [0, 0, 0, 0, 1, 0]
     images = [
@@ -120,7 +120,7 @@ def test_frames_of_a_fixed_camera_differ_by_their_objects() -> None:
         for i, ((x, y), label) in enumerate(zip(places.tolist(), labels, strict=True))
     ]
     frames = looked(*images, (found(), [7]), (found(), [8]), alike=tuple(range(8)))
-    # 3 is as 1, 5 as 0, 7 as 6
+    # 3 is like 1, 5 like 0, and 7 like 6
     assert len(choose(frames, 9, HALF)) == 5
     one_labeled = choose(frames, 9, HALF, [True] + [False] * 7)
     assert {"4.jpg", "2.jpg"} <= {each.path.name for each in one_labeled} <= {f"{i}.jpg" for i in range(1, 8)}
@@ -134,7 +134,7 @@ def test_a_box_without_area_is_chosen_once() -> None:
 
 
 def test_false_alarms_of_one_view_differ_by_what_was_taken_for_an_object() -> None:
-    """An image is left out if each of its alarms was seen before, not if the first was."""
+    """An image is left out only if all of its false alarms occurred before, not only the first one."""
     views = looked(*[(found((0.9 - i / 10, 0), (0.2, 0)), []) for i in range(3)], alike=(0, 1, 2))
     noise = np.random.default_rng(1).integers(0, 256, (3, 32, 32), np.uint8)
     for each, crops in zip(views, ([0, 1], [0, 2], [2, 1]), strict=True):
@@ -155,7 +155,7 @@ def test_a_new_object_among_surer_ones_makes_a_frame_different() -> None:
 
 
 def test_one_thing_that_alarms_in_two_views_is_chosen_once() -> None:
-    """A poster in two rooms."""
+    """The case of a poster in two rooms."""
     rooms = looked((found((0.9, 0)), []), (found((0.8, 0)), []))
     rooms[1].crops[:] = rooms[0].crops
     assert [each.path.name for each in false_alarms(rooms, 9)] == ["0.jpg"]

@@ -1,4 +1,4 @@
-"""The table of verbs, and what every command's help has to show."""
+"""The table of verbs, and the required contents of every help text."""
 
 import os
 import re
@@ -239,7 +239,7 @@ def test_a_second_ctrl_c_ends_every_command_whatever_its_engine_does() -> None:
     with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"
-        time.sleep(0.5)  # one statement later it is
+        time.sleep(0.5)  # it is one statement later
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):  # it waits for the engine
             process.wait(timeout=2)

@@ -1,8 +1,8 @@
-"""No command opens a connection of its own: system calls are traced, so native code counts too.
+"""No command opens a connection by itself; system calls are traced, so native code is covered too.
 
-ONNX Runtime, OpenVINO and NNCF come with reporters that are on by default. They keep quiet where they see a
-CI machine or pytest, so each command runs in a process that sees neither, with an empty home folder: the
-reporters write there (a queue, a device number) before they send.
+The telemetry of ONNX Runtime, OpenVINO and NNCF is on by default. It stays off if it recognizes a CI machine
+or pytest, so each command runs in a process that shows neither, with an empty home folder, because telemetry
+writes there (a queue, a device number) before it sends anything.
 """
 
 import json
@@ -36,7 +36,7 @@ time.sleep(2)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and four annotated images."""
+    """Write a model and four annotated images."""
     folder = tmp_path_factory.mktemp("connections")
     write_model(folder / "mine.safetensors")
     rng = np.random.default_rng(0)
@@ -56,13 +56,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def traced(folder: Path, home: Path, *program: str) -> tuple[list[str], list[str]]:
-    """Internet addresses that a Python program and its children used, and the files in its home folder."""
+    """Return the internet addresses used by a program and its children, and the files in its home folder."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     home.mkdir()
     environment = {key: value for key, value in os.environ.items() if not QUIETING.fullmatch(key)}
     log = home.with_suffix(".log")
-    # --seccomp-bpf: only calls that are traced stop a process
+    # --seccomp-bpf: only traced system calls stop a process
     trace = [
         "strace",
         "-f",
@@ -84,7 +84,7 @@ def traced(folder: Path, home: Path, *program: str) -> tuple[list[str], list[str
     )
     if "ptrace" in done.stderr:
         pytest.skip(f"strace is not allowed here: {done.stderr[:100]}")
-    # 1: there is something to say about the random images
+    # 1: the random images have problems
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     internet = [line for line in log.read_text(errors="replace").splitlines() if "AF_INET" in line]
@@ -132,14 +132,14 @@ def test_no_further_command_connects_or_queues_a_report(folder: Path, tmp_path: 
 
 
 def test_every_command_is_traced() -> None:
-    """All but `fetch`, which is there to connect, and `demo`, which calls others of these."""
+    """All are, except `fetch`, whose purpose is to connect, and `demo`, which calls other commands."""
     words = {command.split()[0] for command in COMMANDS + FURTHER}
     assert words == VERBS.keys() - {"fetch", "demo"}
     assert {command.split()[1] for command in FURTHER if command.startswith("data ")} == DATA_VERBS.keys()
 
 
 def check_quiet(folder: Path, home: Path, command: str) -> None:
-    """Run a command, and expect neither a connection nor a report."""
+    """Run a command, and check that there is no connection and no telemetry."""
     internet, left = traced(folder, home, "-m", "lookonce", *command.split())
     assert internet == []
     reports = [file for file in left if re.search("(?i)microsoft|onnxruntime|intel|telemetry|deviceid", file)]

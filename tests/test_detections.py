@@ -1,4 +1,4 @@
-"""Detections: selection, forms, conversions, and what a notebook shows."""
+"""Detections: selection, shapes, conversions, and display in a notebook."""
 
 import base64
 import copy
@@ -141,7 +141,7 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Supervision and FiftyOne, as far as the conversions use them; the real one runs in a slow test."""
+    """Stand in for Supervision and FiftyOne; a slow test uses the real Supervision."""
     for package in ("supervision", "fiftyone"):
         module = ModuleType(package)
         for name in ("Detections", "Detection"):
@@ -177,7 +177,7 @@ def test_fiftyone_has_shares_of_the_image() -> None:
 
 @pytest.mark.slow
 def test_the_real_supervision(tmp_path: Path) -> None:
-    """In an environment of its own, because supervision brings opencv-python, which fights with headless."""
+    """Supervision has its own environment, because its opencv-python conflicts with the headless one."""
     venv.create(tmp_path, with_pip=True)
     python = tmp_path / ("Scripts" if os.name == "nt" else "bin") / "python"
     packages = ["supervision", "array-api-compat"]

@@ -1,4 +1,4 @@
-"""Sets that are merged, beside the connected groups found by walking the graph."""
+"""Merged sets, compared with the connected components found by walking the graph."""
 
 import numpy as np
 

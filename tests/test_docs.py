@@ -1,19 +1,19 @@
-"""The pages of the documentation: their examples run, what they link to exists.
+"""The pages of the documentation: their examples run, and their links exist.
 
-A page starts in a folder of its own that holds
+Each page starts in a new folder with these files:
 
     my-images/                 COCO, with train, val and test; classes disc, bar, ring
-    photos/                      dog.jpg and two more images; photo.jpg, the reader's own
+    photos/                      dog.jpg and two more images; photo.jpg
     annotations/                 COCO, one box on photos/dog.jpg
     model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
-    model.cfg .weights .names    the same in Darknet's form
+    model.cfg .weights .names    the same as Darknet files
     model.onnx                   the same as an ONNX file
     one-channel.cfg              the same network, with one channel
     cells-16bit.tif stack.tif map.tif    16 bits; three pages; a GeoTIFF
 
-and its fenced blocks run one after the other: `python` in one namespace, `console` line by line where a line
-starts with `$ `. What is not to be run, because it takes long or needs the internet, is fenced as `text`; of
-such commands the options must exist.
+Its fenced blocks run in order: `python` in one namespace, and `console` line by line, for lines that start
+with `$ `. Blocks that must not run, because they take long or need the internet, are fenced as `text`; the
+options of the commands in them must exist.
 """
 
 import os
@@ -45,7 +45,7 @@ from tests.tiffs import geotiff_tags, write_tiff
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-# pages whose tests look closer at what comes out, and need real images for it
+# pages with tests of their own, which check the results in detail on real images
 TESTED_IN = {
     "annotation-formats.md": "tests/docs/test_annotation_formats.py",
     "darknet.md": "tests/docs/test_darknet.py",
@@ -57,18 +57,18 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """(language, content) of every fenced block."""
+    """Return (language, content) of every fenced block."""
     return FENCE.findall(page.read_text(encoding="utf-8"))
 
 
 def commands(block: str) -> list[str]:
-    """What is typed in a console block; a backslash goes on in the next line."""
+    """Return the typed commands of a console block; a backslash continues a command on the next line."""
     return re.findall(r"^\$ (.+)$", block.replace("\\\n", " "), re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that every page starts with a copy of."""
+    """Make the folder that is copied for every page."""
     folder = tmp_path_factory.mktemp("prepared")
     drawn = draw_samples(folder / "drawn", 9)
     splits = {"train": drawn[:5], "val": drawn[5:7], "test": drawn[7:]}
@@ -108,7 +108,7 @@ def _write_models(folder: Path) -> None:
 
 @pytest.fixture
 def desk(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy for one page, which is where it starts; commands find this lookonce and this Python."""
+    """Copy the folder for a page, and change to it; commands use this lookonce and this Python."""
     folder = tmp_path / "desk"
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
@@ -128,7 +128,7 @@ def test_the_examples_run(page: Path, desk: Path) -> None:
             for command in commands(content):
                 program, *words = shlex.split(command)
                 assert (program, set(command) & set("|&;<>*?$")) == ("lookonce", set()), "needs a shell"
-                ran = CliRunner().invoke(app, words, catch_exceptions=False)  # in a process, it starts anew
+                ran = CliRunner().invoke(app, words, catch_exceptions=False)  # starts anew per process
                 assert ran.exit_code == 0, f"{command}\n{ran.output}"
 
 
@@ -139,7 +139,7 @@ def test_a_page_left_out_here_is_tested_elsewhere(page: str, test: str) -> None:
 
 
 def shown() -> list[tuple[str, str]]:
-    """(page, command) of every `lookonce` that a page shows, run or not."""
+    """Return (page, command) of every `lookonce` command on a page, also of those that do not run."""
     content = [(page.name, text) for page in PAGES for language, text in blocks(page) if language != "python"]
     return [
         (page, command)
@@ -167,7 +167,7 @@ def without_code(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub makes of the headings."""
+    """Return the anchors that GitHub makes of the headings."""
     titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""The tree of errors in `errors.py` has all of them, and is drawn as it is."""
+"""The tree of errors drawn in `errors.py` has all classes, in their order."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ SOURCE = Path(errors.__file__).parent
 
 
 def tree(kind: type[LookonceError], depth: int = 0) -> list[tuple[int, str]]:
-    """The depth and name of an error and of those below it, in the order of the file."""
+    """Yield depth and name of an error and of its subclasses, in the order of the file."""
     below = [each for child in kind.__subclasses__() for each in tree(child, depth + 1)]
     return [(depth, kind.__name__), *below]
 

@@ -1,4 +1,4 @@
-"""The scripts in `examples/`, run as their first lines say."""
+"""The scripts in `examples/`, run as in their docstrings."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_contact_sheet(model: Path, tmp_path: Path) -> None:
 
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == f"3 images on {tmp_path / 'sheet.png'}\n"
-    # 1000 wide less two gaps of 4: images of 3:2 are 992 / 3 wide, so 220 high
+    # 1000 pixels minus two gaps of 4: images of 3:2 are 992 / 3 pixels wide, and so 220 high
     assert read_image(tmp_path / "sheet.png").shape == (220, 1000, 3)
 
 

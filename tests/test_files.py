@@ -1,4 +1,4 @@
-"""Only bounded regular files are read; files are whole or absent, whatever happens while they are written."""
+"""Only regular files of limited size are read; written files are complete or absent, whatever happens."""
 
 import os
 import signal
@@ -159,7 +159,7 @@ def test_a_walk_visits_each_folder_once(tmp_path: Path) -> None:
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     found = [path.name for path in walk_files(tmp_path)]
-    assert sorted(found) == ["1.png", "2.png", "3.png", "circle", "nowhere"]  # their reader complains
+    assert sorted(found) == ["1.png", "2.png", "3.png", "circle", "nowhere"]  # their reader reports it
     with pytest.raises(AnnotationError, match="expected at most 2 files and folders"):
         list(walk_files(tmp_path, AnnotationError, limit=2))
 

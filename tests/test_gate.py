@@ -1,4 +1,4 @@
-"""Two models on the same images."""
+"""Comparison of two models on the same images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ TWELVE_BITS, SIXTEEN_BITS = (0.0, 4095.0), (0.0, 65535.0)
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Sample:
-    """A 16-bit image with one cell as bright as 12 bits allow: an object in that range alone."""
+    """Write a 16-bit image with a cell at the largest 12-bit value, which is an object only in that range."""
     image = np.zeros((64, 96), np.uint16)
     image[:32, :32] = 4095
     cv2.imwrite(str(tmp_path / "deep.png"), image)

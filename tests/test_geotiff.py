@@ -1,4 +1,4 @@
-"""Coordinates of a GeoTIFF, by hand."""
+"""Coordinates of a GeoTIFF, compared with values by hand."""
 
 from pathlib import Path
 
@@ -43,13 +43,13 @@ def test_a_tie_point_inside_the_image(tmp_path: Path) -> None:
 
 
 def test_a_turned_map(tmp_path: Path) -> None:
-    """Columns go north, rows go east: mirrored, so the corners go the other way round."""
+    """Columns run north and rows run east, so the map is mirrored, and the corners run in reverse."""
     matrix = [0, 3, 0, 1000, 2, 0, 0, 2000, 0, 0, 0, 0, 0, 0, 0, 1]
     found = np.array(corners(tmp_path / "map.tif", {34264: (DOUBLE, matrix), 34735: KEYS}))
 
     assert [1000 + 3 * 20, 2000 + 2 * 10] in found.tolist()
     x, y = found.T
-    assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0  # counterclockwise: a positive area
+    assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0  # counterclockwise, so the area is positive
 
 
 def test_degrees(tmp_path: Path) -> None:

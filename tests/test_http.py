@@ -19,7 +19,7 @@ def test_an_answer_after_the_deadline_is_closed() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(4096)
-            for number in range(8):  # never silent for as long as the timeout
+            for number in range(8):  # the pauses are shorter than the timeout
                 connection.sendall(HEADERS[number : number + 1])
                 time.sleep(0.1)
             connection.sendall(HEADERS[8:])
@@ -29,8 +29,8 @@ def test_an_answer_after_the_deadline_is_closed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Thread(target=answer, daemon=True)
         server.start()
-        with pytest.raises(TimeoutError) as kept:  # its traceback keeps what `open_url` held alive
+        with pytest.raises(TimeoutError) as kept:  # the traceback keeps the objects of `open_url` alive
             open_url(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/"), 0.4)
         server.join(10)
     assert kept.tb
-    assert received == [b""]  # the other side has closed
+    assert received == [b""]  # the other side has closed the connection

@@ -1,4 +1,4 @@
-"""What a header says of color and orientation, for files that Pillow made."""
+"""Color and orientation in image headers, for files written by Pillow."""
 
 from io import BytesIO
 
@@ -88,7 +88,7 @@ def test_a_gif_of_frames_is_a_series_and_as_large_as_its_first() -> None:
 
 @pytest.mark.parametrize("length", [1, 0x7FFF_FFFF, 0xFEFF_0000])
 def test_a_png_whose_end_declares_bytes(length: int) -> None:
-    """OpenCV allocated and cleared as many: 4 GB and ten seconds for a file of 88 bytes."""
+    """OpenCV would allocate and clear these bytes: 4 GB and ten seconds for a file of 88 bytes."""
     data = made("RGB", "PNG").getvalue()
     assert data[-12:-4] == b"\0\0\0\0IEND"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Every kind of image file a user may have, good and bad, made for real."""
+"""All kinds of image files that users may have, good and bad."""
 
 import io
 import struct
@@ -27,12 +27,12 @@ from lookonce.images import (
 )
 from lookonce.suffixes import WRITTEN_SUFFIXES
 
-COLORS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left, top right, then below
+COLORS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left and right, then bottom
 
 
 @pytest.fixture(scope="module")
 def quarters() -> Image.Image:
-    """40 rows, 60 columns, four colors, so that a swapped axis or channel shows."""
+    """Return an image of 40 rows, 60 columns and four colors, which shows swapped axes or channels."""
     image = np.empty((40, 60, 3), np.uint8)
     for color, (row, column) in zip(COLORS, ((0, 0), (0, 30), (20, 0), (20, 30)), strict=True):
         image[row : row + 20, column : column + 30] = color
@@ -125,7 +125,7 @@ def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest
     exif[274] = 6
     data = bytearray(encode(quarters, "JPEG", exif=exif))
     start = data.index(b"Exif\0\0") + 6
-    data[start + 4 : start + 8] = b"\xff\xff\xff\xff"  # the directory lies behind the end
+    data[start + 4 : start + 8] = b"\xff\xff\xff\xff"  # the directory is beyond the end of the file
     assert decode_image(bytes(data), "image").shape == (40, 60, 3)
     assert capfd.readouterr() == ("", "")
 
@@ -202,7 +202,7 @@ def test_of_several_frames_the_first_is_read(tmp_path: Path, quarters: Image.Ima
 
 
 def test_a_smaller_copy_in_a_tiff_is_no_second_page(tmp_path: Path, quarters: Image.Image) -> None:
-    """Pyramids of slides and maps carry such copies; the tag NewSubfileType says so."""
+    """Pyramids of slides and maps have such copies, which the tag NewSubfileType marks."""
     path = tmp_path / "pyramid.tif"
     quarters.save(path, save_all=True, append_images=[quarters.resize((30, 20))], tiffinfo={254: 1})
     assert not read_image_header(path).is_series
@@ -258,7 +258,7 @@ def test_damaged_large_images_are_refused(
 def test_pixels_that_opencv_left_alone_are_no_image(
     tmp_path: Path, quarters: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`cv2.imread` returns the array it was given when it cannot read the header."""
+    """`cv2.imread` returns the given array unchanged if it cannot read the header."""
     (path := tmp_path / "image.png").write_bytes(encode(quarters, "PNG"))
     monkeypatch.setattr("lookonce.images.LARGE", 1)
     monkeypatch.setattr(cv2, "imread", lambda _, array, __: array)
@@ -308,7 +308,7 @@ def test_a_large_image_takes_the_memory_that_is_reckoned_with(tmp_path: Path) ->
 
 
 def planes_one_by_one(data: bytes) -> bytes:
-    """Return a color JPEG whose first scan says that it holds one of the components."""
+    """Return a color JPEG whose first scan declares only one component."""
     at = data.index(b"\xff\xda")
     return data[: at + 4] + b"\x01" + data[at + 5 :]
 
@@ -400,7 +400,7 @@ def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.C
     with pytest.raises(ImageError, match=r"cut\.\w+: expected .*, found ") as caught:
         read_image(path)
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")  # the decoder's own words do not reach the terminal
+    assert capfd.readouterr() == ("", "")  # messages of the decoder are not printed
 
 
 def test_progressive_jpeg_cut_short(quarters: Image.Image) -> None:
@@ -410,7 +410,7 @@ def test_progressive_jpeg_cut_short(quarters: Image.Image) -> None:
 
 
 def test_a_thumbnail_does_not_hide_the_cut(quarters: Image.Image) -> None:
-    """The thumbnail inside EXIF has an end marker of its own."""
+    """The thumbnail inside EXIF has its own end marker."""
     thumbnail = b"Exif\0\0" + bytes(8) + encode(quarters, "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     data = encode(quarters.resize((300, 200)), "JPEG")
@@ -465,7 +465,7 @@ def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
 
 
 def bomb_png(side: int) -> bytes:
-    """A valid PNG of side x side bits in a few KB."""
+    """Return a valid PNG of side x side bits in a few KB."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -650,11 +650,11 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
         with pytest.raises(ImageError, match="at most 100 scans"):
             decode_image(data[:first] + data[first:second] * more + data[first:], "image")
     allowed = data[:first] + data[first:second] * (100 - scans) + data[first:]
-    with suppress(ImageError):  # the decoder may still object
+    with suppress(ImageError):  # the decoder may still reject it
         decode_image(allowed, "image")
 
 
-EMPTY = 300_000  # parts of a file, each without content
+EMPTY = 300_000  # empty parts of a file
 
 
 def gif(*blocks: bytes) -> bytes:
@@ -682,7 +682,7 @@ def test_a_file_of_countless_empty_parts_is_refused(data: bytes) -> None:
 def test_only_a_png_up_to_its_end_reaches_the_decoder(
     quarters: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenCV 4.14 takes two gigabytes for such a chunk, even one behind the end."""
+    """OpenCV 4.14 allocates two gigabytes for such a chunk, even after the end."""
     whole = encode(quarters, "PNG")
     (path := tmp_path / "a.png").write_bytes(whole + struct.pack(">I4s", 0x7FFF_FFFF, b"IDAT"))
     seen = []

@@ -1,4 +1,4 @@
-"""What people hand to a Detector: taken, or refused in one line."""
+"""Inputs of a Detector are accepted, or rejected with a one-line error."""
 
 import io
 import sys
@@ -106,6 +106,6 @@ def test_a_list_gives_a_list(tmp_path: Path, png: Path) -> None:
 
 
 def test_an_array_is_read_while_another_thread_loads_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "PIL.Image", ModuleType("PIL.Image"))  # as far as it is loaded then
+    monkeypatch.setitem(sys.modules, "PIL.Image", ModuleType("PIL.Image"))  # partially loaded at that time
 
     assert as_pixels(np.zeros((4, 5, 3), np.uint8)).shape == (4, 5, 3)

@@ -1,4 +1,4 @@
-"""The licenses of everything that `pip install lookonce` brings, against docs/licenses.md."""
+"""The licenses of all packages installed by `pip install lookonce`, compared with docs/licenses.md."""
 
 import ctypes
 import re
@@ -13,11 +13,11 @@ from packaging.utils import canonicalize_name
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "licenses.md"
 VIRAL = re.compile(r"\bA?GPL|GNU (Affero )?General Public|Affero")
-FORBIDDEN = {"libx264", "libx265", "libxvidcore", "libpostproc", "libfdk-aac"}  # GPL, or make FFmpeg so
+FORBIDDEN = {"libx264", "libx265", "libxvidcore", "libpostproc", "libfdk-aac"}  # GPL, or make FFmpeg GPL
 
 
 def base_install() -> dict[str, Distribution]:
-    """Distributions by name: the dependencies without extras, and theirs, on this platform."""
+    """Return all distributions that lookonce without extras needs on this platform, by name."""
     found: dict[str, Distribution] = {}
     todo = ["lookonce"]
     while todo:
@@ -37,13 +37,13 @@ def license(package: Distribution) -> str:
 
 
 def bundled(package: Distribution) -> set[str]:
-    """Names of shared libraries that the wheel carries for its own modules, without version and hash."""
+    """Return the names of shared libraries in a wheel, without version and hash."""
     files = [each for each in package.files or [] if re.search(r"\.(libs|dylibs)/", each.as_posix())]
     return {re.split(r"[-.]", each.name)[0] for each in files if each.suffix != ".py"}
 
 
 def table(heading: str) -> dict[str, str]:
-    """First and last column of the table below a heading of the page."""
+    """Return the first and last column of the table below a heading of the page."""
     section = PAGE.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
     return {cells[0].strip(" `"): cells[-1].strip() for cells in rows}

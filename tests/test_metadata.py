@@ -1,4 +1,4 @@
-"""The description in a model file: what is written is read back, and what is no description is refused."""
+"""The description in a model file is read back as written, and other text is rejected."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The network in the package: what is there, that it is what it says, and what its name means."""
+"""The network in the package: its files, their contents, and the meaning of its name."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ def test_a_file_or_folder_called_coco_is_no_model(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.slow
 def test_an_installed_wheel_detects_offline_and_without_torch(data: Path, tmp_path: Path) -> None:
-    """In an environment of its own: the dependencies from the package index, the rest from the wheel."""
+    """A new environment has the dependencies from the package index, and lookonce from the wheel."""
     pip = [sys.executable, "-m", "pip", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("lookonce-*.whl")

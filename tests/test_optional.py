@@ -1,4 +1,4 @@
-"""The line to type if an optional package is missing works as typed."""
+"""The printed command that installs a missing optional package works."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from lookonce.errors import MissingExtraError
 
 
 class Installed:
-    """A distribution whose origin is written in `direct_url.json`; None: it came from an index."""
+    """A distribution whose origin is in `direct_url.json`; None for an index."""
 
     def __init__(self, origin: object) -> None:
         self._origin = origin

@@ -1,4 +1,4 @@
-"""A command replaces nothing but its own earlier results, and writes alone."""
+"""A command replaces only its own earlier results, and no other command writes there at the same time."""
 
 import os
 import signal
@@ -153,7 +153,7 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
             pass
         holder.send_signal(signal.SIGKILL)
     assert (out / f"{HIDDEN}.lock").exists(), "the kill leaves the file"
-    with Outputs("test", folder=out):  # and yet its lock is gone
+    with Outputs("test", folder=out):  # its lock is released anyway
         write_text(out / "a.txt", "a")
     assert _results(out) == ["a.txt"]
 
@@ -187,7 +187,7 @@ def test_a_lock_deleted_by_its_last_holder_is_taken_anew(tmp_path: Path) -> None
 def test_links_that_are_swapped_in_after_the_check_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by somebody else who may write in the folder, at the worst moment."""
+    """Another user with write access to the folder could swap them at the worst moment."""
     (mine := tmp_path / "mine.txt").write_text("mine")
     (out := tmp_path / "out").mkdir()
     with Outputs("test", folder=out, force=True):

@@ -1,4 +1,4 @@
-"""What `import lookonce` offers, and what it costs."""
+"""The contents and the time of `import lookonce`."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_a_name_that_is_not_there() -> None:
 
 
 def test_the_stub_is_that_of_the_commands() -> None:
-    """Otherwise run `python scripts/api_types.py`."""
+    """If this fails, run `python scripts/api_types.py`."""
     root = Path(__file__).parents[1]
     path = str(root / "scripts")
     found = run(f"import sys; sys.path.insert(0, {path!r}); import api_types; print(api_types.stub())")

@@ -1,4 +1,4 @@
-"""Every shipped recipe loads, and what it asks for can be built and learns from a batch."""
+"""Every recipe in the package loads, and its network can be built and trained on a batch."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def test_its_first_lines_say_how_to_run_it(recipe: Path) -> None:
     assert f"lookonce train DATA --recipe {recipe.stem}" in header
 
 
-# Source of each value: the write-up by its line, or the code it explains (tests/reference/README.md).
+# The source of each value is a line of the write-up, or the code it explains (tests/reference/README.md).
 CLASSIC = {
     "model": "yolov3",  # L249
     "width": 1,
@@ -65,7 +65,7 @@ CLASSIC = {
     "batch": 16,  # L439
     "precision": "float32",
     "freeze": "nothing",
-    "objectness_prior": 0.5,  # biases of 0
+    "objectness_prior": 0.5,  # biases are 0
     "ema": 0,
     "repeat_rare": 0,
     "difficult": "train",
@@ -106,7 +106,7 @@ CLASSIC = {
     "augment.multi_scale": 0,
     "augment.rectangles": False,
 }
-FREE = {  # change no weight, or do not exist there
+FREE = {  # settings that change no weight, or do not exist in the write-up
     "seed",
     "group",  # its data has a validation split
     "values",

@@ -1,4 +1,4 @@
-"""Files for people and robots around the code: valid by their schemas, and in step with the package."""
+"""The files around the code are valid under their schemas, and consistent with the package."""
 
 import re
 import subprocess

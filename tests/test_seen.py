@@ -1,4 +1,4 @@
-"""Fingerprints of images: the same for the same bytes, whatever the path; kept in a model's description."""
+"""Fingerprints of images depend only on the bytes, not on the path, and are in the description of a model."""
 
 import json
 from pathlib import Path

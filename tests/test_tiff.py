@@ -1,4 +1,4 @@
-"""TIFFs by windows and page by page: the same pixels as the decoder of whole images gives."""
+"""TIFFs read by windows and by pages have the same pixels as decoded whole."""
 
 import struct
 from collections.abc import Callable
@@ -20,7 +20,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 def scene(channels: int = 3) -> np.ndarray:
-    """Smooth enough for JPEG, different in every part: 150 rows, 230 columns."""
+    """Return an image (150, 230, 3), smooth enough for JPEG and different in every part."""
     y, x = np.mgrid[0:150, 0:230]
     return np.stack([x, y + 50, (x + y) // 2, 255 - x][:channels], -1).astype(np.uint8)
 
@@ -65,7 +65,7 @@ def test_windows_are_parts_of_the_whole_image(
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_tiles_of_a_turned_image_are_upright_or_refused(tmp_path: Path, orientation: int) -> None:
-    """The decoder mirrors each tile by itself, where the whole image is meant."""
+    """The decoder would mirror each tile by itself, instead of the whole image."""
     Image.fromarray(scene()).save(tmp_path / "strips.tif", tiffinfo={274: orientation})
     tiles = tmp_path / "tiles.tif"
     write_tiff(tiles, (150, 230), [((0, 0, 230, 150), scene())], tile=64, tags={274: (SHORT, [orientation])})
@@ -97,14 +97,14 @@ def test_a_window_that_is_too_large_is_read_reduced(tmp_path: Path, monkeypatch:
     path = tmp_path / "a.png"
     Image.fromarray(scene()).save(path.with_suffix(".tif"))
 
-    small = LargeImage(path.with_suffix(".tif")).read(0, 150, 0, 230)  # by 4: 230 / 60, rounded up
+    small = LargeImage(path.with_suffix(".tif")).read(0, 150, 0, 230)  # by the factor 4: 230 / 60, rounded up
 
     assert small.shape == (38, 58, 3)
     np.testing.assert_allclose(small[5, 9], scene()[20:24, 36:40].mean(axis=(0, 1)), atol=0.51)
 
 
 def test_blocks_that_were_left_out_are_black(tmp_path: Path) -> None:
-    """GDAL writes no tile that has no content, with length 0."""
+    """GDAL gives empty tiles the length 0 instead of writing them."""
     path = write_tiff(tmp_path / "a.tif", (64, 128), [((0, 0, 9, 9), RED)], tile=64, ground=50)
     data = bytearray(path.read_bytes())
     lengths = data.rindex(struct.pack("<HHI", 325, 4, 2)) + 8
@@ -178,7 +178,7 @@ def test_pages_of_no_tiff_and_of_a_pyramid(tmp_path: Path) -> None:
     assert tiff_pages(tmp_path / "missing.tif") == []
     small = Image.fromarray(scene()).resize((30, 20))
     Image.fromarray(scene()).save(tmp_path / "p.tif", save_all=True, append_images=[small], tiffinfo={254: 1})
-    assert tiff_pages(tmp_path / "p.tif") == []  # Pillow writes into both that they are copies
+    assert tiff_pages(tmp_path / "p.tif") == []  # Pillow marks both as copies
 
 
 def test_a_range_is_measured_on_all_pages(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_damaged_directory_is_marked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [2000, 60_000])
 def test_directories_that_overlap_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Each begins 8 bytes after the one before, and has most of its tags in common with it."""
+    """Each begins 8 bytes after the previous one, and shares most of its tags."""
     monkeypatch.setattr(_tiff, "MOST_TAGS_OF_ALL", 5 * 2000)
     data = bytearray(b"II*\0" + struct.pack("<I", 8) + bytes(12 * count + 1000))
     for at in range(8, 8 + 8 * 20, 8):
@@ -240,7 +240,7 @@ FOUR_STRIPS = {257: (LONG, [8]), 273: (LONG, [16] * 4), 278: (LONG, [2])}
     ],
 )
 def test_numbers_beyond_any_file_are_errors(tmp_path: Path, tags: dict, message: str | None) -> None:
-    """None: the tag does not matter."""
+    """If `expected` is None, the tag does not matter."""
     usual = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 16, 277: 1, 278: 4, 279: 16}
     path = tmp_path / "a.tif"
     with path.open("wb") as stream:
@@ -338,7 +338,7 @@ def test_a_large_one_is_told_from_its_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path: Path, bits: int) -> None:
-    """The same scene, stored as black is zero and as white is zero; also by windows."""
+    """The scene is stored with black as 0 and with white as 0, and is also read by windows."""
     pixels = scene()[..., 0] if bits == 8 else scene()[..., 0].astype(np.uint16) * 257
     Image.fromarray(pixels).save(tmp_path / "black.tif")
     positive = (tmp_path / "black.tif").read_bytes()

@@ -1,4 +1,4 @@
-"""No URL shows a secret, however it was written."""
+"""No message shows a secret of a URL, however it was written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: one range for a data set, kept in the model, the same pixels at any depth."""
+"""Images of more than 8 bits: one range per data set, in the model, gives the same pixels at any depth."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ from lookonce.values import measure_values
 
 RANDOM = np.random.default_rng(0)
 SCENE = RANDOM.integers(0, 256, (40, 60, 3), np.uint8)
-SCENE[0, 0], SCENE[0, 1] = 0, 255  # black and white somewhere
+SCENE[0, 0], SCENE[0, 1] = 0, 255  # has black and white pixels
 Deepen = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
 
 
 def bits(count: int) -> Deepen:
-    """The scene in so many bits, rounded."""
+    """Return the scene rounded to a number of bits."""
     return lambda scene: np.round(scene.astype(np.float64) * (2**count - 1) / 255).astype(np.uint16)
 
 
@@ -48,7 +48,7 @@ def test_one_scene_reads_the_same_at_every_depth(tmp_path: Path, depth: str) -> 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_the_numbers_of_a_file_are_read_in_rgb(tmp_path: Path, suffix: str, channels: int) -> None:
-    """OpenCV's IMREAD_COLOR_RGB returns memory that it never wrote for such TIFFs."""
+    """With IMREAD_COLOR_RGB, OpenCV returns unwritten memory for such TIFFs."""
     numbers = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60)
     numbers = np.dstack([numbers, numbers + 7000, numbers + 20_000]) if channels == 3 else numbers
     encoded = cv2.imencode(suffix, numbers[..., ::-1] if channels == 3 else numbers)[1]
@@ -66,16 +66,16 @@ def test_the_numbers_of_a_file_are_read_in_rgb(tmp_path: Path, suffix: str, chan
         (np.array([0, 4095], np.uint16), (0, 4095)),
         (np.array([0, 4096], np.uint16), (0, 16383)),
         (np.array([0, 60_000], np.uint16), (0, 65535)),
-        (np.array([7000] * 5 + [7400] * 5, np.uint16), (7000, 7400)),  # a thermal camera
+        (np.array([7000] * 5 + [7400] * 5, np.uint16), (7000, 7400)),  # as from a thermal camera
         (np.array([-300] * 5 + [900] * 5, np.int16), (-300, 900)),
         (np.array([0.0, 0.5], np.float32), (0, 1)),
         (np.array([-40.0] * 5 + [90.0] * 5, np.float32), (-40, 90)),
         (np.array([np.nan, 0.0, 1.0, np.inf], np.float32), (0, 1)),
         (np.array([np.nan], np.float32), (0, 1)),
-        (np.array([-9999] * 20 + [0.0, 0.5], np.float32), (0, 1)),  # no value there, in a map
+        (np.array([-9999] * 20 + [0.0, 0.5], np.float32), (0, 1)),  # a pixel without data in a map
         (np.array([-3.4e38] * 3 + [271.0] * 5 + [283.0] * 5, np.float32), (271, 283)),
         (np.array([-32768] * 20 + [0, 4000], np.int16), (0, 4095)),
-        (np.array([-9999] * 5 + [900] * 5, np.int16), (-9999, 900)),  # no other value tells how far that is
+        (np.array([-9999] * 5 + [900] * 5, np.int16), (-9999, 900)),  # the only value, so there is no range
         (np.full(9, 5000, np.uint16), (5000, 5001)),
         (np.zeros(9, np.uint16), (0, 1)),
     ],
@@ -111,7 +111,7 @@ def test_a_set_has_one_range(tmp_path: Path) -> None:
 
 
 def test_planes_of_many_bits_are_refused(tmp_path: Path) -> None:
-    """OpenCV would mix them up."""
+    """OpenCV would mix up the planes."""
     path = tmp_path / "planes.tif"
     tifffile.imwrite(path, np.zeros((3, 40, 60), np.uint16), photometric="rgb", planarconfig="separate")
     with pytest.raises(ImageError, match="expected channels pixel by pixel"):

@@ -1,4 +1,4 @@
-"""Tiled TIFFs of any size, written tile by tile: an empty tile is stored once, however often it occurs."""
+"""Write tiled TIFFs of any size tile by tile; an empty tile is stored only once."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d", LONG8: "Q"}
 
 Color = tuple[int, int, int]
 Object = tuple[tuple[int, int, int, int], Color | np.ndarray]  # (left, top, right, bottom); color, or pixels
-PROJECTED = {1024: 1, 1025: 1, 3072: 25832}  # GeoKeys: projected, a pixel is an area, EPSG
+PROJECTED = {1024: 1, 1025: 1, 3072: 25832}  # GeoKeys: projected coordinates, pixels are areas, EPSG code
 
 
 def write_tiff(
@@ -27,7 +27,7 @@ def write_tiff(
     ground: int = 0,
     tags: Mapping[int, tuple[int, Sequence[float]]] | None = None,
 ) -> Path:
-    """Write an RGB image of (height, width), deflated, with colored rectangles, or small images, on gray."""
+    """Write a deflated RGB image (height, width) with colored rectangles or small images on gray."""
     rows, columns = -(-size[0] // tile), -(-size[1] // tile)
     touched: dict[tuple[int, int], list[Object]] = {}
     for each in objects:
@@ -66,7 +66,7 @@ def write_tiff(
 def geotiff_tags(
     pixel: float, corner: tuple[float, float], keys: Mapping[int, int] = PROJECTED
 ) -> dict[int, tuple[int, Sequence[float]]]:
-    """Tags of a map whose upper left corner has these coordinates: x, y."""
+    """Return the tags of a map whose upper left corner has the coordinates (x, y)."""
     directory = [1, 1, 0, len(keys), *(n for key, value in keys.items() for n in (key, 0, 1, value))]
     return {
         33550: (DOUBLE, [pixel, pixel, 0]),
@@ -78,7 +78,7 @@ def geotiff_tags(
 def write_directory(
     stream: BinaryIO, fields: Mapping[int, tuple[int, Sequence[float]]], big: bool, order: str
 ) -> None:
-    """Append a directory, and point to it from the first 16 bytes."""
+    """Append a directory, and set the offset in the first 16 bytes to it."""
     entry, inline = ("HHQ", 8) if big else ("HHI", 4)
     entries = b""
     for tag, (kind, values) in sorted(fields.items()):

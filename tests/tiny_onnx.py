@@ -1,9 +1,8 @@
-"""A network small enough to write by hand, which answers as an exported model does.
+"""A tiny hand-written network with the inputs and outputs of an exported model.
 
-Each 32-pixel cell of the input is one candidate: its box is the cell, its objectness is 2 x red - 1 (so the
-letterbox's gray is nothing), its classes are `green` and `blue`, each as probable as the cell is of that
-color.
-A yellow cell is a `green` object, a magenta cell a `blue` one.
+Each 32-pixel cell of the input is one candidate. Its box is the cell, and its objectness is 2 x red - 1, so
+the gray of the letterbox has none. Its classes are `green` and `blue`, and the probability of each is the
+brightness of the color: a yellow cell is a `green` object, and a magenta cell is a `blue` object.
 """
 
 from pathlib import Path
@@ -31,7 +30,7 @@ def write_tiny_model(
     info: ModelInfo | None = INFO,
     shape: tuple[int | str, int | str, int | str] = ("batch", "height", "width"),
 ) -> Path:
-    """Write the network with its description (None leaves it out), for a fixed or open (B, H, W)."""
+    """Write the network for a fixed or open (B, H, W), with its description; None leaves it out."""
     constants = {
         "range": np.float32(255),
         "two": np.float32(2),
@@ -85,7 +84,7 @@ def write_tiny_model(
 def image(
     size: tuple[int, int], *objects: tuple[tuple[int, int, int, int], tuple[int, int, int]]
 ) -> np.ndarray:
-    """A black image (H, W, 3) with colored rectangles, each (left, top, right, bottom) and a color."""
+    """Return a black image (H, W, 3) with rectangles, each as (left, top, right, bottom) and a color."""
     canvas = np.zeros((*size, 3), np.uint8)
     for (left, top, right, bottom), color in objects:
         canvas[top:bottom, left:right] = color
@@ -93,6 +92,6 @@ def image(
 
 
 def grained(pixels: np.ndarray) -> np.ndarray:
-    """The same image with noise, so that it matters how many of its pixels are read."""
+    """Return the image with noise, so that it matters how many of its pixels are read."""
     noise = np.random.default_rng(0).integers(-60, 61, pixels.shape)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""What a user's type checker accepts and refuses; read by mypy alone, since nothing here is run.
+"""Uses of lookonce that a type checker accepts or rejects. Only mypy reads this file; it never runs.
 
-An ignored error that is none any more is an error itself, so both kinds of lines are checked.
+An unneeded `type: ignore` is an error itself, so both kinds of lines are checked.
 """
 
 # mypy: enable-error-code="arg-type, assignment, call-overload, index, operator, return-value, union-attr"

@@ -1,4 +1,4 @@
-"""Videos as other programs write them, by OpenCV alone."""
+"""Write videos like those of other programs, using only OpenCV."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], rate: float, codec: str = "mp4v") -> Path:
-    """RGB frames (H, W, 3) of one size into a file of the suffix's kind."""
+    """Write RGB frames (H, W, 3) of one size to a video in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = None
     for rgb in frames:

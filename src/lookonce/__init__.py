@@ -15,7 +15,7 @@ time. Type checkers read `__init__.pyi`.
 import os
 from importlib import import_module
 
-# Read by ONNX Runtime when it is loaded, and inherited by every process started from here
+# ONNX Runtime reads this when it is loaded; child processes inherit it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Run the command line with `python -m lookonce`, for environments whose script folder is not on the path."""
+"""Run the command line as `python -m lookonce`, for environments without their script folder on the path."""
 
 from lookonce.cli import main
 

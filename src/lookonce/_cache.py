@@ -1,12 +1,12 @@
-"""The cache folder, for files that can be made or fetched again, and the end of what nobody uses.
+"""The cache folder, for files that can be made or downloaded again, and the deletion of unused ones.
 
 ```
    <cache>/darknet     ONNX graphs of Darknet models       deleted after 30 days without use
-           unpacked    data sets unpacked from a zip       deleted after 30 days without use
-           compiled    networks compiled by OpenVINO       the 16 used last are kept
+           unpacked    data sets unpacked from a .zip      deleted after 30 days without use
+           compiled    networks compiled by OpenVINO       all but the 16 most recently used are deleted
            tensorrt    engines built by TensorRT
            plans       plans of `lookonce tune`
-           models      weights that `lookonce fetch` downloaded
+           models      weights downloaded by `lookonce fetch`
 ```
 """
 
@@ -24,9 +24,7 @@ KEPT_DAYS = 30
 
 
 def cache_folder() -> Path:
-    """Return the cache folder, for files that can be made or fetched again.
-
-    It is `LOOKONCE_CACHE` if set, else the user's cache.
+    """Return the cache folder: `LOOKONCE_CACHE` if set, else a folder in the user's cache.
 
     Raises:
         LookonceError: there is no home folder.
@@ -47,19 +45,19 @@ def cache_folder() -> Path:
 
 
 def mark_used(entry: Path) -> None:
-    """Record the time of use, which file systems often do not; a read-only cache still works."""
+    """Set the time of the last use, which file systems often do not record; ignore a read-only cache."""
     with suppress(OSError):
         entry.touch()
 
 
 def own_entries(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
-    """Yield what lookonce made in a folder of the cache, also what a killed process left there.
+    """Yield the entries that lookonce made in a folder of the cache, including leftovers of killed processes.
 
-    Nothing else may be deleted: if `LOOKONCE_CACHE` names a project's folder, its files may lie there, too.
+    Nothing else may be deleted, because `LOOKONCE_CACHE` may be a folder with other files.
 
     Args:
-        folder: the folder.
-        names: pattern of the names that are given there.
+        folder: folder in the cache.
+        names: pattern of the names that lookonce uses there.
     """
     for entry in folder.iterdir():
         if names.fullmatch(entry.name) or entry.name.startswith(f"{HIDDEN}-"):
@@ -67,8 +65,8 @@ def own_entries(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
 
 
 def delete_unused(folder: Path, names: re.Pattern[str]) -> None:
-    """Delete the `own_entries` not used for `KEPT_DAYS`; other processes may do the same at the same time."""
-    import shutil  # not needed to open a model
+    """Delete the `own_entries` not used for `KEPT_DAYS` days, perhaps at the same time as other processes."""
+    import shutil  # imported here because opening a model does not need it
 
     oldest = time.time() - KEPT_DAYS * 24 * 3600
     for entry in own_entries(folder, names):

@@ -1,7 +1,7 @@
-"""Packages that can be called: `lookonce.train(data)` runs the command, `lookonce.train.loop` is a module.
+"""Make packages callable: `lookonce.train(data)` runs the command, and `lookonce.train.loop` is a module.
 
-The package itself has to be callable: importing `lookonce.train.loop` binds `lookonce.train` to the package,
-and would replace a function of that name.
+The package itself has to be callable, because importing `lookonce.train.loop` binds `lookonce.train` to the
+package and would replace a function of that name.
 """
 
 import math
@@ -24,10 +24,10 @@ class CallablePackage(ModuleType):
     """A package that runs the command of the same name when it is called."""
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        """Run the command with its own parameters; see `lookonce VERB -h`.
+        """Run the command with the given parameters, which are those of `lookonce VERB -h`.
 
-        A string is accepted as a path, a number or (height, width) as a size, and a mapping as settings or
-        thresholds. `scripts/api_types.py` gives type checkers the same rules.
+        A path may be a string, a size may be a number or (height, width), and settings or thresholds may be
+        a mapping. `scripts/api_types.py` writes the same rules for type checkers.
 
         Raises:
             TypeError: a value has the wrong type; the message names the parameter.
@@ -52,17 +52,17 @@ class CallablePackage(ModuleType):
 
 
 def make_callable(package: str) -> None:
-    """Make a package run the command of the same name when it is called."""
+    """Let a package run the command of the same name when it is called."""
     sys.modules[package].__class__ = CallablePackage
 
 
 class _Parameter(NamedTuple):
-    """What the annotation of a command's parameter says.
+    """The type, parser and range in the annotation of a command's parameter.
 
     Attributes:
         kind: the type, `list` for `list[str]`.
-        optional: whether None is a value of its own.
-        parser: function that makes the value of a text.
+        optional: whether None is a valid value.
+        parser: function that parses text to a value; None if there is none.
         least: smallest number; None without a range.
         most: largest number; None without a range.
     """
@@ -86,7 +86,7 @@ class _Parameter(NamedTuple):
         return cls(kind, NoneType in others, parser or (Path if kind is Path else None), least, most)
 
 
-EXPECTED = {  # by the type of a parameter
+EXPECTED = {  # description of the accepted values, by the type of a parameter
     bool: "True or False",
     Path: "a path",
     int: "a whole number",
@@ -97,10 +97,10 @@ EXPECTED = {  # by the type of a parameter
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
-    """Convert a value to the type that the parameter has once the command line is parsed.
+    """Convert a value to the type of its parameter, as the parser of the command line does.
 
     Raises:
-        TypeError: the value has another type.
+        TypeError: the value cannot be converted.
         ConfigError: the number is out of the parameter's range.
     """
     kind, optional, parser, least, most = _Parameter.of(annotation)
@@ -114,26 +114,26 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         return parser(taken)
     if (least, most) != (None, None):
         low, high = -math.inf if least is None else least, math.inf if most is None else most
-        if not low <= taken <= high:  # NaN lies in no range
+        if not low <= taken <= high:  # NaN is in no range
             raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, found {taken:g}")
     return taken
 
 
 def _converted(kind: type, value: Any) -> Any:
-    """Return a value as the command line would pass it to a parameter of this type; None if it cannot.
+    """Return a value as the command line would pass it to a parameter of this type; None if impossible.
 
     Raises:
         ValueError: there is no such member of an enumeration.
     """
     if issubclass(kind, Enum):
         return kind(value)
-    if kind is bool or isinstance(value, bool):  # Python counts a bool as a number
+    if kind is bool or isinstance(value, bool):  # a bool is a number in Python
         return value if kind is bool and isinstance(value, bool) else None
     if kind is int:
         return int(value) if isinstance(value, Integral) else None
     if kind is float:
         return float(value) if isinstance(value, Real) else None
-    if kind is Path:  # as text, for the parser: `./coco` is a folder, `coco` the built-in network
+    if kind is Path:  # as text, because `./coco` is a folder and `coco` the built-in network
         text = str(fspath(value)) if isinstance(value, str | PathLike) else ""
         return text if text and "\0" not in text else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Checks of values read from JSON: each returns the value with its type, or raises ValueError."""
+"""Check values read from JSON: each function returns the value with its type, or raises ValueError."""
 
 import reprlib
 from types import UnionType
@@ -12,15 +12,15 @@ def need(expected: str, holds: bool, found: object) -> None:
 
 
 def number(what: str, value: object, highest: float) -> float:
-    """Return a number above 0 and at most `highest`; NaN is refused."""
+    """Return a number above 0 and at most `highest`; NaN is rejected."""
     need(f"{what} above 0 and at most {highest}", type(value) in (int, float), value)
     assert isinstance(value, int | float)
-    need(f"{what} above 0 and at most {highest}", 0 < value <= highest, value)  # refuses NaN too
+    need(f"{what} above 0 and at most {highest}", 0 < value <= highest, value)  # false for NaN
     return float(value)
 
 
 def whole(what: str, value: object, highest: int) -> int:
-    """Return a whole number from 1 to `highest`."""
+    """Return an integer from 1 to `highest`."""
     need(f"{what}: a whole number from 1 to {highest}", type(value) is int, value)
     assert isinstance(value, int)
     need(f"{what}: a whole number from 1 to {highest}", 1 <= value <= highest, value)
@@ -36,7 +36,7 @@ def items(what: str, value: object, fewest: int, most: int) -> list[Any]:
 
 
 def word(what: str, value: object, longest: int) -> str:
-    """Return text of at most `longest` characters, without surrogates, which UTF-8 cannot encode."""
+    """Return text of at most `longest` characters; surrogates are rejected, as UTF-8 cannot encode them."""
     need(f"{what}: text", isinstance(value, str), value)
     assert isinstance(value, str)
     surrogates = any("\ud800" <= letter <= "\udfff" for letter in value)
@@ -46,7 +46,7 @@ def word(what: str, value: object, longest: int) -> str:
 
 
 def typed(what: str, value: Any, kind: Any) -> Any:
-    """Check a value from JSON against a TypedDict, `dict[str, ...]`, a union or a plain type."""
+    """Return a value that agrees with a TypedDict, a `dict[str, ...]`, a union or a plain type."""
     if is_typeddict(kind):
         need(f"{what}: an object", isinstance(value, dict), value)
         hints = get_type_hints(kind)

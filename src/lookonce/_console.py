@@ -1,6 +1,6 @@
-"""Additions to rich: a console that escapes control characters, and a progress bar column for the rate.
+"""Extensions of rich: a console that escapes control characters, and a progress bar column for the rate.
 
-They are not in `_terminal`, so that commands that need neither start without importing rich.
+They are not in `_terminal`, so that commands without tables and progress bars need not import rich.
 """
 
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ from lookonce._terminal import escaped
 
 
 class RateColumn(ProgressColumn):
-    """Progress bar column: items per second."""
+    """A progress bar column for items per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate, or empty text until it is known."""
+        """Return the rate; empty until it is known."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "")
 
 
 class SafeConsole(Console):
-    """Console that escapes control characters in everything it draws: tables, bars, lines."""
+    """A console that escapes control characters in everything it draws: tables, bars, lines."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the parts of a drawing, escaped, except for rich's own terminal control codes."""
+        """Yield the parts of a drawing, escaped except for rich's own control codes."""
         for part in super().render(renderable, options):
             yield part if part.control else Segment(escaped(part.text), part.style)

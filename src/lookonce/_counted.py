@@ -1,4 +1,4 @@
-"""Counts in words: `1 image`, `2 boxes`."""
+"""Numbers with nouns: `1 image`, `2 boxes`."""
 
 
 def counted(number: int, noun: str) -> str:

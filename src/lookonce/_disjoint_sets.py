@@ -1,18 +1,18 @@
-"""Sets of numbers that are merged until they are the connected groups of a graph."""
+"""Disjoint sets of numbers, to find the connected components of a graph."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class DisjointSets:
-    """Sets of the numbers from 0, each named by its smallest member, the root."""
+    """Disjoint sets of the numbers from 0; the smallest number in a set is its root."""
 
     def __init__(self, count: int = 0) -> None:
-        """Begin with one set for each of `count` numbers."""
+        """Start with a set for each of `count` numbers."""
         self._parent = list(range(count))
 
     def add(self, count: int) -> list[int]:
-        """Add sets of one number each, and return these numbers."""
+        """Add `count` sets of one new number each, and return these numbers."""
         first = len(self._parent)
         added = list(range(first, first + count))
         self._parent += added

@@ -1,12 +1,14 @@
 """Read and write files safely; `_outputs` adds the rules for replacing files.
 
-Reading: `read_bytes`, `read_text` and `open_input` take regular files of bounded size, so that a FIFO, a
-device or a link to one is refused at once instead of blocking or filling memory. `walk_files` visits each
-folder once, however it is linked.
+Reading: `read_bytes`, `read_text` and `open_input` only accept regular files of bounded size, so that a FIFO,
+a device or a link to one is rejected at once instead of blocking or filling the memory. `walk_files` visits
+each folder once, even with circular links.
 
-Writing: a file is whole or absent. It grows under a hidden name in its own folder and is renamed at the end.
+Writing: a file is written under a hidden name in its folder and renamed at the end, so it is complete or
+absent.
 
-Every process that opens a model imports this file, so what only writing or a message needs is imported there.
+Every process that opens a model imports this module, so imports for writing and for messages are in
+functions.
 """
 
 import itertools
@@ -23,19 +25,19 @@ from zlib import crc32
 from lookonce._outputs import HIDDEN, check_output, naming, record_output, temporary_prefix
 from lookonce.errors import LookonceError
 
-# Largest files that are read into memory, in bytes, by kind. A file above its limit is refused by size.
+# Largest files that are read into memory, in bytes. Larger files are rejected.
 TEXT_LIMIT = 64 << 20  # names, lists, settings, .cfg, VOC XML, YOLO text: typed or one entry per line
-ANNOTATIONS_LIMIT = 2 << 30  # one COCO file for a whole data set; COCO's largest has 0.45 GiB
+ANNOTATIONS_LIMIT = 2 << 30  # a COCO file for a whole data set; COCO's largest has 0.45 GiB
 IMAGE_LIMIT = 1 << 30
 
-LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of a longer name
-MOST_NAMES = 10_000  # beside a path that does not exist, compared with it
-WALK_LIMIT = 2_000_000  # files and folders below one folder
+LONGEST_NAME, CUT_NAME = 255, 200  # bytes of the longest file name, and bytes to keep of a longer one
+MOST_NAMES = 10_000  # names to compare with the name of a missing file
+WALK_LIMIT = 2_000_000  # files and folders below a folder
 UNFINISHED = f"{HIDDEN}-unfinished"
 
 T = TypeVar("T")
 
-_archives: dict[str, str] = {}  # folders that archives were unpacked to by this process, and the archives
+_archives: dict[str, str] = {}  # folder -> archive that this process unpacked into it
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
@@ -46,16 +48,16 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-SIMILAR = 0.7  # difflib's ratio: fotos and photos have 0.73
+SIMILAR = 0.7  # minimum ratio of difflib; that of "fotos" and "photos" is 0.73
 
 
 def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
-    """Return "; did you mean X?" for a path that does not exist, if a similar name does.
+    """Return "; did you mean X?" for a path that does not exist, or nothing if no name is similar.
 
-    The first missing part of the path is compared with the files and folders beside it.
+    The first missing part of the path is compared with the names of existing files and folders.
 
     Args:
-        path: the path.
+        path: path that does not exist.
         names: other words that the user may have meant.
     """
     import difflib
@@ -71,20 +73,20 @@ def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
         nearest = difflib.get_close_matches(missing.name.lower(), similar, n=1, cutoff=SIMILAR)
         meant = missing.with_name(similar[nearest[0]]) / path.relative_to(missing) if nearest else path
         return f"; did you mean {meant}?" if meant.exists() else ""
-    except (OSError, ValueError):  # a folder that may not be read, or a name that cannot exist
+    except (OSError, ValueError):  # a folder without permission, or an impossible name
         return ""
 
 
 def check_file(path: Path, error: type[LookonceError] = LookonceError, names: Iterable[str] = ()) -> None:
-    """Check that a file can be opened, before an engine or a library opens it: these may block on a FIFO.
+    """Check that a file can be opened, before a library opens it, which may block on a FIFO.
 
     Args:
-        path: the file.
-        error: class of the error raised.
-        names: other words that the user may have meant, see `did_you_mean`.
+        path: file to check.
+        error: class of the error.
+        names: other words that the user may have meant (see `did_you_mean`).
 
     Raises:
-        LookonceError: `error`; as `open_input`.
+        LookonceError: `error`, as in `open_input`.
     """
     if not path.exists():
         raise error(f"{path}: no such file{did_you_mean(path, names)}")
@@ -92,10 +94,10 @@ def check_file(path: Path, error: type[LookonceError] = LookonceError, names: It
 
 
 def check_utf8(path: Path, error: type[LookonceError] = LookonceError) -> None:
-    """Check that a path is UTF-8: the engines and TensorBoard take no other.
+    """Check that a path is UTF-8, as the engines and TensorBoard require.
 
     Raises:
-        LookonceError: `error`; it is not.
+        LookonceError: `error`; the path is not UTF-8.
     """
     try:
         str(path).encode()
@@ -109,26 +111,26 @@ def open_input(
     """Open a regular file to read bytes, without ever blocking.
 
     Args:
-        path: the file, or a link to it.
-        error: class of the error raised.
+        path: file, or a link to it.
+        error: class of the error.
         limit: largest size in bytes; None for files that are not read as a whole.
 
     Raises:
-        LookonceError: `error`; missing, unreadable, not a regular file, or above the limit.
+        LookonceError: `error`; the file is missing, cannot be read, is not a regular file, or is too large.
     """
     try:
-        _check_regular(path, path.stat(), error)  # opening a device can already have effects
+        _check_regular(path, path.stat(), error)  # before opening, which can have effects on a device
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
         try:
             found = os.fstat(descriptor)
-            _check_regular(path, found, error)  # it may have been replaced in the meantime
+            _check_regular(path, found, error)  # again, because it may have been replaced meanwhile
             _check_size(path, found.st_size, limit, error)
             return os.fdopen(descriptor, "rb")
         except BaseException:
             os.close(descriptor)
             raise
-    except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
+    except (OSError, ValueError) as cause:  # ValueError for a zero byte in the name
         hint = did_you_mean(path) if isinstance(cause, FileNotFoundError) else ""
         raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}{hint}") from cause
 
@@ -137,7 +139,7 @@ def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit:
     """Read a regular file of at most `limit` bytes.
 
     Raises:
-        LookonceError: `error`, as `open_input`.
+        LookonceError: `error`, as in `open_input`.
     """
     with open_input(path, error, limit=limit) as stream:
         return read_rest(stream, path, error, limit=limit)
@@ -147,10 +149,10 @@ def read_rest(stream: BufferedReader, path: Path, error: type[LookonceError], *,
     """Read the rest of an open file, at most `limit` bytes.
 
     Raises:
-        LookonceError: `error`; unreadable, or above the limit.
+        LookonceError: `error`; the file cannot be read, or is too large.
     """
     try:
-        data = stream.read(limit + 1)  # files in /proc report no size, and others may grow
+        data = stream.read(limit + 1)  # the known size is not enough: /proc reports none, and files may grow
     except OSError as cause:
         raise error(f"{path}: cannot be read: {cause.strerror or cause}") from cause
     _check_size(path, len(data), limit, error)
@@ -158,10 +160,10 @@ def read_rest(stream: BufferedReader, path: Path, error: type[LookonceError], *,
 
 
 def read_text(path: Path, error: type[LookonceError] = LookonceError, *, limit: int = TEXT_LIMIT) -> str:
-    r"""Read a UTF-8 file, with or without byte order mark; all line ends become `\n`.
+    r"""Read a UTF-8 file, with or without byte order mark, with `\n` for all line ends.
 
     Raises:
-        LookonceError: `error`, as `open_input`, or not UTF-8.
+        LookonceError: `error`, as in `open_input`, or because the text is not UTF-8.
     """
     data = read_bytes(path, error, limit=limit)
     try:
@@ -174,13 +176,13 @@ def read_text(path: Path, error: type[LookonceError] = LookonceError, *, limit: 
 def walk_files(
     folder: Path, error: type[LookonceError] = LookonceError, *, limit: int = WALK_LIMIT
 ) -> Iterator[Path]:
-    """Yield everything but folders below a folder in sorted order, following links, each folder once.
+    """Yield everything but folders below a folder in sorted order; links are followed, each folder once.
 
-    Hidden folders and files are left out, as by a shell's `**`. A FIFO or a broken link is yielded as well:
-    its reader reports it, so a label file never goes missing silently.
+    Hidden folders and files are left out, as with `**` in a shell. A FIFO or a broken link is yielded too,
+    so that its reader reports it, and no label file goes missing silently.
 
     Raises:
-        LookonceError: `error`; the folder cannot be read, or more than `limit` entries lie below it.
+        LookonceError: `error`; the folder cannot be read, or has more than `limit` entries below it.
     """
     visited: set[tuple[int, int]] = set()
     pending, seen = [folder], 0
@@ -200,7 +202,7 @@ def walk_files(
             raise error(f"{folder}: expected at most {limit:,} files and folders, found more")
         folders = set()
         for entry in found:
-            with suppress(OSError):  # a link in a circle
+            with suppress(OSError):  # a circular link
                 if entry.is_dir():
                     folders.add(entry.name)
         pending += [current / entry.name for entry in reversed(found) if entry.name in folders]
@@ -209,15 +211,15 @@ def walk_files(
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` once the block ends without an error.
+    """Yield a temporary path beside `path`, and rename it to `path` when the block ends without an error.
 
-    The data reaches the disk before the rename, so a kill or a full disk leaves the earlier file, or none,
-    but never half of one. The temporary name keeps the suffix, since some writers choose a format by it.
+    The data is on disk before the file is renamed, so a kill or a full disk leaves the earlier file or none,
+    but no partial one. The temporary name has the same suffix, because some writers choose a format by it.
 
     Args:
-        path: the file; see `_outputs` for what may be replaced during a command.
-        durable: wait for the disk. False for hundreds of files that can be made again: they stay whole after
-            a kill, but perhaps not after a power cut.
+        path: file to write; during a command, `_outputs` has the rules for replacing it.
+        durable: whether to wait for the disk. Without this, which is faster for hundreds of files, a file is
+            complete after a kill, but perhaps not after a power failure.
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,9 +232,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
-            mask = os.umask(0)  # the only way to read it is to set it
+            mask = os.umask(0)  # can only be read by setting it
             os.umask(mask)
-            temporary.chmod(0o666 & ~mask)  # temporary files are private, and some writers make their own
+            temporary.chmod(0o666 & ~mask)  # the usual permissions, because a temporary file is private
             _finish(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
@@ -240,9 +242,10 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def replacing_together(path: Path) -> Iterator[Path]:
-    """Yield the name of `path` in a new hidden folder beside it, for a file that comes with others.
+    """Yield a path of the same name in a new hidden folder beside `path`, for a file with companion files.
 
-    Once the block ends without an error, all files in that folder move to where `path` is, `path` last.
+    When the block ends without an error, all files in that folder are moved to the folder of `path`, `path`
+    itself last.
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,13 +263,13 @@ def replacing_together(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filling(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder within `folder`; its content moves up once the block ends without an error.
+    """Yield a hidden folder inside `folder`; when the block ends without an error, its content is moved up.
 
-    A kill leaves the hidden folder, which the next try clears away, and nothing that looks finished. The
-    files reach the disk all at once: waiting for each of ten thousand small ones takes minutes.
+    A kill leaves the hidden folder, which the next attempt deletes, and nothing that looks finished. There is
+    one wait for the disk, since a wait for each of ten thousand small files would take minutes.
 
     Args:
-        folder: a vacant folder (`is_vacant`); it may be a mount point, since nothing is renamed across it.
+        folder: folder that is vacant (see `is_vacant`); may be a mount point, as files stay within it.
     """
     import shutil
 
@@ -278,35 +281,35 @@ def filling(folder: Path) -> Iterator[Path]:
         yield temporary
         if hasattr(os, "sync"):  # not on Windows
             os.sync()
-        # files refer to the folders beside them, so they come last
+        # files come last, because they refer to the folders beside them
         for child in sorted(temporary.iterdir(), key=lambda each: (each.is_file(), each.name)):
             child.replace(folder / child.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if created:
-            with suppress(OSError):  # not empty, which is fine
+            with suppress(OSError):  # not empty, as after success
                 folder.rmdir()
 
 
 def destination(folder: Path) -> Path:
-    """Return the final place of a `filling` folder's content; any other folder unchanged."""
+    """Return the final folder of a folder from `filling`; any other folder is returned unchanged."""
     return folder.parent if folder.name == UNFINISHED else folder
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in one piece: see `replacing`."""
+    """Write UTF-8 text to a file, with `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json_file(path: Path, tree: object, indent: int | None = 2) -> None:
-    """Write a result as JSON in one piece; archives are named as the user gave them."""
+    """Write a result as JSON, with `replacing`; archives are named as the user gave them."""
     text = json.dumps(as_given(tree), indent=indent, ensure_ascii=False)
     write_text(path, encodable(text) + "\n")
 
 
 def fit_name(name: str, suffix: str) -> str:
-    """Return a file name that ends in the suffix; a name that is too long is cut and gets a unique number."""
+    """Return a file name with a suffix; a name that is too long is cut, and a checksum keeps it unique."""
     whole = os.fsencode(name)
     if len(whole) + len(suffix) > LONGEST_NAME:
         name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
@@ -314,17 +317,17 @@ def fit_name(name: str, suffix: str) -> str:
 
 
 def encodable(text: str) -> str:
-    r"""Return text that UTF-8 can encode: a stray byte of a file name becomes `\udcXX`, as JSON writes it."""
+    r"""Return text that UTF-8 can encode: an invalid byte of a file name becomes `\udcXX`, as in JSON."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def name_archive(folder: Path, archive: Path) -> None:
-    """Let messages name an archive instead of the folder that it was unpacked to."""
+    """Let messages name an archive instead of the folder into which it was unpacked."""
     _archives[str(folder)] = str(archive)
 
 
 def as_given(tree: T) -> T:
-    """Return a text, or a tree of JSON, that names archives, not the folders that they were unpacked to."""
+    """Return a text, or a tree of JSON values, with archives in place of the folders of their content."""
     given: Any = tree
     if isinstance(given, str):
         for folder, archive in _archives.items():
@@ -351,6 +354,6 @@ def _finish(temporary: Path, path: Path, *, durable: bool) -> None:
     if durable:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-    check_output(path)  # check again: it may have been created since the block began
+    check_output(path)  # again, because it may have been created meanwhile
     record_output(path, temporary.stat())
     temporary.replace(path)

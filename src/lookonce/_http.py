@@ -1,4 +1,4 @@
-"""HTTP requests that close every connection, and end within a time limit whatever the server does."""
+"""HTTP requests that always close their connections, and end within a time limit."""
 
 import time
 from concurrent.futures import Future, InvalidStateError, wait
@@ -14,7 +14,7 @@ SLOWEST = 1 << 14  # bytes that must arrive within each `timeout`
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Redirect handler that only follows http and https, and sends no password to another server."""
+    """A redirect handler that only follows http and https, and sends no password to another server."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Follow a redirect; if that fails, close the response, which urllib leaves open."""
@@ -27,10 +27,10 @@ class _Redirects(HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """Return the request for the new address.
+        """Return the request for the new URL.
 
         Raises:
-            HTTPError: the new address is neither http nor https.
+            HTTPError: the new URL is neither http nor https.
         """
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https"):
@@ -46,14 +46,13 @@ def open_url(request: Request, timeout: float) -> Any:
     """Send a request and follow its redirects.
 
     Args:
-        request: an http or https address, with its headers.
-        timeout: seconds until the headers of the last response have arrived, and between two reads of its
-            body.
+        request: http or https URL, with headers.
+        timeout: seconds for all headers to arrive, redirects included, and between two reads of the body.
 
     Raises:
-        OSError: no response in time, or an HTTP error.
+        OSError: there is no response in time, or it is an HTTP error.
         HTTPException: the response is malformed.
-        ValueError: the address is malformed.
+        ValueError: the URL is malformed.
     """
     outcome: Future[Any] = Future()  # a response or an error
 
@@ -65,11 +64,11 @@ def open_url(request: Request, timeout: float) -> Any:
             found = error
         try:
             outcome.set_result(found)
-        except InvalidStateError:  # canceled: nobody waits for it any more
-            if hasattr(found, "close"):  # a response, or an HTTPError, which holds one
+        except InvalidStateError:  # canceled after the timeout
+            if hasattr(found, "close"):  # a response, or an HTTPError with one
                 found.close()
 
-    # in a thread, because a server may send its headers byte by byte without end
+    # in a thread, because a server may send its headers byte by byte forever
     Thread(target=send, daemon=True).start()
     wait([outcome], timeout)
     if outcome.cancel():
@@ -81,14 +80,14 @@ def open_url(request: Request, timeout: float) -> Any:
 
 
 class Pace:
-    """Speed at which a body arrives: too slow if fewer than `SLOWEST` bytes arrive within the timeout."""
+    """A check of the speed of a response, too slow with fewer than `SLOWEST` bytes within the timeout."""
 
     def __init__(self, timeout: float) -> None:
-        """Start the clock; `timeout` in seconds."""
+        """Start the clock; `timeout` is in seconds."""
         self._timeout, self._since, self._before = timeout, time.monotonic(), 0
 
     def is_slow(self, received: int) -> bool:
-        """Return whether the body is too slow, given the number of bytes received so far."""
+        """Return whether the response is too slow, given the number of bytes received so far."""
         now = time.monotonic()
         if received - self._before >= SLOWEST:
             self._since, self._before = now, received
@@ -99,10 +98,10 @@ def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
     """Read the body of a response, at most `count` bytes.
 
     Args:
-        answer: an open response.
+        answer: open response.
         count: largest number of bytes to read.
-        timeout: seconds within which `SLOWEST` bytes must arrive.
-        longest: seconds for the whole body.
+        timeout: seconds in which `SLOWEST` bytes must arrive.
+        longest: largest number of seconds for the whole body.
 
     Raises:
         TimeoutError: the server is too slow.

@@ -1,8 +1,8 @@
-"""The size of an image from its header, before anything is decoded.
+"""Read the size of an image from its header, before anything is decoded.
 
-Most formats have a parser here, which is bounded, fast (about 20 µs) and silent: no memory is allocated
-because of a size that the header claims, and no decoder prints a warning. Rarer formats are left to Pillow,
-which reads their headers without decoding, and later decodes the images.
+Most formats have a parser here, which is bounded, fast (about 20 µs) and silent: no memory is allocated for a
+size claimed by the header, and no decoder prints warnings. Rarer formats are left to Pillow, which reads
+their headers without decoding, and later decodes the images.
 
 Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6,
 GIF89a specification 17 to 26.
@@ -40,20 +40,20 @@ from lookonce._tiff import (
 
 EXIF_PREFIX = b"Exif\0\0"
 LARGEST_TILE = 1 << 24  # pixels
-TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose stored rows (2, 3) or columns (6, 7) run right to left
-JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
+TIFF_MIRRORED = (2, 3, 6, 7)  # orientations with rows (2, 3) or columns (6, 7) stored from right to left
+JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15, without other segments
 JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
-LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
-MOST_OTHERS = 900  # chunks of a PNG without pixels: libpng keeps 1,000, and warns about each one beyond that
-MOST_PARTS = 250_000  # segments or chunks per file: 4 KiB each in the largest file
+LONGEST_EXIF = 1 << 16  # bytes of the longest JPEG segment; the limit for other formats too
+MOST_OTHERS = 900  # PNG chunks without pixels; libpng keeps 1,000, and prints a warning for each one more
+MOST_PARTS = 250_000  # segments or chunks per file, of 4 KiB each in the largest file
 
-PILLOW_LIMIT = 1 << 28  # bytes; the whole file is read to find its size
+PILLOW_LIMIT = 1 << 28  # bytes of a file, all of which are read to find the size of the image
 PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PCX", "TGA")
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"
-LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; color profiles are among them
-MOST_TILES = 16_384  # OpenJPEG takes 12 kB for each
+LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream, which may include color profiles
+MOST_TILES = 16_384  # OpenJPEG takes 12 kB of memory for each
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 Color = Literal["color", "gray", "palette", "alpha", "CMYK"]
@@ -72,12 +72,12 @@ TIFF_LAB = (8, 9, 10)  # photometrics that OpenCV returns as if they were RGB
 
 
 RGB_BYTES = 3
-# bytes of memory per pixel that decoders take, measured by benchmarks/largest_image.py
+# Memory that decoders take, in bytes per pixel, measured by benchmarks/largest_image.py.
 ANIMATION_MEMORY, LOSSLESS_WEBP_MEMORY, GIF_MEMORY, AVIF_MEMORY, J2K_CHANNEL_MEMORY = 12, 8, 6, 16, 7
 
 
 class Found(NamedTuple):
-    """Result of one parser; see `ImageHeader`. Width and height are those stored, before EXIF rotation."""
+    """The result of a parser; see `ImageHeader`. Width and height are as stored, before EXIF rotation."""
 
     width: int
     height: int
@@ -91,20 +91,20 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Header of an image file.
+    """The header of an image file.
 
     Attributes:
         format: a name in `FORMATS`.
-        height: rows as displayed, after EXIF rotation.
-        width: columns as displayed.
-        data_start: byte offset of the compressed pixels in a JPEG; otherwise of the end of the part that was
-            read, which for a PNG is the end of the image.
+        height: number of rows as displayed, after EXIF rotation.
+        width: number of columns as displayed, after EXIF rotation.
+        data_start: byte offset of the compressed pixels in a JPEG; in other formats that of the end of the
+            part that was read, which for a PNG is the end of the image.
         orientation: EXIF orientation, 1 (upright) to 8.
-        color: color coding of the file; images are always read as 8-bit RGB.
-        is_series: whether more frames or pages follow the first, which is the only one read.
+        color: color coding in the file; images are always read as 8-bit RGB.
+        is_series: whether there are more frames or pages than the first, which is the only one read.
         bits: bits per channel, at least 8.
-        memory: peak memory of reading it as 8-bit RGB, in bytes per pixel, the result included.
-        is_negative: whether 0 is white, as some scanners and X-ray machines store gray TIFFs.
+        memory: peak memory of reading the image as 8-bit RGB, in bytes per pixel, including the result.
+        is_negative: whether 0 is white, as in gray TIFFs of some scanners and X-ray machines.
     """
 
     format: str
@@ -120,7 +120,7 @@ class ImageHeader:
 
     @property
     def is_deep(self) -> bool:
-        """Return whether its channels have more than 8 bits."""
+        """Return whether channels have more than 8 bits."""
         return self.bits > 8
 
     @property
@@ -133,7 +133,7 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     """Read the header of an image from a seekable stream positioned at its first byte.
 
     Raises:
-        ValueError: the file is in none of the formats, damaged or cut short; the message says what was found.
+        ValueError: the file is in none of `FORMATS`, or is damaged or cut short.
     """
     magic = stream.read(12)
     for name, pattern, parse in FORMATS:
@@ -142,7 +142,7 @@ def read_header(stream: BinaryIO) -> ImageHeader:
             found = parse(stream)
             if found.orientation < 5:
                 return ImageHeader(name, found.height, found.width, stream.tell(), *found[2:])
-            # orientations 5 to 8 turn the image by a quarter, which needs a second image in memory
+            # orientations 5 to 8 rotate the image by 90 degrees, which needs a second image in memory
             twice = max(found.memory, 2 * RGB_BYTES * found.bits / 8)
             return ImageHeader(
                 name, found.width, found.height, stream.tell(), *found[2:-2], twice, found.is_negative
@@ -165,7 +165,7 @@ def _jpeg(stream: BinaryIO) -> Found:
     for _ in (parts := _parts()):
         if take(stream, 1) != b"\xff":
             raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
-        # any number of 0xFF bytes may precede a marker; each counts as a part of the file
+        # any number of 0xFF bytes may precede a marker; each counts as a part, to bound their number
         marker = next(code for _ in parts if (code := take(stream, 1)) != b"\xff")[0]
         if marker == JPEG_END:
             break
@@ -194,7 +194,7 @@ def _jpeg(stream: BinaryIO) -> Found:
 
 
 def _png(stream: BinaryIO) -> Found:
-    """Read all chunks of a PNG, to detect a truncated file and to find EXIF wherever it is."""
+    """Read all chunks of a PNG, to notice a truncated file and to find EXIF anywhere."""
     width = height = frames = depth = others = 0
     orientation = 1
     color: Color = "color"
@@ -229,7 +229,7 @@ def _png(stream: BinaryIO) -> Found:
 
 
 def _webp(stream: BinaryIO) -> Found:
-    """Read the chunks of a WebP: the first holds the size; in an extended file, EXIF may follow the image."""
+    """Read the chunks of a WebP: the first has the size; in an extended file, EXIF may follow the image."""
     stream.seek(12)
     kind, length = unpack("<4sI", take(stream, 8))
     if kind == b"VP8 ":
@@ -303,7 +303,7 @@ def _tiff(stream: BinaryIO) -> Found:
 
 
 def _pnm(stream: BinaryIO) -> Found:
-    """Read width, height and, except in bitmaps, the largest value; comments may stand between them."""
+    """Read width, height and, except in bitmaps, the largest value, perhaps with comments between them."""
     kind, *words = re.sub(rb"#[^\n]*", b"", take(stream, 9) + stream.read(1000)).split()[:4]
     is_bitmap = kind in (b"P1", b"P4")
     if len(words) < 3 - is_bitmap or not all(word.isdigit() for word in words[: 3 - is_bitmap]):
@@ -316,7 +316,7 @@ def _pnm(stream: BinaryIO) -> Found:
 
 
 def _gif(stream: BinaryIO) -> Found:
-    """Read the blocks of a GIF up to the second frame. The first may enlarge the screen, as in Pillow."""
+    """Read the blocks of a GIF up to the second frame; a first frame beyond the screen enlarges it."""
     stream.seek(6)
     width, height, flags = unpack("<HHBxx", take(stream, 7))
     palette = _gif_palette(stream, flags)
@@ -334,7 +334,7 @@ def _gif(stream: BinaryIO) -> Found:
         elif kind in (b",", b";", b""):
             frames += kind == b","
             break
-        else:  # decoders skip it
+        else:  # decoders skip such a byte
             continue
         for _ in parts:
             if (length := stream.read(1)) in (b"", b"\0"):
@@ -351,7 +351,7 @@ def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
 
 
 def _jpeg_2000(stream: BinaryIO) -> Found:
-    """Check the tiles and channels, for which the decoder allocates memory before it decodes anything."""
+    """Check the number of tiles and channels, for which the decoder allocates memory before decoding."""
     stream.seek(0)
     start = stream.read(LONGEST_J2K_HEADER)
     at = start.find(J2K_CODESTREAM)  # in a .jp2, boxes precede it
@@ -370,7 +370,7 @@ def _jpeg_2000(stream: BinaryIO) -> Found:
 
 
 def _by_pillow(stream: BinaryIO) -> Found:
-    """Read the size of an image with Pillow, which will also decode it."""
+    """Read the size of an image with Pillow."""
     from PIL import Image
 
     data = stream.read(PILLOW_LIMIT + 1)
@@ -378,7 +378,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
         raise ValueError(f"expected at most {PILLOW_LIMIT:,} bytes in a format of this kind, found more")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about large images, which have a limit here
+            warnings.simplefilter("ignore")  # about large images, for which there are limits here
             with Image.open(BytesIO(data), formats=PILLOW_FORMATS) as image:
                 orientation = image.getexif().get(ORIENTATION, 1)
                 color = PILLOW_COLORS.get(image.mode, "color")
@@ -388,7 +388,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
                 return Found(*image.size, upright, color, is_series, bits, AVIF_MEMORY)
     except Image.DecompressionBombError as error:
         raise ValueError(f"not decoded: {error}") from error
-    except Exception as error:  # each plugin raises its own; no decoder's error escapes
+    except Exception as error:  # Pillow's plugins raise many types of errors
         raise ValueError(
             "expected a whole header of an AVIF, JPEG 2000, PCX or TGA image, found it damaged, cut short, "
             "or of a kind that the installed Pillow does not read"
@@ -396,7 +396,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
 
 
 def _exif_orientation(payload: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 (upright) if the block is damaged, as viewers do."""
+    """Return the EXIF orientation, 1 to 8; if the block is damaged 1 (upright), as in image viewers."""
     try:
         tags, _ = read_numbers(BytesIO(payload.removeprefix(EXIF_PREFIX)))  # a TIFF without an image
     except ValueError:
@@ -406,17 +406,17 @@ def _exif_orientation(payload: bytes) -> int:
 
 
 def _parts() -> Iterator[None]:
-    """Yield once for each part that a file may have.
+    """Yield `MOST_PARTS` times, for loops over the parts of a file, which may be millions of empty ones.
 
     Raises:
-        ValueError: the file has more; reading through millions of empty parts would take minutes.
+        ValueError: the file has more parts.
     """
     yield from repeat(None, MOST_PARTS)
     raise ValueError(f"expected at most {MOST_PARTS:,} parts in the file, found more")
 
 
 def _describe(start: bytes) -> str:
-    """Describe a file that is not an image by its first bytes; name the kinds often mistaken for one."""
+    """Describe a file that is not an image by its first bytes, or as a kind often mistaken for an image."""
     lowered = start.lstrip().lower()
     if not start:
         return "an empty file"

@@ -1,4 +1,4 @@
-"""Limits for images that are safe to decode: size, memory and time, checked from the header alone."""
+"""Limits of size, memory and time for images that are safe to decode, checked by the header alone."""
 
 from io import SEEK_END
 from typing import BinaryIO
@@ -6,11 +6,11 @@ from typing import BinaryIO
 from lookonce._image_header import BY_PILLOW, ImageHeader, read_header
 from lookonce.errors import ImageError
 
-# 2**29 bytes of RGB, twice the size from which Pillow warns; no camera we know of makes larger images.
+# 2**29 bytes of RGB, twice the size from which Pillow warns; no known camera makes larger images.
 MAX_PIXELS = 178_956_970
-MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process stays within 1 GiB
+MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process needs less than 1 GiB
 MIB = 1 << 20
-MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
+MAX_SIDE = 32_766  # pixels; OpenCV's warps have 16 bits for columns and rows
 
 BY_WINDOWS = ": lookonce detect --tiles reads it in windows; for other commands, cut it into smaller images"
 TO_TIFF = (
@@ -20,20 +20,24 @@ TO_TIFF = (
 
 JPEG_PART = 1 << 20  # bytes per read
 JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
-MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
-MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: about ten seconds
+MAX_SCANS = 100  # scans of a progressive JPEG, each over the whole image; about ten are usual
+MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together, which take about ten seconds
 
 
 def check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
-    """Raise ImageError for a JPEG that is cut short, or that takes minutes to decode."""
+    """Check a JPEG.
+
+    Raises:
+        ImageError: the file is cut short, or would take minutes to decode.
+    """
     scans, is_whole, before = 0, False, b""
-    stream.seek(header.data_start - 4)  # the first scan's marker included
+    stream.seek(header.data_start - 4)  # before the marker of the first scan
     while data := stream.read(JPEG_PART):
         part = before + data  # a marker may be split between two reads
         scans += part.count(JPEG_SCAN_MARKER)
         is_whole = is_whole or JPEG_END_MARKER in part
         before = data[-1:]
-    # Some OpenCV releases fill the missing rows of a JPEG with gray silently.
+    # some OpenCV releases silently fill the missing rows of a JPEG with gray
     if not is_whole:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
     if scans > MAX_SCANS or scans * header.height * header.width > MAX_SCANNED:
@@ -47,12 +51,13 @@ def checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
     """Read the header of an image that is safe to decode.
 
     Args:
-        stream: the file.
-        name: file name for errors.
-        held: bytes of the file if it is in memory, where OpenCV copies the pixels once; else 0.
+        stream: image file.
+        name: file name, for error messages.
+        held: size of the file in bytes if it is in memory, in which case OpenCV copies the pixels once; else
+            0.
 
     Raises:
-        ImageError: not an image, damaged, or too large to decode.
+        ImageError: the file is not an image, or is damaged or too large to decode.
     """
     try:
         header = read_header(stream)
@@ -80,6 +85,6 @@ def checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
 
 
 def is_large(height: int, width: int, memory: float = 0) -> bool:
-    """Return whether an image is too large to decode as a whole; `memory` is in bytes per pixel."""
+    """Return whether an image is too large to decode as a whole, with `memory` in bytes per pixel."""
     pixels = height * width
     return max(height, width) > MAX_SIDE or pixels > MAX_PIXELS or pixels * memory > MAX_MEMORY

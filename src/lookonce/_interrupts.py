@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, handled at a safe point."""
+"""Handle Ctrl-C and SIGTERM at a safe point."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
-    """Context in which Ctrl-C after another signal ends the process within a second.
+    """A context in which Ctrl-C after another signal ends the process within a second.
 
-    Python runs a signal handler only once the main thread returns from the engine, which can take minutes,
-    and at exit a process waits for its threads. The C handler runs at once: it writes the signal's number to
-    a pipe, and a thread reads it there. Once a signal has arrived, the thread watches until the process ends.
+    Python only runs a signal handler when the main thread returns from the engine, which can take minutes,
+    and at exit a process waits for its threads. But the C handler runs at once: it writes the signal's number
+    to a pipe, from which a thread reads it. After the first signal, the thread runs until the process ends.
     """
 
     _writes: ClassVar[int] = -1  # write end of the pipe
@@ -46,7 +46,7 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
 
     @classmethod
     def forget(cls) -> None:
-        """Stop watching; forked processes do so at once, since Ctrl-C reaches them as well."""
+        """Stop watching; called in forked processes too, because Ctrl-C reaches them as well."""
         if cls._writes >= 0:
             signal.set_wakeup_fd(-1)
             os.close(cls._writes)  # ends the thread
@@ -66,10 +66,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Signals(AbstractContextManager["_Signals"], ABC):
-    """Context in which Ctrl-C and SIGTERM are recorded instead of acting at once.
+    """A context in which Ctrl-C and SIGTERM are recorded instead of acting at once.
 
     Attributes:
-        signal: number of the received signal; 0 for none.
+        signal: number of the received signal; 0 if there was none.
     """
 
     def __init__(self) -> None:
@@ -92,9 +92,9 @@ class _Signals(AbstractContextManager["_Signals"], ABC):
 
 
 class Interrupts(_Signals):
-    """Context in which a signal only takes effect in `wait_for`, so no unit of work is interrupted.
+    """A context in which a signal only takes effect in `wait_for`, so that no unit of work is interrupted.
 
-    After a second signal the block has `GRACE` seconds to end; then the process ends, even if threads are
+    After a second signal, the block has `GRACE` seconds to end before the process ends, even if threads are
     still running. The results so far are in files with temporary names, from which `--resume` reads them.
     """
 
@@ -136,7 +136,7 @@ class Interrupts(_Signals):
 
 
 def _leave(code: int) -> None:
-    """End the process and its workers now; first show the cursor, which a progress bar may have hidden."""
+    """End the process and its workers now, and show the cursor, which a progress bar may have hidden."""
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
             worker.kill()
@@ -146,9 +146,10 @@ def _leave(code: int) -> None:
 
 
 class StopRequest(_Signals):
-    """Context in which the first signal is a request that the block polls; a Ctrl-C after it acts at once.
+    """A context in which the first signal is a request that the block polls, and a later Ctrl-C acts at once.
 
-    A second SIGTERM does not act: schedulers send one to every process, and torchrun forwards its own.
+    A second SIGTERM has no effect, because schedulers send one to every process, and torchrun forwards its
+    own.
     """
 
     def __call__(self) -> bool:

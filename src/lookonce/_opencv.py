@@ -1,4 +1,4 @@
-"""OpenCV with its messages off, for a time."""
+"""Turn OpenCV's messages off for the duration of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ _level_before = 0
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
-    """Silence OpenCV's messages; lookonce's own also name the file.
+    """Turn OpenCV's messages off, because those of lookonce also name the file.
 
-    The log level is global, and several threads decode images: the first to enter switches the log off, and
-    the last to leave restores it.
+    The log level is global, and several threads decode images: the first to enter turns the log off, and the
+    last to leave restores it.
     """
     global _depth, _level_before
     with _lock:

@@ -1,4 +1,4 @@
-"""Optional dependencies, and the command that installs a missing one."""
+"""Import optional dependencies, and name the command that installs a missing one."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from types import ModuleType
 
 from lookonce.errors import MissingExtraError
 
-# OpenVINO and NNCF send their makers a report of each import and use through this package, and none without
-# it. So no lookonce process can import it.
+# OpenVINO and NNCF send reports of each import and use through this package, and none without it. So lookonce
+# makes importing it fail.
 REPORTING = "openvino_telemetry"
 
 
@@ -18,10 +18,10 @@ def require(module: str, extra: str | None = None) -> ModuleType:
 
     Args:
         module: name of the module.
-        extra: extra of lookonce that installs it; None: no extra does, and the user installs it.
+        extra: extra of lookonce that installs it; None if no extra does.
 
     Raises:
-        MissingExtraError: the module is not installed; the message is the pip line that installs it.
+        MissingExtraError: the module is not installed; the message has the pip command that installs it.
     """
     sys.modules.setdefault(REPORTING, None)  # type: ignore[arg-type] # None: "not installed"
     try:
@@ -34,12 +34,12 @@ def require(module: str, extra: str | None = None) -> ModuleType:
 
 
 def install_line(extra: str) -> str:
-    """Return the pip command that adds an extra to lookonce as it is installed here.
+    """Return the pip command that adds an extra to this installation of lookonce.
 
-    A wheel or checkout is given by its path, and a repository by its URL, because the package index may not
-    have lookonce (PEP 610 records the origin of an installed package).
+    The command has the path of a wheel or checkout, or the URL of a repository, because the package index may
+    not have lookonce. PEP 610 records the origin of an installed package.
     """
-    import shlex  # these take longer than lookonce's other imports, and only this text needs them
+    import shlex  # imported here because these are slow to import and seldom needed
     from importlib.metadata import PackageNotFoundError, distribution
     from urllib.parse import urlsplit
     from urllib.request import url2pathname

@@ -1,19 +1,19 @@
-"""Rules for output: no command replaces an input or a foreign file, or writes where another is writing.
+"""The rules for output: no command replaces an input or a file of the user, or writes where another writes.
 
 ```python
 with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
     ...  # write through `_files`
 ```
 
-The same rules hold for every command. While the block runs, a file in the folder, or one of the single files,
-is replaced only if the same command wrote it before and nobody has changed it since, or with `--force`; an
-input of the run is never replaced. The files written are listed in a hidden file, `.lookonce`, in the folder
-itself or beside a single file: one JSON object per line with command, name, size and time of change. Outside
-such a block nothing is checked or listed: the library replaces any file that its caller names.
+Within such a block, a file in the folder, or one of the single files, is replaced only if the same command
+wrote it and nobody has changed it since, or with `--force`; an input of the run is never replaced. Written
+files are listed in a hidden file, `.lookonce`, in the folder or beside a single file: one JSON object per
+line with command, name, size and time of change. Outside such a block nothing is checked or listed, and the
+library replaces any file that its caller names.
 
-The folder, and each single file, is locked while the block runs. The operating system holds the lock (POSIX
-record locks, byte locks on Windows), so it ends with the process, even a killed one, whose lock file is then
-reused. The lock file names the process and the host for the error message. On a file system without locks
+The folder and each single file are locked during the block. The lock is held by the operating system (POSIX
+record locks, byte locks on Windows), so it ends with the process, even if that is killed; its lock file is
+then reused. The lock file names the process and the host, for error messages. On a file system without locks,
 nothing is locked.
 """
 
@@ -34,16 +34,16 @@ from lookonce.errors import ConfigError
 
 HIDDEN = ".lookonce"  # prefix of every name in an output folder that is not a result
 
-LONGEST_LIST = 1 << 30  # bytes; a list of a million files takes a tenth of this
+LONGEST_LIST = 1 << 30  # bytes; a list of a million files has a tenth of this
 
 _PARTNERS = (".weights", ".bin", ".ncnn.bin", ".names")  # files that belong to a model file beside them
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
-_Stamp = tuple[int, int]  # size, time of change in nanoseconds
+_Stamp = tuple[int, int]  # size in bytes, and time of change in nanoseconds
 
 
 class Outputs(AbstractContextManager["Outputs"]):
-    """Everything that one run of a command writes. Use it in a `with` block around the run."""
+    """All files that one run of a command writes. Use it in a `with` block around the run."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class Outputs(AbstractContextManager["Outputs"]):
         """Describe the run.
 
         Args:
-            command: name of the command; another command's files are foreign.
-            folder: folder that the run writes to, with everything below it; created if missing.
-            files: single files that the run writes; None is skipped.
-            inputs: files and folders that the run reads; None is skipped. Files in such a folder count as
+            command: name of the command; files of another command are foreign.
+            folder: folder that the run writes to, at any depth; created if it does not exist.
+            files: single files that the run writes; None is ignored.
+            inputs: files and folders that the run reads; None is ignored. Files in such a folder count as
                 inputs unless this command wrote them.
-            force: whether to replace foreign files; None: the command has no such option, and messages do not
-                mention it.
+            force: whether to replace foreign files; None if the command has no such option, so that messages
+                do not mention it.
         """
         self._command, self._force = command, force
         self._folder = folder and folder.absolute()
@@ -75,10 +75,10 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        """Lock, and check the single files.
+        """Lock the folder and the files, and check the single files.
 
         Raises:
-            ConfigError: another run is writing there, or one of the single files must not be replaced.
+            ConfigError: another run is writing there, or a single file must not be replaced.
         """
         with ExitStack() as stack:
             if self._folder is not None:
@@ -103,18 +103,18 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._exit.close()
 
     def covers(self, path: Path) -> bool:
-        """Return whether the rules apply to this path."""
+        """Return whether the rules apply to a path."""
         path = path.absolute()
         if self._folder is None or not path.is_relative_to(self._folder):
             return path in self._files
-        # files are built in hidden folders below it, and moved when finished
+        # files in hidden folders are unfinished, and are moved later
         return not any(part.startswith(HIDDEN) for part in path.relative_to(self._folder).parts)
 
     def check(self, path: Path) -> None:
-        """Refuse to replace a protected file.
+        """Check that a file may be written.
 
         Raises:
-            ConfigError: an input of the run, or a file that this command did not write.
+            ConfigError: the file is an input of the run, or exists and was not written by this command.
         """
         try:
             found = path.lstat()
@@ -145,7 +145,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._lines(root)[name] = stamp
         entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
         _check_plain(root / HIDDEN)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # by now a link?
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # may be a link now
         with naming(root / HIDDEN), os.fdopen(os.open(root / HIDDEN, flags, 0o666), "ab") as listed:
             listed.write((json.dumps(entry) + "\n").encode())
 
@@ -172,27 +172,27 @@ class Outputs(AbstractContextManager["Outputs"]):
         return self._listed[root]
 
 
-_running: list[Outputs] = []  # innermost last, because one command can call others
+_running: list[Outputs] = []  # the innermost is last, because a command can call another
 
 
 def check_output(path: Path) -> None:
-    """Apply the rules of the running command, if any, to a file about to be written.
+    """Check a file that is about to be written by the rules of the running command, if there is one.
 
     Raises:
-        ConfigError: the file is protected; see `Outputs.check`.
+        ConfigError: the file must not be written; see `Outputs.check`.
     """
     if (outputs := _outputs_of(path)) is not None:
         outputs.check(path)
 
 
 def record_output(path: Path, written: os.stat_result) -> None:
-    """List a file as written by the running command, if any; `written` describes its content."""
+    """List a file as written by the running command, if there is one, with the size and time in `written`."""
     if (outputs := _outputs_of(path)) is not None:
         outputs.record(path, written)
 
 
 def is_vacant(folder: Path) -> bool:
-    """Return whether a folder is missing, or holds only the hidden files of a stopped or running command."""
+    """Return whether a folder does not exist, or only has hidden files of a stopped or running command."""
     if not folder.is_dir():
         return not os.path.lexists(folder)
     return all(each.name.startswith(HIDDEN) for each in folder.iterdir())
@@ -200,7 +200,7 @@ def is_vacant(folder: Path) -> bool:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Add the path to a system error that names no file, such as a full disk while writing."""
+    """Add a path to a system error without one, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -210,12 +210,12 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _check_plain(path: Path) -> None:
-    """Check that a hidden file is missing, or a regular file of bounded size.
+    """Check that a hidden file does not exist, or is a regular file of bounded size.
 
     A FIFO would block, and a link could lead anywhere.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the path is something else.
     """
     with suppress(FileNotFoundError):
         found = path.lstat()
@@ -224,7 +224,7 @@ def _check_plain(path: Path) -> None:
 
 
 class Lock(AbstractContextManager["Lock"]):
-    """Lock on a folder or file, so that only one process writes it at a time.
+    """A lock on a folder or file, so that only one process at a time writes to it.
 
     Raises:
         ConfigError: on entry, if the lock is already held.
@@ -233,7 +233,7 @@ class Lock(AbstractContextManager["Lock"]):
     _held: ClassVar[set[Path]] = set()  # record locks do not exclude the same process
 
     def __init__(self, path: Path, target: Path) -> None:
-        """Set the lock's own file, and the path that it protects, for messages."""
+        """Set the path of the lock file, and the path that it protects, for messages."""
         self._path, self._target = path, target
         self._descriptor = -1
         self._made: list[Path] = []
@@ -250,7 +250,7 @@ class Lock(AbstractContextManager["Lock"]):
                 self._descriptor = self._take()
         except OSError as error:
             raise ConfigError(f"{self._target}: cannot be written: {error.strerror}") from error
-        with suppress(OSError):  # a full disk; the file is locked nevertheless
+        with suppress(OSError):  # a full disk, which does not affect the lock
             os.ftruncate(self._descriptor, 0)
             from socket import gethostname
 
@@ -262,7 +262,7 @@ class Lock(AbstractContextManager["Lock"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.discard(self._path)
-        if sys.platform == "win32":  # Windows does not delete an open file
+        if sys.platform == "win32":  # an open file cannot be deleted on Windows
             os.close(self._descriptor)
         with suppress(OSError):
             self._path.unlink()
@@ -273,7 +273,7 @@ class Lock(AbstractContextManager["Lock"]):
                 folder.rmdir()
 
     def _take(self) -> int:
-        """Open and lock the file; -1 if its last holder deleted it meanwhile."""
+        """Open and lock the file, and return its descriptor; -1 if its last holder deleted it meanwhile."""
         _check_plain(self._path)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
@@ -296,7 +296,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        """Lock a byte after the text, since on Windows no other process can read a locked byte."""
+        """Lock a byte after the text, because on Windows no other process can read a locked byte."""
         os.lseek(descriptor, 1000, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -304,22 +304,22 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
-        """Lock the file for this process; children do not inherit the lock, so orphans cannot hold it."""
+        """Lock the file for this process; child processes do not inherit the lock, so none can outlive it."""
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def temporary_prefix(path: Path) -> str:
-    """Return the start of a file's temporary names: short even for a long name, but unique to the file."""
+    """Return the prefix of a file's temporary names, which is short, but unique to the file."""
     return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
 
 
 def leftovers(path: Path) -> list[Path]:
-    """List the temporary files and folders that processes killed within `replacing(path)` left behind."""
+    """Return the temporary files and folders left by processes that were killed in `replacing(path)`."""
     return sorted(path.parent.glob(f"{escape(temporary_prefix(path))}*"))
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete the `leftovers` of a file; no other process may be writing it."""
+    """Delete the `leftovers` of a file, which no other process may be writing."""
     import shutil
 
     for leftover in leftovers(path):
@@ -334,7 +334,7 @@ def _outputs_of(path: Path) -> Outputs | None:
 
 
 def _identities(path: Path, *, partners: bool = True) -> list[tuple[int, int]]:
-    """Return (device, inode) of a file, and with `partners` of the files that belong to the same model."""
+    """Return (device, inode) of a file, and with `partners` also of the other files of the same model."""
     found = []
     for each in (path, *(path.with_suffix(suffix) for suffix in _PARTNERS if partners and path.suffix)):
         with suppress(OSError, ValueError):

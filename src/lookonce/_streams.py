@@ -1,31 +1,31 @@
-"""Standard streams that may be closed, full, or without a reader."""
+"""Handle standard streams that are closed, full, or without a reader."""
 
 import os
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TextIO
 
-NO_READER = 128 + 13  # exit code, as of a program that SIGPIPE ends
+NO_READER = 128 + 13  # exit code of a program that SIGPIPE ends
 
 
 def prepare_streams() -> None:
-    """Make a command's work and exit code independent of the state of its standard streams.
+    """Make the work and exit code of a command independent of the state of its standard streams.
 
-    A closed stream is opened on the null device: otherwise the next file opened would get its number, and
-    then the messages of C libraries. Messages that cannot be written to standard error are dropped. An error
-    of writing to standard output names it; if its reader has ended, as in `| head -1`, the command ends
-    quietly with `NO_READER`.
+    A closed stream is opened on the null device; otherwise the next opened file would get its number, and so
+    the messages of C libraries. Messages that cannot be written to standard error are dropped. An error of
+    writing to standard output names it; if its reader has ended, as in `| head -1`, the command ends quietly
+    with `NO_READER`.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
-    if sys.platform == "win32":  # its console is not a file
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `number`
+    if sys.platform == "win32":  # the console is not a file
         return
     if sys.stdout is not None and sys.stdout is sys.__stdout__:
         sys.stdout = _on(_Output(1, "w", closefd=False), sys.stdout)
-    if sys.stderr is sys.__stderr__:  # None if it was closed: rich would print on standard output
+    if sys.stderr is sys.__stderr__:  # if both were None, rich would print on standard output
         sys.stderr = _on(_Messages(2, "w", closefd=False), sys.stderr)
 
 
@@ -41,10 +41,10 @@ def _on(raw: FileIO, like: TextIO | None) -> TextIOWrapper:
 
 
 class _Output(FileIO):
-    """Standard output: its first error ends the command, and what follows is dropped.
+    """Standard output: its first error ends the command, and later output is dropped.
 
     If its reader has ended, the exit code is `NO_READER`; any other error is raised and names the stream.
-    Without the dropping, Python would fail a second time when it flushes the stream at exit.
+    If later output were not dropped, flushing the stream at exit would raise another error.
     """
 
     _failed = False
@@ -63,7 +63,7 @@ class _Output(FileIO):
 
 
 class _Messages(FileIO):
-    """Standard error: drops text that cannot be written."""
+    """Standard error that drops text that cannot be written."""
 
     def write(self, data: object) -> int:
         try:

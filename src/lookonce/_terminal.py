@@ -1,8 +1,8 @@
-"""Terminal output, escaped so that no name from a file can control the terminal.
+"""Print to the terminal, with escapes so that no name from a file can control it.
 
 Control characters, and Unicode characters that change the direction of text, are printed as backslash
 escapes. rich takes as long to import as the rest of `lookonce detect` (`benchmarks/startup.md`), so it is
-imported only for tables, colors and progress bars.
+only imported for tables, colors and progress bars.
 """
 
 import json
@@ -26,13 +26,13 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 def printable(text: str) -> str:
     r"""Return text on one line with control characters as escapes, such as `\x1b` and `\n`.
 
-    A path in the folder that an archive was unpacked to is shown as a path in the archive.
+    A path in the folder of an unpacked archive is shown as a path in the archive.
     """
     return escaped(as_given(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shortened(message: str, length: int = ERROR_LENGTH) -> str:
-    """Return an error message on one line; one longer than `length` characters loses its middle."""
+    """Return an error message on one line, shortened in the middle to at most `length` characters."""
     message = printable(message)
     if len(message) <= length:
         return message
@@ -41,11 +41,11 @@ def shortened(message: str, length: int = ERROR_LENGTH) -> str:
 
 
 def say(text: str, console: "Console | None" = None) -> None:
-    """Print one line verbatim: no markup, no guessed colors, no line breaks inside a path.
+    """Print a line verbatim, without markup, added colors or line breaks in paths.
 
     Args:
-        text: the line.
-        console: console to print it on, above a progress bar; None: standard error, without rich.
+        text: text of the line.
+        console: console to print on, above a progress bar; None for standard error, without rich.
     """
     if console is None:
         print(printable(text), file=sys.stderr, flush=True)
@@ -56,7 +56,7 @@ def say(text: str, console: "Console | None" = None) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print one line to standard output, verbatim and without rich."""
+    """Print a line to standard output, verbatim and without rich."""
     print(printable(text), flush=True)
 
 
@@ -69,19 +69,19 @@ def print_json(tree: object, indent: int | None = 2) -> None:
 
 
 def terminal(*, stderr: bool = False) -> "Console":
-    """Return a console on standard output, or on standard error, which keeps messages apart from results."""
+    """Return a console on standard output, or on standard error to keep messages apart from results."""
     from lookonce._console import SafeConsole
 
     return SafeConsole(file=sys.stderr if stderr else sys.stdout)
 
 
 def progress_bar(console: "Console", *columns: "ProgressColumn", transient: bool = False) -> "Progress":
-    """Return a progress bar; nothing is shown unless the console is a terminal.
+    """Return a progress bar, which is only shown if the console is a terminal.
 
     Args:
-        console: console to draw it on.
-        *columns: columns after the description; none: bar, count, rate and remaining time.
-        transient: remove the bar at the end.
+        console: console to draw on.
+        *columns: columns after the description; none for bar, count, rate and remaining time.
+        transient: whether to remove the bar at the end.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Text files: lines, class names, and the settings in a Darknet `.data` file."""
+"""Read text files: lines, class names, and the settings in a Darknet `.data` file."""
 
 import unicodedata
 from collections import Counter
@@ -11,42 +11,42 @@ from lookonce.errors import AnnotationError
 
 Names = tuple[str, ...]
 
-SHOWN = 60  # characters of an invalid value that a message quotes
+SHOWN = 60  # characters of an invalid value to quote in a message
 
 
 def shown(value: Any) -> str:
-    """Quote an invalid value for a message, cut to 60 characters."""
+    """Return an invalid value in quotes for a message, cut to `SHOWN` characters."""
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def class_name(written: Any) -> str:
-    """Return a class name in the form that names are compared in: NFC, stripped; empty for None."""
+    """Return a class name in the form used for comparing names: NFC, stripped; empty for None."""
     return "" if written is None else unicodedata.normalize("NFC", str(written).strip())
 
 
 def exists(path: Path) -> bool:
-    """Return whether the file or folder exists."""
+    """Return whether a file or folder exists; False for an impossible name."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name that is too long, a null character, or a folder without permission
+    except (OSError, ValueError):  # a name too long, a null character, or a folder without permission
         return False
 
 
 def is_file(path: Path) -> bool:
-    """Return whether the path is an existing file; False for an impossible name."""
+    """Return whether a path is an existing file; False for an impossible name."""
     return exists(path) and path.is_file()
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether the path is an existing folder; False for an impossible name."""
+    """Return whether a path is an existing folder; False for an impossible name."""
     return exists(path) and path.is_dir()
 
 
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in UTF-16 with a byte order mark.
 
-    Carriage returns become line feeds if the text has no line feed, as in "CSV (Macintosh)".
+    Carriage returns become line feeds if the text has no line feeds, as in "CSV (Macintosh)".
 
     Raises:
         AnnotationError: the file cannot be read, or has another encoding.
@@ -63,7 +63,7 @@ def read_text(path: Path) -> str:
 
 
 def read_start(path: Path, size: int) -> str:
-    """Read the first `size` bytes of a file as text, to recognize its format; empty if unreadable."""
+    """Read the first `size` bytes of a file as text, to recognize its format; empty if it cannot be read."""
     try:
         with open_input(path, AnnotationError) as stream:
             content = stream.read(size)
@@ -90,7 +90,7 @@ def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]
 
 
 def first_line(path: Path) -> str:
-    """Read the first line that is not blank, to recognize a format; empty if there is none, or unreadable."""
+    """Read the first line that is not blank, to recognize a format; empty if there is none."""
     try:
         return next((text for _, text in read_lines(path)), "")
     except AnnotationError:
@@ -101,8 +101,8 @@ def read_names(path: Path, *, repeated: bool = False) -> Names:
     """Read class names, one per line; the first line is class 0.
 
     Args:
-        path: the file.
-        repeated: accept repeated names, which YOLO9000 has, and number them: `crane`, `crane (2)`.
+        path: file to read.
+        repeated: whether to accept repeated names, as in YOLO9000, and number them: `crane`, `crane (2)`.
 
     Raises:
         AnnotationError: the file cannot be read, is not text, is empty, has a blank line between names, or
@@ -124,10 +124,10 @@ def read_names(path: Path, *, repeated: bool = False) -> Names:
 
 
 def checked_names(path: Path, names: Sequence[str]) -> Names:
-    """Return the names in the form that names are compared in.
+    """Return class names in the form used for comparing them (see `class_name`).
 
     Raises:
-        AnnotationError: there are none, or one occurs twice.
+        AnnotationError: there are no names, or a name occurs twice.
     """
     if not names:
         raise AnnotationError(f"{path}: expected class names, found none")
@@ -139,7 +139,7 @@ def checked_names(path: Path, names: Sequence[str]) -> Names:
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """Read the lines `key = value` of a Darknet `.data` file; `#` or `;` starts a comment line.
+    """Read the lines `key = value` of a Darknet `.data` file; lines that start with `#` or `;` are comments.
 
     Raises:
         AnnotationError: the file cannot be read, or has a line of another form.

@@ -1,13 +1,13 @@
-"""The structure of a TIFF or BigTIFF: its pages, and the strips or tiles that each page is stored in.
+"""The structure of a TIFF or BigTIFF: its pages, and the strips or tiles in which each page is stored.
 
 ```
-   file:   header ── directory of page 1 ── directory of page 2 ── ...      tags: size, compression, places
-                         │ places                                            of the blocks, ...
-                         └─► block │ block │ block │ ...                     each compressed by itself
+   file:   header ── directory of page 1 ── directory of page 2 ── ...      tags: size, compression, offsets
+                         │ offsets                                           of the blocks, ...
+                         └─► block │ block │ block │ ...                     compressed one by one
 ```
 
-Nothing is decoded here. `standalone` writes a page, or one of its blocks, as a small TIFF that any decoder
-reads, so that an image too large for memory can be read block by block.
+Nothing is decoded here. `standalone` writes blocks of a page as a small TIFF that any decoder reads, so that
+an image too large for memory can be read block by block.
 
 Sources: TIFF 6.0 sections 2, 8 and 15; BigTIFF as in libtiff 4.
 """
@@ -27,7 +27,7 @@ TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SUBFILE, SAMPLE_FORMAT = 254, 339
 FLOATS = 3  # value of SAMPLE_FORMAT
 SIZES, PER_CHANNEL = frozenset({WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT}), frozenset({BITS, SAMPLE_FORMAT})
-REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
+REDUCED_OR_MASK = 5  # bits of SUBFILE for a smaller copy or a mask of another page
 PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 
 # Tags that a decoder needs besides sizes and offsets: bits, compression, colors, FillOrder, CCITT options,
@@ -60,20 +60,20 @@ WHOLE = (BYTE, SHORT, LONG, LONG8)
 NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy types
 
 MOST_TAGS, MOST_PAGES, MOST_BLOCKS = 4096, 65_535, 1 << 22
-MOST_TAGS_OF_ALL = 32 * MOST_PAGES  # directories may overlap, so even a small file can hold very many tags
-LONGEST_SIDE = 0xFFFF_FFFF  # pixels; the largest number that `standalone` can write
+MOST_TAGS_OF_ALL = 32 * MOST_PAGES  # directories may overlap, so even a small file can have very many tags
+LONGEST_SIDE = 0xFFFF_FFFF  # pixels, the largest number that `standalone` can write
 LONGEST_TAG = 1 << 20  # bytes, except for the offsets of blocks; a 16-bit palette takes 393,216
 
 Order = Literal["<", ">"]
 
 
 class Field(NamedTuple):
-    """Entry of a tag in a directory.
+    """The entry of a tag in a directory.
 
     Attributes:
         kind: TIFF field type of the values.
         length: number of values.
-        inside: last bytes of the entry: the values if they fit, else their offset.
+        inside: last bytes of the entry, which are the values if they fit, else their offset.
     """
 
     kind: int
@@ -82,14 +82,14 @@ class Field(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """Tags of one page.
+    """The tags of one page.
 
     Attributes:
         order: byte order of the file.
-        is_big: whether it is a BigTIFF.
-        fields: tags and values, in the order of the file.
-        total: number of tags, whether or not they are among the fields.
-        following: offset of the next directory; 0: there is none.
+        is_big: whether the file is a BigTIFF.
+        fields: wanted tags with their entries, in file order.
+        total: number of all tags.
+        following: offset of the next directory; 0 if there is none.
     """
 
     order: Order
@@ -103,9 +103,9 @@ def read_directory(stream: BinaryIO, at: int = 0, wanted: Collection[int] | None
     """Read the directory of a page.
 
     Args:
-        stream: the file.
-        at: offset of the directory; 0: the first one.
-        wanted: tags to return; None: all.
+        stream: TIFF file.
+        at: offset of the directory; 0 for the first.
+        wanted: tags to return; None for all.
 
     Raises:
         ValueError: the file is cut short, or the directory has too many tags.
@@ -128,15 +128,15 @@ def read_directory(stream: BinaryIO, at: int = 0, wanted: Collection[int] | None
 
 
 def read_numbers(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
-    """Read the tags of a directory that hold whole numbers, and of several numbers in a tag the first.
+    """Read the tags of a directory that have integers; of several integers, only the first.
 
     Args:
-        stream: a TIFF.
-        strict: refuse sizes that decoders may interpret differently.
-        at: offset of the directory; 0: the first one.
+        stream: TIFF file.
+        strict: whether to reject sizes that decoders may interpret differently.
+        at: offset of the directory; 0 for the first.
 
     Returns:
-        Tag -> number, and the offset of the next directory, 0 for none.
+        Tag -> number, and the offset of the next directory, or 0.
 
     Raises:
         ValueError: the directory is damaged or cut short, or a size is ambiguous.
@@ -166,14 +166,14 @@ class Page:
 
     Attributes:
         order: byte order of the file.
-        tags: tags that a decoder needs, and the georeference: tag -> (field type, bytes as stored).
-        height: rows as stored, before any rotation.
-        width: columns as stored, before any rotation.
-        block: (height, width) of a tile, or of a strip.
-        is_tiled: whether the blocks are tiles.
-        planes: number of channels if each is stored in blocks of its own; otherwise 1.
-        offsets: (blocks,) uint64 offset of each block in the file, plane by plane, row by row.
-        lengths: (blocks,) uint64 bytes of each block.
+        tags: tag -> (field type, bytes as stored), for the tags that a decoder needs and the georeference.
+        height: number of rows as stored, before rotation.
+        width: number of columns as stored, before rotation.
+        block: (height, width) of a tile or strip.
+        is_tiled: whether the blocks are tiles, not strips.
+        planes: number of channels if each has blocks of its own, else 1.
+        offsets: (blocks,) uint64 offset of each block in the file, by plane and then by row.
+        lengths: (blocks,) uint64 length of each block in bytes.
     """
 
     order: Order
@@ -192,9 +192,10 @@ class Page:
         return -(-self.height // self.block[0]), -(-self.width // self.block[1])
 
     def memory(self, length: int) -> float:
-        """Return the peak memory of reading the page as a whole, in bytes per pixel; see `reading_memory`.
+        """Return the peak memory of reading the whole page, in bytes per pixel; see `reading_memory`.
 
-        `length`: bytes of the file.
+        Args:
+            length: size of the file in bytes.
         """
         return reading_memory(
             (self.height, self.width),
@@ -206,12 +207,12 @@ class Page:
         )
 
     def numbers(self, tag: int, *kinds: int) -> list[Any]:
-        """Return the numbers of a tag if they have one of these field types; otherwise an empty list."""
+        """Return the numbers of a tag if they have one of the given field types; else an empty list."""
         kind, data = self.tags.get(tag, (BYTE, b""))
         return np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if kind in kinds else []
 
     def number(self, tag: int, usual: int) -> int:
-        """Return the first whole number of a tag; `usual` if it has none."""
+        """Return the first integer of a tag; `usual` if there is none."""
         return int(next(iter(self.numbers(tag, *WHOLE)), usual))
 
 
@@ -219,7 +220,7 @@ def find_pages(stream: BinaryIO) -> Iterator[int]:
     """Yield the offset of each page's directory, without smaller copies and masks of other pages.
 
     Raises:
-        ValueError: a directory is damaged; the message says what was expected.
+        ValueError: a directory is damaged.
     """
     seen: set[int] = set()
     at = count = 0
@@ -239,14 +240,14 @@ def read_page(stream: BinaryIO, at: int = 0) -> Page:
     """Read the structure of a page.
 
     Args:
-        stream: the file.
-        at: offset of the page's directory; 0: the first page.
+        stream: TIFF file.
+        at: offset of the page's directory; 0 for the first page.
 
     Raises:
-        ValueError: the page is damaged; the message says what was expected.
+        ValueError: the page is damaged.
     """
     directory = read_directory(stream, at)
-    fields = dict(reversed(directory.fields))  # of a repeated tag, the first entry counts
+    fields = dict(reversed(directory.fields))  # reversed, so that the first entry of a repeated tag counts
 
     def numbers(tag: int, usual: int | None = None, limit: int = LONGEST_TAG) -> NDArray[np.uint64]:
         if tag not in fields and usual is not None:
@@ -282,13 +283,13 @@ def read_page(stream: BinaryIO, at: int = 0) -> Page:
 def standalone(
     page: Page, blocks: Sequence[bytes], size: tuple[int, int], block: tuple[int, int] | None = None
 ) -> bytes:
-    """Write blocks of a page as a TIFF of one page.
+    """Return blocks of a page as a TIFF with one page.
 
     Args:
-        page: page that the blocks come from.
+        page: page with the blocks.
         blocks: blocks as stored in the file.
         size: (height, width) of the new image.
-        block: (height, width) of each tile; None: the blocks are strips, one per plane.
+        block: (height, width) of each tile; None if the blocks are strips, one per plane.
     """
     tags = {tag: value for tag, value in page.tags.items() if tag in DECODING}
     places, lengths = (STRIP_OFFSETS, STRIP_BYTES) if block is None else (TILE_OFFSETS, TILE_BYTES)
@@ -305,7 +306,7 @@ def standalone(
         store(TILE_HEIGHT, block[0])
     store(lengths, *map(len, blocks))
     store(places, *[0] * len(blocks))
-    start = 8 + 2 + 12 * len(tags) + 4  # offset of the values that do not fit into their entries
+    start = 8 + 2 + 12 * len(tags) + 4  # offset of values that do not fit into their entries
     for _, data in tags.values():
         start += len(data) + len(data) % 2 if len(data) > 4 else 0
     store(places, *(np.cumsum([start, *map(len, blocks)])[:-1].tolist()))
@@ -323,17 +324,17 @@ def standalone(
 def reading_memory(
     size: tuple[int, int], block: int, bits: int, channels: int, length: int, *, is_float: bool = False
 ) -> float:
-    """Return the peak memory of OpenCV and libtiff when they read a page as 8-bit RGB, in bytes per pixel.
+    """Return the peak memory of OpenCV and libtiff for reading a page as 8-bit RGB, in bytes per pixel.
 
-    Measured by benchmarks/largest_image.py.
+    The formula is from measurements with benchmarks/largest_image.py.
 
     Args:
         size: (height, width) of the page.
-        block: pixels of a strip or tile, which is decoded before it is copied.
+        block: number of pixels of a strip or tile, which is decoded before it is copied.
         bits: bits per channel.
         channels: channels per pixel.
-        length: bytes of the file, which libtiff maps into memory; at most one page of them is read.
-        is_float: whether the pixel values are floats, which are decoded in place.
+        length: size in bytes of the file, of which libtiff maps at most one page into memory.
+        is_float: whether pixel values are floats, which are decoded in place.
     """
     pixels = max(1, size[0] * size[1])
     share, stored = min(1.0, block / pixels), channels * bits / 8
@@ -347,7 +348,7 @@ def take(stream: BinaryIO, count: int) -> bytes:
     """Read exactly `count` bytes.
 
     Raises:
-        ValueError: the file has fewer.
+        ValueError: the file has fewer bytes.
     """
     taken = stream.read(count)
     if len(taken) < count:
@@ -356,10 +357,10 @@ def take(stream: BinaryIO, count: int) -> bytes:
 
 
 def seek(stream: BinaryIO, offset: int) -> None:
-    """Go to an offset that was read from an untrusted file.
+    """Move to an offset that was read from an untrusted file.
 
     Raises:
-        ValueError: the offset is too large for any file.
+        ValueError: the offset is too large for a file.
     """
     try:
         stream.seek(offset)

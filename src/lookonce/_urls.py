@@ -1,9 +1,9 @@
-"""URLs in a form that is safe to show: without user, password or token."""
+"""Remove users, passwords and tokens from URLs, so that they are safe to show."""
 
 import re
 from typing import NamedTuple
 
-# Names of parameters, in a query or in a path such as /user=admin&password=x, whose values are secret.
+# Parameters with secret values, in a query or in a path such as /user=admin&password=x.
 SECRET = re.compile(
     r"([\w.%-]*(?:user|usr|login|account|pass|pwd|psw|pas|token|secret|key|auth|sig|cred|session|jwt|code)"
     r"[\w.%-]*=)[^&;#\s]*",
@@ -12,7 +12,7 @@ SECRET = re.compile(
 
 
 class Credentials(NamedTuple):
-    """A URL without its user and password, and the two separately; empty if the URL has none."""
+    """A URL without user and password, and these two; empty if the URL has none."""
 
     url: str
     user: str
@@ -22,8 +22,8 @@ class Credentials(NamedTuple):
 def split_credentials(url: str) -> Credentials:
     """Separate user and password from a URL.
 
-    The host begins after the last `@` of the authority, since passwords may contain `@`. An unescaped `/`,
-    `?` or `#` in a password ends the authority early; it is recognized by a port that is not a number.
+    The host begins after the last `@` of the authority, because passwords may contain `@`. An unescaped `/`,
+    `?` or `#` in a password ends the authority too early, which shows in a port that is not a number.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -39,5 +39,5 @@ def split_credentials(url: str) -> Credentials:
 
 
 def redacted(url: str) -> str:
-    """Return a URL without its user and password, and with `***` for every value that may be a secret."""
+    """Return a URL without user and password, and with `***` in place of values that may be secret."""
     return SECRET.sub(r"\1***", split_credentials(url).url)

@@ -1,20 +1,22 @@
-"""The images most worth labeling next, and the false alarms most worth learning from.
+"""Choose the images most worth labeling next, and the false alarms most worth learning from.
 
-An image is worth labeling if the model is uncertain about it, and if it differs from the images that are
-already labeled. Doubt is computed from the scores:
+An image is worth labeling if the model is uncertain about it, and if it differs from images that are already
+labeled. The uncertainty, called doubt, is computed from scores s and score thresholds t:
 
 ```
-doubt of a detection   = s/t below the threshold t of its class, (1-s)/(1-t) above: 1 at the threshold
-weight of a class      = 1 / sqrt(number of its detections in all images): rare classes count more
+doubt of a detection   = s/t below the threshold, (1-s)/(1-t) above it, 1 at the threshold
+weight of a class      = 1 / sqrt(number of its detections in all images), so that rare classes count more
 doubt of an image      = sum of doubt x weight over its detections
 ```
 
-The distance between two images is computed from their features, which are the means of the feature maps that
-enter the network's heads: 1 minus the cosine between them, after centering and scaling over all images.
-Images are chosen one by one: the next is the one with the largest doubt x distance to the nearest image that
-is labeled or chosen (greedy k-center, weighted by doubt). Near-duplicates are left out. Appearance alone does
-not identify them, since all frames of a fixed camera look alike. Two images are near-duplicates only if the
-same objects are also detected in the same places; two false alarms, only if the detected parts look alike.
+The distance between two images is 1 minus the cosine between their features, centered and scaled over all
+images. Features are the means of the feature maps that enter the network's heads. Images are chosen one by
+one: the next is always the one with the largest doubt x distance to the nearest image that is labeled or
+chosen (greedy k-center, weighted by doubt).
+
+Near-duplicates are left out. Appearance alone does not identify them, because all frames of a fixed camera
+are similar. So two images only count as near-duplicates if the same objects are detected in the same places,
+and two false alarms only if the detected parts of the images are similar.
 
 Legend: **N** images, **F** features, **D** detections.
 """
@@ -36,22 +38,22 @@ from lookonce.runtime.pipeline import Parallel, each_image
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
-LOW = 0.05  # highest score threshold to detect with, since unlikely detections add to the doubt
-FLOOR = 0.1  # times the mean doubt, added to each: an image without detections may show unknown objects
-CLEAR = 0.5  # times the score threshold: score from which both of two near-duplicates must show an object
-SAME_CROP = 0.7  # correlation of two crops of one object: 0.79 or more in a photo and a brighter copy of it
+LOW = 0.05  # highest score threshold to detect with, because unlikely detections add to the doubt
+FLOOR = 0.1  # share of the mean doubt added to each image, as one without detections may have unknown objects
+CLEAR = 0.5  # share of the score threshold from which a detection must be in both of two near-duplicates
+SAME_CROP = 0.7  # correlation of crops of one object; at least 0.79 between a photo and a brighter copy
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One image with the model's detections and features.
+    """An image with the model's detections and features.
 
     Attributes:
         path: image file.
         detections: detections above the score threshold.
-        features: (F,) float32 features of the image; empty if crops were kept instead.
-        thumbnail: (32, 32) uint8 gray, to recognize near-duplicates.
-        crops: (D, 32, 32) uint8 gray thumbnail of each detection; empty if features were kept instead.
+        features: (F,) float32 features of the image; empty if crops are kept instead.
+        thumbnail: (32, 32) uint8 gray thumbnail, to recognize near-duplicates.
+        crops: (D, 32, 32) uint8 gray thumbnail of each detection; empty if features are kept instead.
     """
 
     path: Path
@@ -67,8 +69,8 @@ class Chosen:
 
     Attributes:
         path: image file.
-        doubt: doubt of the image, relative to the mean of all images.
-        distance: distance to the nearest image labeled or chosen before it, 0 to 2; 1 if there is none.
+        doubt: doubt of the image, relative to the mean over all images.
+        distance: distance to the nearest image labeled or chosen before, 0 to 2; 1 if there is none.
     """
 
     path: Path
@@ -86,19 +88,19 @@ def look_at(
     parallel: Parallel | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Looked]:
-    """Detect on images, and keep what the choice needs: 1 KB per image plus 4 bytes per feature.
+    """Detect on images and keep the data for the choice, 1 KB per image plus 4 bytes per feature.
 
     Args:
-        detector: the model.
+        detector: open detector.
         paths: image files.
-        skipped: receives a problem for each image that cannot be read.
-        conf: score threshold; None: the detector's.
-        features: whether to keep features; otherwise crops are kept.
-        parallel: number of workers; None: one.
-        done: called after each image.
+        skipped: list to which a problem is added for each image that cannot be read.
+        conf: score threshold; None for the detector's own.
+        features: whether to keep features; else crops are kept.
+        parallel: number of workers; None for one.
+        done: function called after each image.
 
     Returns:
-        The images that could be read, in the order of `paths`.
+        Images that could be read, in the order of `paths`.
     """
 
     def work(
@@ -120,7 +122,7 @@ def look_at(
 
 
 def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the doubt of each image, (N,), divided by the mean of all.
+    """Return the doubt of each image, (N,), divided by the mean over all images.
 
     Args:
         found: detections of each image, down to scores far below the thresholds.
@@ -143,10 +145,10 @@ def choose(
 
     Args:
         looked: N images with features, and with detections down to scores far below the thresholds.
-        count: number of images to choose; fewer are chosen if fewer are different enough.
+        count: number of images to choose; fewer are chosen if the others are near-duplicates.
         thresholds: (C,) score threshold of each class, or (1,) of all classes.
-        labeled: (N,) whether each image is already labeled; these and their near-duplicates are not chosen.
-            Empty: none is labeled.
+        labeled: (N,) bool, whether each image is already labeled; such images and their near-duplicates are
+            not chosen. Empty if none is labeled.
     """
     done = np.array(labeled, bool) if len(labeled) else np.zeros(len(looked), bool)
     if not len(looked):
@@ -158,7 +160,7 @@ def choose(
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
     duplicates = _Duplicates(looked, thresholds)
     free = ~done
-    distance = np.ones(len(looked))  # without any labeled image, all are equally far
+    distance = np.ones(len(looked))  # equal for all as long as no image is labeled or chosen
 
     def settle(number: int, *, first: bool) -> None:
         nonlocal distance
@@ -177,11 +179,11 @@ def choose(
 
 
 def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
-    """Return the images whose false alarms have the highest scores, highest first, without near-duplicates.
+    """Return the images with the highest scores of false alarms, highest first, without near-duplicates.
 
     Args:
         looked: images without objects, with detections and crops.
-        count: largest number of images.
+        count: largest number of images to return.
     """
     taken: list[Looked] = []
     alarmed = [each for each in looked if len(each.detections)]
@@ -192,7 +194,7 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
         for other in taken:
             likeness = correlations(each.crops, other.crops)
             known |= (likeness >= SIMILAR).any(axis=1)
-            if correlations(each.thumbnail[None], other.thumbnail[None]) >= SIMILAR:  # boxes move a little
+            if correlations(each.thumbnail[None], other.thumbnail[None]) >= SIMILAR:  # same view, moved boxes
                 pairs = overlapping_pairs(each.detections.boxes, other.detections.boxes, SAME_BOX)
                 known[pairs.first[likeness[pairs.first, pairs.second] >= SAME_CROP]] = True
         if not known.all():
@@ -201,7 +203,7 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
 
 
 class _Duplicates:
-    """Finder of images that show the same objects in the same places in the same view."""
+    """Finds images of the same view with the same objects in the same places."""
 
     def __init__(self, looked: Sequence[Looked], thresholds: NDArray[np.floating]) -> None:
         found = [each.detections for each in looked]
@@ -213,7 +215,7 @@ class _Duplicates:
         self._clear = scores >= CLEAR * thresholds.take(self._labels, mode="clip")
 
     def of(self, number: int) -> NDArray[np.int64]:
-        """Return the numbers of an image's near-duplicates: each clear detection of either is in both."""
+        """Return the indices of an image's near-duplicates, with which it shares all clear detections."""
         near = self._similar.root == self._similar.root[number]
         mine = np.flatnonzero(self._image == number)
         others = np.flatnonzero(near[self._image])
@@ -231,7 +233,7 @@ class _Duplicates:
 
 
 def _crops(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return a thumbnail of each box, (D, 32, 32) uint8 gray; an empty box counts as one pixel."""
+    """Return a thumbnail of each box, (D, 32, 32) uint8 gray; an empty box is extended to one pixel."""
     height, width = image.shape[:2]
     crops = np.zeros((len(boxes), 32, 32), np.uint8)
     for crop, (left, top, right, bottom) in zip(crops, boxes.round().astype(int).tolist(), strict=True):

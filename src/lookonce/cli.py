@@ -1,7 +1,7 @@
-"""The command line: a table of commands, each in its own module, imported when it is used.
+"""The command line: a table of commands, each in its own module, which is imported when it is used.
 
-Exit codes: 0 done, 1 ran but found problems, 2 wrong input; as after a signal, 130 when stopped by Ctrl-C,
-143 by SIGTERM, and 141 when the reader of standard output ends first.
+Exit codes: 0 done, 1 ran but found problems, 2 wrong input; 130 after Ctrl-C, 143 after SIGTERM, and 141 if
+the reader of standard output ends first.
 """
 
 import functools
@@ -21,7 +21,7 @@ from lookonce._interrupts import SecondCtrlC
 from lookonce._streams import prepare_streams
 from lookonce.errors import ConfigError, LookonceError
 
-# verb -> first line of the docstring of its function, which has its name: `train`, `data_check`
+# Verb -> first line of the docstring of its function, which has the same name: `train`, `data_check`.
 VERBS = {
     "demo": "Render images, train, evaluate, detect and explain, in a few minutes on two cores.",
     "train": "Train a detector on annotated images.",
@@ -47,7 +47,7 @@ DATA_VERBS = {
     "convert": "Write annotations in another format, split by split.",
     "next": "Choose the images most worth labeling next, or the false alarms most worth learning from.",
 }
-WRONG_USAGE: Any = typer.BadParameter.__base__  # base of all usage errors; typer does not export its name
+WRONG_USAGE: Any = typer.BadParameter.__base__  # base class of all usage errors, which typer does not export
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class Verbs(TyperGroup):
-    """Group of commands that are listed without being imported."""
+    """A group of commands that are listed without being imported."""
 
     verbs, prefix = VERBS, ""
 
@@ -66,11 +66,11 @@ class Verbs(TyperGroup):
         return list(self.verbs)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the list entry of a command; None for an unknown name."""
+        """Return the entry of a command in the list; None for an unknown name."""
         return TyperCommand(cmd_name, help=self.verbs[cmd_name]) if cmd_name in self.verbs else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the command that was typed; suggest the nearest name for an unknown one."""
+        """Import the given command; suggest a similar name for an unknown one."""
         if args and args[0] not in self.verbs:
             for near in get_close_matches(args[0], self.verbs, n=1):
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
@@ -79,15 +79,15 @@ class Verbs(TyperGroup):
 
 
 class DataVerbs(Verbs):
-    """Group of the `lookonce data` commands."""
+    """The group of the `lookonce data` commands."""
 
     verbs, prefix = DATA_VERBS, "data_"
 
 
 def load(verb: str) -> Any:
-    """Import a command, such as `train` or `data_check`, in the form that the command line runs.
+    """Import a command, such as `train` or `data_check`, and return it in the form that typer runs.
 
-    Its function returns the exit code, or a result with the attribute `exit_code`.
+    The function of the command returns the exit code, or a result with the attribute `exit_code`.
     """
     if verb == "data":
         return typer.main.get_command(data_app)
@@ -124,7 +124,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 
 
 class _OneLine(logging.Formatter):
-    """Formatter that gives warnings the form of errors: one short line without control characters."""
+    """A formatter that gives warnings the form of errors: one short line without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         from lookonce._terminal import shortened
@@ -133,12 +133,12 @@ class _OneLine(logging.Formatter):
 
 
 def _wrong_usage(error: typer.BadParameter) -> str:
-    """Return one line that describes a usage error: the option, the expected and the found value."""
+    """Return one line about a usage error, with the option, the expected value and the one found."""
     from pydantic import ValidationError
 
     param, cause = getattr(error, "param", None), error.__cause__
     told = error.format_message()
-    if param is not None and isinstance(cause, ValidationError):  # typer's text omits the value
+    if param is not None and isinstance(cause, ValidationError):  # typer's message lacks the value
         wrong = cause.errors(include_url=False)[0]
         flag = max(param.opts, key=len)
         name = flag if flag.startswith("-") else param.metavar or flag.upper()
@@ -152,18 +152,21 @@ def _wrong_usage(error: typer.BadParameter) -> str:
 
 
 def main() -> None:
-    """Run the command line; wrong input, a disk error or too little memory gives one line and exit code 2."""
-    gc.disable()  # until a command runs: imports make no garbage, and looking for it is 4% of the startup
+    """Run the command line.
+
+    Wrong input, a disk error or a lack of memory leads to a message of one line and exit code 2.
+    """
+    gc.disable()  # until a command runs; imports make no garbage, and collecting takes 4% of the startup
     prepare_streams()
-    if logging.lastResort is not None:  # where the package's warnings go
+    if logging.lastResort is not None:  # the handler of the package's warnings
         logging.lastResort.setFormatter(_OneLine())
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid Unicode
     try:
         with SecondCtrlC():
             for before, word in pairwise(["", *sys.argv[1:]]):
                 name, equals, value = word.partition("=")
-                # such as an unset shell variable: as a path, it would be the current folder
+                # for example an unset shell variable; as a path, it would be the current folder
                 if not word or (word.startswith("--") and equals and not value):
                     place = name or (
                         before if before.startswith("-") else f"after {before}" if before else ""
@@ -176,7 +179,7 @@ def main() -> None:
     except WRONG_USAGE as error:
         from lookonce._terminal import shortened
 
-        if not sys.argv[1:] or sys.argv[1:] == ["data"]:  # shows the help
+        if not sys.argv[1:] or sys.argv[1:] == ["data"]:  # the error is the help
             error.show()
         else:
             typer.echo(f"lookonce: {shortened(_wrong_usage(error))}", err=True)
@@ -197,4 +200,4 @@ def main() -> None:
         typer.echo("lookonce: stopped", err=True)
         sys.exit(130)
     finally:
-        gc.enable()  # for a program that calls this function
+        gc.enable()  # for programs that call this function

@@ -1,4 +1,4 @@
-"""Settings of a training run: typed, and checked on creation; `recipe` reads them from YAML.
+"""Settings of a training run, typed and checked on creation; `recipe` reads them from YAML.
 
 The docstring of each field gives its unit and the source of its default. The tables in docs/train.md are
 generated from these docstrings.
@@ -27,10 +27,11 @@ MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # larger numbers are typing errors
 
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """Parse `416`, `"416"`, `"320x416"` or (320, 416) into (height, width): multiples of 32, not too large.
+    """Parse `416`, `"416"`, `"320x416"` or (320, 416) into (height, width).
 
     Raises:
-        ValueError: anything else; pydantic and the command line add the name of the setting.
+        ValueError: it is not a size, a side is not a multiple of 32, or the size is too large. pydantic
+            and the command line add the name of the setting.
     """
     try:
         sides = [
@@ -60,7 +61,7 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
 
 
 def _parse_model(value: Any) -> str:
-    """Validate the name of a network, or the path of a file that describes one."""
+    """Validate the name of a network, or the path of a `.cfg` file."""
     if isinstance(value, Path):
         value = str(value)
     if not isinstance(value, str) or not is_network(value):
@@ -69,7 +70,7 @@ def _parse_model(value: Any) -> str:
 
 
 def _parse_batch(value: Any) -> int | str:
-    """Validate a number of images from 1, or `auto`."""
+    """Validate a number of images, at least 1, or `auto`."""
     if value == "auto":
         return "auto"
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
@@ -101,7 +102,7 @@ Batch = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
 
 class SettingsSection(BaseModel):
-    """Base class of settings: frozen, refuses unknown names, and takes field docstrings as descriptions."""
+    """Base class of settings: frozen, without unknown names, and with field docstrings as descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -112,11 +113,11 @@ class AugmentSettings(SettingsSection):
     flip: Share = 0.5
     """Probability of mirroring left to right. Write-up: 0.5."""
     orientation: Literal["upright", "free"] = "upright"
-    """`free` turns images by random multiples of 90 degrees (with `flip`, they are mirrored both ways), for
-    images without a natural orientation, such as cells, aerial images or parts on a conveyor belt; half of
-    the batches swap height and width of the input."""
+    """`free` rotates images by random multiples of 90 degrees, and swaps height and width of the input in
+    half of the batches. It is for images without a natural orientation, such as cells, aerial images or parts
+    on a conveyor belt. With `flip`, they are also mirrored in both directions."""
     crop: Share = 0.5
-    """Probability of cropping the image, never into a box. Write-up: 0.5."""
+    """Probability of cropping the image without cutting a box. Write-up: 0.5."""
     translate: Share = 0.5
     """Probability of a shift that keeps all boxes inside the image. Write-up: 0.5."""
     hue: float = Field(0.0, ge=0, le=0.5)
@@ -125,22 +126,24 @@ class AugmentSettings(SettingsSection):
     saturation: float = Field(1.0, ge=1)
     """Largest factor by which the saturation is multiplied or divided. Darknet's yolov3.cfg: 1.5."""
     exposure: float = Field(1.0, ge=1)
-    """Largest factor by which the brightness, that of the padding included, is multiplied or divided.
-    Darknet's yolov3.cfg: 1.5."""
+    """Largest factor by which the brightness, also of the padding, is multiplied or divided. Darknet's
+    yolov3.cfg: 1.5."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    """Smallest and largest random enlargement. Above 1, a part of the image fills the input, like a tile."""
+    """Smallest and largest factor of a random enlargement. Above 1, a part of the image fills the input, like
+    a tile."""
     mosaic: Share = 0.0
     """Probability of combining four images around a random point (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
     """Probability of blending two images (Zhang et al. 2018)."""
     multi_scale: Share = 0.0
-    """Largest random change of the input size per batch, as a share of it, in steps of 32 pixels."""
+    """Largest random change of the input size per batch, as a share of the size, in steps of 32 pixels."""
     rectangles: bool = False
-    """Batches hold images of similar shape, and the input has that shape, so no time is spent on padding."""
+    """Whether each batch has images of similar shape, and an input of that shape, which saves the time for
+    padding."""
 
     @classmethod
     def off(cls) -> Self:
-        """Return settings that change no image: the meaning of `augment: false`."""
+        """Return settings that change no image, for `augment: false`."""
         return cls(flip=0, crop=0, translate=0)
 
     @model_validator(mode="after")
@@ -152,17 +155,17 @@ class AugmentSettings(SettingsSection):
 
 
 class AssignSettings(SettingsSection):
-    """Rule for the choice of the anchors that must find an object; the defaults are the write-up's."""
+    """Rule that assigns anchors to objects; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
-    """`iou`: every anchor that overlaps the box enough when centered on its cell, else the best one. `best`:
-    only the anchor with the most similar shape (paper). `ratio`: every anchor whose sides are similar enough
-    to those of the box, else the best one."""
+    """`iou` assigns every anchor that overlaps the box enough when centered on its cell, else the best one.
+    `best` assigns only the anchor with the most similar shape (paper). `ratio` assigns every anchor whose
+    sides are similar enough to those of the box, else the best one."""
     positive_iou: Share = 0.3
-    """IoU above which the rule `iou` takes an anchor. Write-up: 0.3."""
+    """IoU above which the rule `iou` assigns an anchor. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
-    """Ratio between the sides of box and anchor, larger to smaller, below which the rule `ratio` takes an
-    anchor."""
+    """Ratio of corresponding sides of box and anchor, larger to smaller, below which the rule `ratio` assigns
+    an anchor."""
 
 
 class OptimizerSettings(SettingsSection):
@@ -178,12 +181,12 @@ class OptimizerSettings(SettingsSection):
     warmup_epochs: float = Field(2, ge=0)
     """Epochs in which the learning rate rises linearly from 0. Write-up: 2."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's momentum and Adam's first beta. Write-up: 0.9."""
+    """Momentum of SGD, and first beta of Adam. Write-up: 0.9."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay of convolution kernels. The write-up declares 5e-4 but never applies it (reference fault
     8)."""
     clip: float = Field(0.0, ge=0)
-    """Largest norm of the gradient of all weights; 0: no limit."""
+    """Largest norm of the gradient of all weights; 0 for no limit."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged into one step."""
 
@@ -192,11 +195,11 @@ class BatchNormSettings(SettingsSection):
     """Settings of batch normalization; the defaults are those of the default recipe."""
 
     momentum: float = Field(0.03, gt=0, le=1)
-    """Weight of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
+    """Weight of a batch in the running statistics. Reference: 0.01 (0.99 in the convention of Keras)."""
     average_first: bool = True
-    """Whether the running statistics start as the plain average of the first batches, until a batch would
-    weigh less than `momentum`. Otherwise they contain a part of their initial values for hundreds of steps,
-    as in the reference."""
+    """Whether the running statistics are the plain average of all batches, until a batch would have less
+    weight than `momentum`. Otherwise, as in the reference, the initial values affect them for hundreds of
+    steps."""
     epsilon: float = Field(BN_EPSILON, gt=0)
     """Number added to the variance under the root; stored in the model. Reference: 1e-3; OpenCV, for Darknet
     files: 1e-6."""
@@ -206,8 +209,8 @@ class LossSettings(SettingsSection):
     """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
-    """IoU with any annotated box from which a background prediction has no objectness loss. Write-up and
-    paper: 0.5; yolov3.cfg: 0.7."""
+    """IoU with an annotated box at or above which a background prediction has no objectness loss. Write-up
+    and paper: 0.5; yolov3.cfg: 0.7."""
     label_smoothing: Share = 0.01
     """Share of the class target that is spread evenly over all classes. Write-up: 0.01."""
     box: Literal["giou", "diou", "ciou"] = "giou"
@@ -221,7 +224,7 @@ class LossSettings(SettingsSection):
     prob: float = Field(1.0, ge=0)
     """Weight of the class loss."""
     non_finite: Literal["stop", "skip"] = "stop"
-    """Effect of an infinite or NaN loss: end the run, or skip the batch and count it."""
+    """Effect of an infinite or NaN loss: `stop` ends the run, and `skip` skips the batch and counts it."""
 
 
 class Objective(SettingsSection):
@@ -233,7 +236,7 @@ class Objective(SettingsSection):
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings()
     difficult: Difficult = "train"
-    """Use of VOC's difficult objects: `train` on them, or `ignore` them as in `TrainSettings`."""
+    """Use of VOC's difficult objects: `train` on them, or `ignore` them; see `TrainSettings`."""
 
     def differences(self) -> tuple[str, ...]:
         """Return the settings that differ from the write-up's, such as `loss.objectness=iou`."""
@@ -251,31 +254,31 @@ class TrainSettings(SettingsSection):
     model: Model = "yolov3-tiny"
     """Network: yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l, or a `.cfg` file. Write-up: yolov3."""
     width: float = Field(1.0, gt=0, le=2)
-    """Factor on the channel counts of a named network; 0.5 needs about a quarter of the arithmetic."""
+    """Factor for the numbers of channels of a named network; 0.5 needs about a quarter of the arithmetic."""
     size: Size = (416, 416)
     """(height, width) of the network input. Write-up: 416."""
     anchors: AnchorChoice = "official"
-    """`official`: the published anchors. `data`: k-means anchors, computed for each scale from the training
-    boxes that suit it. Or a list of [width, height] in pixels of the input for each scale, finest first."""
+    """`official` for the published anchors, `data` for k-means anchors, computed for each scale from the
+    training boxes that suit it, or a list of [width, height] in input pixels for each scale, finest first."""
     epochs: int = Field(30, ge=1, le=MOST_EPOCHS)
     """Passes over the training images. Write-up: 30."""
     minutes: float = Field(0, ge=0)
-    """Length of the run in minutes, evaluations included, in place of `epochs`: the run makes as many steps
-    as fit, and the learning rate schedule is scaled to them; 0: `epochs` applies."""
+    """Length of the run in minutes, including evaluations, instead of `epochs`. The run takes as many steps
+    as fit, and the learning rate schedule is scaled to them. 0 to use `epochs`."""
     patience: int = Field(0, ge=0)
-    """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0: no limit."""
+    """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0 for no limit."""
     batch: Batch = 4
-    """Images per batch. Small batches give a CPU more steps in the same time; a GPU needs large ones.
-    `auto`: as many as fit into memory. Write-up: 16."""
+    """Images per batch, or `auto` for as many as fit into memory. Small batches give a CPU more steps in the
+    same time; a GPU needs large ones. Write-up: 16."""
     values: Range | None = None
-    """Pixel values that become 0 and 255, for images of more than 8 bits; by default the range that the
-    training images use. Stored in the model."""
+    """Pixel values that become 0 and 255 in images of more than 8 bits; by default, the range in use in the
+    training images. They are stored in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the initial weights, the order of the images and the augmentation."""
     workers: int = Field(2, ge=0, le=MOST_WORKERS)
-    """Number of threads per process that read and augment images; 0: this is done between steps."""
+    """Number of threads per process that read and augment images; 0 to do this between the steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the network in training; losses and weights stay float32. `auto`: bfloat16 if the device
+    """Precision of the network in training; losses and weights stay float32. `auto` is bfloat16 if the device
     supports it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
     freeze: Literal["nothing", "backbone"] | Annotated[int, Field(ge=1)] | str = "nothing"
     """Layers whose weights and statistics do not change, for training that starts from another model:
@@ -283,31 +286,31 @@ class TrainSettings(SettingsSection):
     objectness_prior: float = Field(0.01, gt=0, lt=1)
     """Objectness of every cell before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
     ema: float = Field(0.998, ge=0, lt=1)
-    """Decay of the running average of the weights, which is evaluated and saved in place of the weights; 0:
+    """Decay of the running average of the weights, which is evaluated and saved instead of the weights; 0 for
     no average."""
     repeat_rare: Share = 0.0
     """Share of the images below which a class is rare, so that its images are repeated (repeat-factor
-    sampling, Gupta et al. 2019); 0: every image is used once per epoch."""
+    sampling, Gupta et al. 2019); 0 to use every image once per epoch."""
     difficult: Difficult = "train"
-    """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes, which makes them areas in
-    which nothing counts. Evaluation never counts them."""
+    """Use of VOC's difficult objects: `train` on them, or `ignore` them, which turns their boxes into
+    ignored areas. Evaluation always ignores them."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation split."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
-    """Images that the held-out split must not separate: those of one `folder`, or those with the same match
-    of a regular expression on the path, such as `patient(\\d+)`. Near-duplicates and neighboring frames are
-    never separated."""
+    """Groups of images that the held-out split must not separate: `folder`, or a regular expression, such as
+    `patient(\\d+)`, which groups images by the matching text in their paths. Near-duplicates and neighboring
+    frames are never separated."""
     log_every: int = Field(10, ge=1)
     """Steps between two log lines. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)
     """Epochs between two evaluations; the last epoch is always evaluated."""
     checkpoint_minutes: float = Field(10, gt=0)
-    """Minutes between two checkpoints within an epoch; every epoch ends with one as well."""
+    """Minutes between two checkpoints within an epoch; every epoch also ends with a checkpoint."""
     keep_epochs: bool = False
     """Whether to keep a model file for each epoch. Write-up: true."""
     sync_bn: bool = False
-    """Whether to normalize over the images of all processes; otherwise each process normalizes over its own,
-    and the running statistics of rank 0 are kept."""
+    """Whether to normalize over the images of all processes. Otherwise, each process normalizes over its own
+    images, and the running statistics of rank 0 are kept."""
     optimizer: OptimizerSettings = OptimizerSettings()
     batch_norm: BatchNormSettings = BatchNormSettings()
     assign: AssignSettings = AssignSettings()

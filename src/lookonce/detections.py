@@ -1,4 +1,4 @@
-"""The result type: objects found in one image, and conversions to the types of other libraries.
+"""The result type: the objects found in an image, and conversions to the types of other libraries.
 
 Legend: **N** objects.
 """
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from lookonce.inputs import Image
 
-BOX_DIGITS = 3  # decimals of a pixel in text: the precision of a float32 at 10,000 pixels
-SCORE_DIGITS = 6
-SHOWN = 6  # objects that `repr` lists
+BOX_DIGITS = 3  # decimal places of pixels in text, the precision of float32 at 10,000 pixels
+SCORE_DIGITS = 6  # decimal places of scores in text
+SHOWN = 6  # objects in `repr`
 
 
 class Detection(NamedTuple):
-    """One object: unpacks into (name, score, (left, top, right, bottom)).
+    """One object, which unpacks into (name, score, (left, top, right, bottom)).
 
     Attributes:
         name: class name.
         score: objectness times class probability.
-        box: left, top, right, bottom in pixels of the image.
+        box: (left, top, right, bottom) in pixels of the image.
     """
 
     name: str
@@ -43,16 +43,19 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
-    """Objects found in one image, by descending score. Works without torch; indexes like an array.
+    """The objects found in an image, by descending score; indexed like an array.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy, pixels of the original image.
-        scores: (N,) float32, objectness times class probability.
+        boxes: (N, 4) float32 xyxy in pixels of the original image.
+        scores: (N,) float32 objectness times class probability.
         labels: (N,) int64 class numbers.
-        names: class names, so that a result stands alone.
+        names: class names; may be empty.
         image_size: (height, width) of the image in pixels; None if unknown.
-        source: path of the image, or a weak reference to its pixels, from which a notebook shows it. A weak
-            reference does not keep the frames of a video in memory.
+        source: path of the image, or a weak reference to its pixels, for showing it in a notebook; None if
+            unknown. A weak reference does not keep the frames of a video in memory.
+
+    Raises:
+        ValueError: the shapes of the arrays do not agree.
     """
 
     boxes: NDArray[np.float32]
@@ -83,7 +86,7 @@ class Detections:
     def __getitem__(self, index: str | slice | Sequence[int] | NDArray[Any]) -> Self: ...
 
     def __getitem__(self, index: Any) -> Detection | Self:
-        """Return one object by its index, or select objects by class name, mask, slice or index array.
+        """Return one object by its index, or several by class name, mask, slice or index array.
 
         Raises:
             KeyError: there is no such class.
@@ -116,7 +119,7 @@ class Detections:
             yield Detection(self.name_of(label), score, (box[0], box[1], box[2], box[3]))
 
     def __eq__(self, other: object) -> bool:
-        """Return whether boxes, scores, labels, names and image size are exactly equal."""
+        """Return whether boxes, scores, labels, names and image size are equal."""
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
@@ -129,7 +132,7 @@ class Detections:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle everything but a weak reference."""
+        """Pickle everything except a weak reference."""
         source = None if isinstance(self.source, ref) else self.source
         arrays = self.boxes, self.scores, self.labels
         return type(self), (*arrays, self.names, self.image_size, source)
@@ -140,36 +143,36 @@ class Detections:
         return f"Detections({len(self)}{': ' if shown else ''}{', '.join(shown + more)})"
 
     def _repr_html_(self) -> str:
-        """Show the annotated image and a table in a notebook."""
+        """Return HTML with the annotated image and a table, which a notebook shows."""
         from lookonce.draw.results import as_html
 
         return as_html(self)
 
     def name_of(self, label: int) -> str:
-        """Return the name of a class number, or the number as text if it has no name."""
+        """Return the name of a class, or its number as text if it has no name."""
         return self.names[label] if label < len(self.names) else str(label)
 
     def counts(self) -> Counter[str]:
-        """Return the number of objects of each class, by name; 0 for a class that was not found."""
+        """Return the number of objects by class name; the number is 0 for a class that was not found."""
         return Counter(self.name_of(label) for label in self.labels.tolist())
 
     @property
     def xywh(self) -> NDArray[np.float32]:
-        """(N, 4) left, top, width, height in pixels."""
+        """Return the boxes as (N, 4) left, top, width, height in pixels."""
         sides: NDArray[np.float32] = self.boxes[:, 2:] - self.boxes[:, :2]
         return np.concatenate([self.boxes[:, :2], sides], axis=1)
 
     @property
     def cxcywh(self) -> NDArray[np.float32]:
-        """(N, 4) center x, center y, width, height in pixels."""
+        """Return the boxes as (N, 4) center x, center y, width, height in pixels."""
         return xyxy_to_cxcywh(self.boxes)
 
     @property
     def normalized(self) -> NDArray[np.float32]:
-        """(N, 4) xyxy as shares of the image's width and height, 0 to 1.
+        """Return the boxes as (N, 4) xyxy in shares of the image's width and height, 0 to 1.
 
         Raises:
-            ValueError: the image's size is not known.
+            ValueError: the size of the image is unknown.
         """
         if self.image_size is None:
             raise ValueError("expected detections with an image_size, found None")
@@ -178,26 +181,26 @@ class Detections:
         return shares
 
     def crop(self, image: "Image") -> "list[NDArray[np.uint8]]":
-        """Return the part of the image in each box: N arrays (height, width, 3), uint8 RGB.
+        """Return the part of the image in each box, as N arrays (height, width, 3) uint8 RGB.
 
         Args:
-            image: the image, in any form that a Detector accepts.
+            image: image in any form that a Detector accepts.
 
         Raises:
-            ImageError: it is not an image, or cannot be read.
+            ImageError: the input is not an image, or cannot be read.
         """
         from lookonce.draw.results import crop
 
         return crop(self, image)
 
     def plot(self, image: "Image | None" = None) -> "PillowImage":
-        """Draw the boxes and return a Pillow image, which a notebook displays and `save` writes to a file.
+        """Return the image with the boxes drawn on it, as a Pillow image.
 
         Args:
-            image: the image, in any form that a Detector accepts; None: the one that was detected on.
+            image: image in any form that a Detector accepts; None for `source`.
 
         Raises:
-            ImageError: it is not an image, or cannot be read.
+            ImageError: the input is not an image, or cannot be read.
             ValueError: `image` is None, and the pixels are no longer in memory.
         """
         from lookonce.draw.results import plot
@@ -205,7 +208,7 @@ class Detections:
         return plot(self, image)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON: `detections` as in `detections.json`, and the image's size if known."""
+        """Return a dict for JSON with `detections` as in `detections.json`, and the image's size if known."""
         size = {} if self.image_size is None else {"width": self.image_size[1], "height": self.image_size[0]}
         listed = [
             {"class": name, "score": round(score, SCORE_DIGITS), "box": [round(x, BOX_DIGITS) for x in box]}
@@ -218,7 +221,7 @@ class Detections:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with columns class, score, left, top, right, bottom (pixels).
+        """Return a `pandas.DataFrame` with the columns class, score, and left, top, right, bottom in pixels.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -232,7 +235,7 @@ class Detections:
 
         Args:
             image_id: id of the image in the annotations.
-            category_ids: COCO's category id of each class, in the order of `names`; None: numbered from 1.
+            category_ids: COCO category of each class, in the order of `names`; None to number from 1.
         """
         entries = []
         for label, (_, score, box) in zip(self.labels.tolist(), self, strict=True):
@@ -250,7 +253,7 @@ class Detections:
         return entries
 
     def to_supervision(self) -> Any:
-        """Return `supervision.Detections`, with the class names as `data["class_name"]`.
+        """Return `supervision.Detections`, with class names in `data["class_name"]`.
 
         Raises:
             MissingExtraError: supervision is not installed.
@@ -262,12 +265,12 @@ class Detections:
 
     @classmethod
     def from_supervision(cls, found: Any, names: Sequence[str] = ()) -> Self:
-        """Convert `supervision.Detections`, sorted by descending score.
+        """Convert `supervision.Detections`, and sort them by descending score.
 
         Args:
             found: detections with `confidence` and `class_id`.
-            names: class names; empty: those in `data["class_name"]`, where a class without objects gets its
-                number as its name.
+            names: class names; empty for those in `data["class_name"]`, with numbers as the names of classes
+                without objects.
 
         Raises:
             ValueError: the scores or the class numbers are missing.
@@ -285,11 +288,11 @@ class Detections:
         return cls(boxes[order], scores[order], labels[order], tuple(names))
 
     def to_fiftyone(self) -> Any:
-        """Return `fiftyone.Detections`, whose boxes are shares of the image's width and height.
+        """Return `fiftyone.Detections`, with boxes in shares of the image's width and height.
 
         Raises:
             MissingExtraError: fiftyone is not installed.
-            ValueError: the image's size is not known.
+            ValueError: the size of the image is unknown.
         """
         fiftyone = require("fiftyone")
         corners = self.normalized.tolist()

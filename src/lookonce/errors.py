@@ -1,15 +1,15 @@
-"""Errors that a user can meet.
+"""The errors that users may see.
 
 ```
 LookonceError                printed by the command line without a traceback; exit code 2
-├── AnnotationError          an annotation file, or one row of it, cannot be used
-│   └── NoAnnotationsError   there are images, and nothing that looks like annotations
-├── ImageError               an image or video cannot be read, or is refused
+├── AnnotationError          an annotation file, or a row in it, cannot be used
+│   └── NoAnnotationsError   there are images, but nothing that looks like annotations
+├── ImageError               an image or video cannot be read, or is rejected
 ├── ConfigError              a setting, recipe or command-line value is wrong
-│   └── GateDataError        int8 cannot be compared with float32: the images have no annotations
-├── ModelFileError           a model or weights file is not what it should be
+│   └── GateDataError        AP of int8 cannot be measured: the images have no annotations
+├── ModelFileError           a model, weights or .cfg file cannot be used
 ├── SourceError              nothing to detect on: no such file, camera or stream
-├── DownloadError            a file could not be fetched, or is not the one expected
+├── DownloadError            a file cannot be downloaded, or is not the expected one
 ├── TrainingError            a run cannot continue: out of memory, stale checkpoint
 │   └── NonFiniteLossError   a loss became infinite or NaN
 ├── ContenderError           an engine cannot run a model; `bench` and `tune` print it in the engine's row
@@ -21,19 +21,19 @@ A message names the file and the place in it, the expected value and the one fou
 
 
 class LookonceError(Exception):
-    """Base class of all errors that are caused by the input or the environment, not by lookonce."""
+    """Base class of all errors caused by the input or the environment, not by lookonce."""
 
 
 class AnnotationError(LookonceError):
-    """An annotation file, or one row of it, cannot be used."""
+    """An annotation file, or a row in it, cannot be used."""
 
 
 class NoAnnotationsError(AnnotationError):
-    """There are images, and nothing that looks like annotations."""
+    """There are images, but nothing that looks like annotations."""
 
 
 class ImageError(LookonceError):
-    """An image or video cannot be read, or is refused before decoding."""
+    """An image or video cannot be read, or is rejected before decoding."""
 
 
 class ConfigError(LookonceError):
@@ -41,11 +41,11 @@ class ConfigError(LookonceError):
 
 
 class GateDataError(ConfigError):
-    """There are no annotations to compare the AP of int8 and float32 on."""
+    """There are no annotations for comparing the AP of int8 and float32."""
 
 
 class ModelFileError(LookonceError):
-    """A model, weights or `.cfg` file is damaged or describes something else."""
+    """A model, weights or `.cfg` file is damaged, or is of another kind."""
 
 
 class SourceError(LookonceError):
@@ -53,7 +53,7 @@ class SourceError(LookonceError):
 
 
 class DownloadError(LookonceError):
-    """A file could not be fetched, or is not the expected one."""
+    """A file cannot be downloaded, or is not the expected one."""
 
 
 class TrainingError(LookonceError):
@@ -69,4 +69,4 @@ class ContenderError(LookonceError):
 
 
 class MissingExtraError(LookonceError):
-    """An optional dependency is not installed; the message is the line that installs it."""
+    """An optional dependency is not installed; the message has the command that installs it."""

@@ -1,4 +1,4 @@
-"""The accuracy gate: the AP of two detectors on the same images, and their times, measured in turn."""
+"""The accuracy gate: compare the AP and the times of two detectors on the same images."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,18 +26,18 @@ from lookonce.values import measure_values
 
 R = TypeVar("R")
 
-MAX_DROP = 0.005  # AP; about twice the largest loss measured so far (benchmarks/int8.md)
+MAX_DROP = 0.005  # AP, about twice the largest loss measured so far (benchmarks/int8.md)
 TIMED = 20  # timed runs per file
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Average precision of two detectors on the same images.
+    """The metrics of two detectors on the same images.
 
     Attributes:
-        before: metrics of the reference model, such as the float one.
-        after: metrics of the changed model, such as the int8 one.
-        unreadable: images that were left out.
+        before: metrics of the reference model, such as a float model.
+        after: metrics of the changed model, such as an int8 model.
+        unreadable: problems of the images that could not be read.
     """
 
     before: Metrics
@@ -46,24 +46,24 @@ class Comparison:
 
     @property
     def drop(self) -> float:
-        """Return the AP lost by the change; negative for a gain."""
+        """Return the loss of AP; negative for a gain."""
         return self.before.ap - self.after.ap
 
 
 def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Sample]:
-    """Return the images that were not used for calibration."""
+    """Return the samples whose images were not used for calibration."""
     seen = {path.absolute() for path in calibrated}
     return [sample for sample in samples if sample.path.absolute() not in seen]
 
 
 @dataclass(frozen=True, slots=True)
 class Detected(Generic[R]):
-    """Results on annotated images.
+    """The results on annotated images.
 
     Attributes:
         samples: annotated images that could be read.
-        found: result for each of them, in the same order.
-        unreadable: images that were left out.
+        found: result for each of these, in the same order.
+        unreadable: problems of the images that could not be read.
     """
 
     samples: list[Sample]
@@ -81,19 +81,19 @@ def detect_samples(
     least: Callable[[Size], Size] | None = None,
     strict: bool = False,
 ) -> Detected[R]:
-    """Detect on annotated images; those that cannot be read are left out.
+    """Detect on annotated images, without those that cannot be read.
 
     Args:
-        detect: called from several threads, with the RGB pixels (H, W, 3) of an image or a `ReducedImage`.
+        detect: function called in several threads with RGB pixels (H, W, 3), or with a `ReducedImage`.
         samples: annotated images.
-        values: range of images of more than 8 bits; see `own_values`.
-        parallel: number of workers; None: one.
-        done: called after each image.
-        least: as in `each_image`.
-        strict: stop at the first image that cannot be read.
+        values: range of pixel values in images of more than 8 bits; see `own_values`.
+        parallel: number of workers; None for one.
+        done: function called after each image.
+        least: function for decoding JPEGs at a reduced size, as in `each_image`; None for full size.
+        strict: whether to stop at the first image that cannot be read.
 
     Raises:
-        ImageError: an image cannot be read, with `strict`.
+        ImageError: with `strict`, an image cannot be read.
     """
     detected: Detected[R] = Detected([], [], [])
     paths, skipped, parallel = (
@@ -111,7 +111,7 @@ def detect_samples(
 
 
 def own_values(detector: Detector, samples: Iterable[Sample]) -> Values | None:
-    """Return the range for images of more than 8 bits, the model's or else their own; None if all have 8."""
+    """Return the range of pixel values of the model, or else of the images; None if all have 8 bits."""
     return measure_values([sample.path for sample in samples], detector.info.values)[0]
 
 
@@ -124,18 +124,18 @@ def detect_both(
     *,
     strict: bool = False,
 ) -> Detected[tuple[Detections, Detections]]:
-    """Detect with two models, reading each image once unless their ranges of pixel values differ.
+    """Detect with two models; each image is read once, or twice if their ranges of pixel values differ.
 
     Args:
-        first: one model.
-        second: the other model.
+        first: one detector.
+        second: another detector.
         samples: annotated images.
-        parallel: number of workers; None: one.
-        done: called after each image.
-        strict: stop at the first image that cannot be read.
+        parallel: number of workers; None for one.
+        done: function called after each image.
+        strict: whether to stop at the first image that cannot be read.
 
     Raises:
-        ImageError: an image cannot be read, with `strict`.
+        ImageError: with `strict`, an image cannot be read.
     """
 
     def both(image: Any) -> tuple[Detections, Detections]:
@@ -150,11 +150,11 @@ def detect_both(
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
-    """Detect with both models and measure their AP.
+    """Detect with two models and measure their AP.
 
     Args:
-        before: reference model, with a low score threshold.
-        after: changed model, with the same threshold.
+        before: detector with the reference model and a low score threshold.
+        after: detector with the changed model and the same threshold.
         samples: annotated images, with the class numbers of the models.
 
     Raises:
@@ -178,10 +178,10 @@ def compare_files(
     """Detect with two model files in one engine and measure their AP.
 
     Args:
-        before: reference model.
-        after: changed model.
+        before: file of the reference model.
+        after: file of the changed model.
         samples: annotated images, with the class numbers of the models.
-        backend: name of the engine; None: the first that reads the files.
+        backend: name of the engine; None for the first that reads the files.
 
     Raises:
         AnnotationError: the images have no objects to measure AP on.
@@ -198,7 +198,7 @@ def compare_files(
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times of two files in the same engine, measured in turn.
+    """The times of two files in the same engine, measured in turn.
 
     Attributes:
         before: milliseconds per image of the first file.
@@ -210,7 +210,7 @@ class Times:
 
     @property
     def speed_up(self) -> float:
-        """Return how many times as fast the second file is as the first."""
+        """Return the time of the first file divided by that of the second."""
         return self.before / self.after
 
 
@@ -222,16 +222,16 @@ def time_in_turn(
     rounds: int = TIMED,
     done: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Return the milliseconds per image of each file, run in turn, so a slow moment affects all of them.
+    """Return the milliseconds per image of each file, run in turn so that a slow moment affects all of them.
 
-    The result is the lower quartile of a file's times, since other work on the machine only lengthens them.
+    The result is the lower quartile of a file's times, because other work on the machine only adds to them.
 
     Args:
         files: files that the engine runs.
-        inputs: for each file (P, H, W, 3) uint8 RGB images in its input size; each round uses the next one.
-        engine: name of the engine; None: the first that reads the files.
-        rounds: timed runs per file, after a first run that triggers lazy initialization.
-        done: called after each run.
+        inputs: for each file (P, H, W, 3) uint8 RGB images at its input size; each round uses the next one.
+        engine: name of the engine; None for the first that reads the files.
+        rounds: number of timed runs per file, after a first run that triggers lazy initialization.
+        done: function called after each run.
     """
     seconds: list[list[float]] = [[] for _ in files]
     with ExitStack() as stack:

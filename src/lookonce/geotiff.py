@@ -1,4 +1,4 @@
-"""The georeference of a GeoTIFF: from pixels to the coordinates of its own reference system.
+"""Read the georeference of a GeoTIFF, which maps pixels to coordinates in the file's reference system.
 
 Source: OGC GeoTIFF 1.1 (19-008r4), sections 7.1.2 (raster space) and B.6 (tie points and scale).
 """
@@ -25,7 +25,7 @@ from lookonce.errors import ImageError
 RASTER_TYPE, GEODETIC_CRS, PROJECTED_CRS = 1025, 2048, 3072  # keys
 PIXEL_IS_POINT = 2
 USER_DEFINED = 32767  # a reference system without a code
-# largest coordinate and smallest area of a pixel, in any unit; beyond them, doubles are too coarse
+# Largest coordinate and smallest area of a pixel, in any unit; beyond these, doubles are not precise enough.
 FARTHEST, LEAST_AREA = 1e12, 1e-24
 
 
@@ -34,7 +34,7 @@ class Georeference:
     """An affine map from pixels to coordinates.
 
     Attributes:
-        matrix: (2, 3) float64: x, y = matrix @ (column, row, 1), where (0, 0) is the corner of the image.
+        matrix: (2, 3) float64 with x, y = matrix @ (column, row, 1), from (0, 0) at the corner of the image.
         epsg: EPSG code of the reference system.
     """
 
@@ -42,7 +42,7 @@ class Georeference:
     epsg: int
 
     def corners(self, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
-        """Return the coordinates of the four corners of a box in pixels: (4, 2) x and y, counterclockwise."""
+        """Return the corners of a box given in pixels, as (4, 2) coordinates x and y, counterclockwise."""
         left, top, right, bottom = box
         pixels = np.array([[left, top, 1], [left, bottom, 1], [right, bottom, 1], [right, top, 1]])
         corners: NDArray[np.float64] = pixels @ self.matrix.T
@@ -54,12 +54,12 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
     """Read the georeference of one page of a GeoTIFF.
 
     Args:
-        path: the file.
-        at: offset of the page's directory; 0: the first page.
+        path: GeoTIFF file.
+        at: offset of the page's directory; 0 for the first page.
 
     Raises:
-        ImageError: the file is not a TIFF, its pixels are stored rotated or mirrored (coordinates refer to
-            them as stored), it has no affine georeference, or its reference system has no EPSG code.
+        ImageError: the file is not a TIFF, has its pixels rotated or mirrored, whereas coordinates refer to
+            pixels as stored, has no affine georeference, or a reference system without an EPSG code.
     """
     with open_input(path, ImageError) as stream:
         try:
@@ -71,7 +71,7 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
             f"{path}: expected a GeoTIFF that is stored upright, found orientation {turn}; "
             "gdal_translate IN OUT.tif writes it without that tag"
         )
-    numbers = page.numbers(GEO_KEYS, SHORT)[4:]  # after a header of four: key, tag, count, value
+    numbers = page.numbers(GEO_KEYS, SHORT)[4:]  # after a header of four numbers: key, tag, count, value
     rows = zip(*(numbers[column::4] for column in range(4)), strict=False)
     keys = {key: value for key, tag, _, value in rows if tag == 0}
     scale, ties, given = (page.numbers(tag, DOUBLE) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))

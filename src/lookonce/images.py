@@ -1,8 +1,9 @@
-"""Reading and writing images: upright RGB uint8, of bounded size.
+"""Read and write images as upright RGB uint8, of bounded size.
 
-Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, gray and palette images
-expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Transparency is dropped, and the colors
-are used unchanged. TIFF stores premultiplied colors, so transparent pixels of a TIFF are black.
+Every image becomes (H, W, 3) uint8 RGB as in an image viewer: EXIF rotation is applied, gray and palette
+images are expanded, more than 8 bits are scaled to 8 (see `values`), and CMYK is converted. Transparency is
+dropped, and colors are not blended. TIFF stores premultiplied colors, so transparent pixels of a TIFF are
+black.
 """
 
 import os
@@ -26,15 +27,15 @@ from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
 from lookonce.suffixes import IMAGE_SUFFIXES, WRITTEN_SUFFIXES
 
-JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # JPEG suffixes that OpenCV's encoder does not know
+JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # JPEG suffixes that OpenCV cannot encode
 
 Size = tuple[int, int]  # (height, width)
 
-LARGE = 1 << 24  # pixels from which an image is read and written in ways that take less memory
-DESCRIPTORS = Path("/proc/self/fd")  # Linux: opening a name in it opens that descriptor's file again
+LARGE = 1 << 24  # pixels from which an image is read and written in ways that need less memory
+DESCRIPTORS = Path("/proc/self/fd")  # on Linux, opening a path in it opens the file of that descriptor again
 
-# divisor of the size -> flags with which OpenCV decodes a JPEG at that size, the smallest image first. OpenCV
-# has no RGB flag for reduced sizes: a gray one together with IMREAD_COLOR_RGB gives RGB.
+# Divisor of the size -> flags with which OpenCV decodes a JPEG at that size, the smallest image first. OpenCV
+# has no RGB flags for reduced sizes, but a gray flag with IMREAD_COLOR_RGB gives RGB.
 REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
@@ -44,11 +45,11 @@ REDUCED = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReducedImage:
-    """A JPEG that was decoded at a half, a quarter or an eighth of its size.
+    """A JPEG decoded at a half, a quarter or an eighth of its size.
 
     Attributes:
         pixels: (h, w, 3) uint8 RGB.
-        shape: (H, W, 3) of the whole image.
+        shape: (H, W, 3) of the image at full size.
     """
 
     pixels: NDArray[np.uint8]
@@ -56,7 +57,7 @@ class ReducedImage:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the image files directly in a folder, recognized by suffix and sorted by name.
+    """Return the image files directly in a folder, recognized by suffix and sorted by name.
 
     Raises:
         ImageError: the path is not a folder.
@@ -71,7 +72,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Read (height, width) of an image as displayed, from its header alone.
 
     Raises:
-        ImageError: missing, not an image, its header is damaged, or it is too large to decode.
+        ImageError: as in `read_image_header`.
     """
     header = read_image_header(path)
     return header.height, header.width
@@ -81,32 +82,32 @@ def read_image_header(path: Path) -> ImageHeader:
     """Read the header of an image that is safe to decode.
 
     Raises:
-        ImageError: missing, not an image, its header is damaged, or it is too large to decode.
+        ImageError: the file is missing, is not an image, has a damaged header, or is too large to decode.
     """
     with open_input(path, ImageError) as stream:
         return checked_header(stream, str(path))
 
 
 def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
-    """Read an image: (H, W, 3) uint8 RGB, contiguous.
+    """Read an image as (H, W, 3) uint8 RGB, contiguous.
 
     Args:
         path: image file.
-        values: for images of more than 8 bits, the values that become 0 and 255; None: the range that the
-            file uses, see `in_use`.
+        values: values that become 0 and 255 in an image of more than 8 bits; None for the range in use (see
+            `in_use`).
 
     Raises:
-        ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to decode.
+        ImageError: the file is missing, is not an image, is damaged or cut short, or is too large to decode.
     """
     with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
         return as_eight_bits(decode_file(stream, path), values)
 
 
 def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArray[np.uint8]:
-    """Decode an image file held in memory: (H, W, 3) uint8 RGB, contiguous; errors show `name`.
+    """Decode the content of an image file as (H, W, 3) uint8 RGB, contiguous; `name` is for error messages.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     return as_eight_bits(decode_native(data, name), values)
 
@@ -115,15 +116,15 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
     """Decode a large JPEG at a half, a quarter or an eighth of its size, which takes half the time.
 
     Args:
-        image: a file, or its content.
-        name: file name for errors.
-        least: function from the image's (height, width) to the smallest (height, width) to decode it at.
+        image: file, or its content.
+        name: file name, for error messages.
+        least: function from the image's (height, width) to the smallest (height, width) to decode at.
 
     Returns:
-        The image; None for another format, and for a JPEG that would become too small.
+        The image; None for other formats, and for a JPEG that would become too small.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     if isinstance(image, Path):
         with open_input(image, ImageError, limit=IMAGE_LIMIT) as stream:
@@ -145,7 +146,7 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
             with silent_opencv():
                 pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except (cv2.error, MemoryError):
-            return None  # the caller decodes it whole, and gets the error
+            return None  # the caller decodes at full size, which raises the error
         if pixels is None or pixels.shape[:2] != reduced:
             return None
         return ReducedImage(np.asarray(pixels, np.uint8), (*size, 3))
@@ -155,10 +156,10 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
 def read_or_reduce(
     image: Path | bytes, name: str, values: Values | None, least: Callable[[Size], Size] | None
 ) -> NDArray[np.uint8] | ReducedImage:
-    """Read an image from a file or its content: reduced if `least` is given and allows it, else whole.
+    """Read an image from a file or its content, at a reduced size if `least` is given and allows it.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     reduced = None if least is None else reduced_image(image, name, least)
     if reduced is not None:
@@ -167,28 +168,28 @@ def read_or_reduce(
 
 
 def read_native(path: Path) -> NDArray[Any]:
-    """Read an image with the file's own pixel values: (H, W, 3) RGB, uint8, uint16, int16 or a float type.
+    """Read an image with the pixel values in the file, as (H, W, 3) RGB uint8, uint16, int16 or floats.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
         return decode_file(stream, path)
 
 
 def decode_native(data: bytes, name: str) -> NDArray[Any]:
-    """Decode an image file held in memory: (H, W, 3) RGB with the file's own pixel values.
+    """Decode the content of an image file as (H, W, 3) RGB with the pixel values in the file.
 
     The three channels of a gray image may share memory.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     header = checked_header(BytesIO(data), name, len(data))
     if header.format == "JPEG":
         check_jpeg(BytesIO(data), header, name)
     elif header.format == "PNG":
-        data = data[: header.data_start]  # OpenCV would allocate memory for chunks after the end
+        data = data[: header.data_start]  # later chunks would make OpenCV allocate memory
     flags = _opencv_flags(header)
     image: NDArray[Any] | None
     try:
@@ -203,20 +204,20 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
 
 
 def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
-    """Decode an open file from its start, as `decode_native` does; a large image takes less memory.
+    """Decode an open file from its start, as `decode_native` does, but with less memory for large images.
 
-    `cv2.imdecode` needs the file in memory and copies the pixels. `cv2.imread` writes into an array; it opens
-    the file a second time, by its descriptor, so it decodes the file that was checked.
+    `cv2.imdecode` needs the file in memory and copies the pixels. `cv2.imread` writes into a given array; it
+    opens the file a second time, by its descriptor, which ensures that it decodes the file that was checked.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     name = str(path)
     stream.seek(0)
     header = checked_header(stream, name)
     size = header.height, header.width
     is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
-    is_turned = header.format == "TIFF" and header.orientation >= 5  # OpenCV needs another array for these
+    is_turned = header.format == "TIFF" and header.orientation >= 5  # OpenCV would use an array of its own
     other_way = header.format in BY_PILLOW or is_followed or is_turned
     if size[0] * size[1] < LARGE or other_way or not DESCRIPTORS.is_dir():
         stream.seek(0)
@@ -224,11 +225,11 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
     if header.format == "JPEG":
         check_jpeg(stream, header, name)
     flags = _opencv_flags(header)
-    # the type that OpenCV is expected to decode to; a different one would only take more memory
+    # expected type of OpenCV's result; if it is another, decoding only needs more memory
     kind = {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
     stored = size if header.orientation < 5 else size[::-1]
     pixels = np.empty(stored if header.channels == 1 else (*stored, 3), kind)
-    # OpenCV returns the array unchanged if it cannot read the header: a random mark shows that
+    # if OpenCV cannot read the header, it returns the array unchanged, which a random mark reveals
     mark = pixels[0, :32]
     mark[:] = np.resize(np.frombuffer(os.urandom(96), np.uint8), mark.shape)
     unread = mark.copy()
@@ -243,10 +244,10 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
 
 
 def _opencv_flags(header: ImageHeader) -> int:
-    """Return OpenCV's flags for an image: the result is BGR if it is deep or a BMP, else RGB."""
+    """Return OpenCV's flags for decoding an image, as BGR if it is deep or a BMP, else as RGB."""
     if header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns uninitialized memory
         return cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
-    # for a BMP, OpenCV would convert to RGB in a second image
+    # OpenCV would convert a BMP to RGB in a second image
     return cv2.IMREAD_COLOR_BGR if header.format == "BMP" else cv2.IMREAD_COLOR_RGB
 
 
@@ -254,7 +255,7 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
     """Return decoded pixels as (H, W, 3) RGB.
 
     Raises:
-        ImageError: there are none, or their size is not the header's.
+        ImageError: there are no pixels, or their size is not that in the header.
     """
     size = size_text((header.height, header.width))
     if image is None:
@@ -267,7 +268,7 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
             f"{name}: expected {size} pixels from its header, found {size_text(image.shape[:2])}"
         )
     if image.ndim == 2:
-        if header.is_negative and image.dtype == np.uint16:  # OpenCV inverts those of 8 bits itself
+        if header.is_negative and image.dtype == np.uint16:  # OpenCV itself inverts 8 bits
             cv2.bitwise_not(image, image)
         return _as_rgb(image)
     if header.format in BY_PILLOW or flags == cv2.IMREAD_COLOR_RGB:
@@ -280,22 +281,22 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
 
 
 def _as_rgb(gray: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) -> (H, W, 3): a view whose three channels share memory."""
+    """Return an image (H, W) as a view (H, W, 3), whose three channels share memory."""
     return np.broadcast_to(gray[..., None], (*gray.shape, 3))
 
 
 def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> None:
-    """Write an (H, W, 3) RGB image in the format of the path's suffix, whole or not at all.
+    """Write an (H, W, 3) RGB image in the format of the path's suffix; the file is complete or absent.
 
-    Every format takes uint8; PNG and TIFF also take uint16, and TIFF takes floats. int16 becomes float32.
+    All formats support uint8, PNG and TIFF also uint16, and TIFF also floats. int16 becomes float32.
 
     Args:
-        path: the file.
-        rgb: pixels.
-        expendable: whether the pixels may be overwritten, which saves a copy of them.
+        path: file to write.
+        rgb: pixels (H, W, 3).
+        expendable: whether the pixels may be overwritten, which saves a copy.
 
     Raises:
-        ImageError: the suffix is not an image's, or the file cannot be written.
+        ImageError: the suffix is not that of an image format, or the file cannot be written.
     """
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ImageError(
@@ -303,8 +304,8 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
         )
     coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
     size = rgb.shape[:2]
-    # `cv2.imencode` takes up to three times the file's size in memory; `cv2.imwrite` does not report a full
-    # disk, and on Windows it fails on names outside the code page
+    # `cv2.imencode` needs up to three times the file's size in memory; `cv2.imwrite` does not report a full
+    # disk, and on Windows it fails for names outside the code page
     is_direct = size[0] * size[1] >= LARGE and coded_as == path.suffix.lower() and os.name == "posix"
     try:
         with replacing(path, durable=False) as temporary, silent_opencv():
@@ -318,7 +319,7 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
                 done, encoded = cv2.imencode(coded_as, bgr)
                 if done:
                     temporary.write_bytes(encoded.data)
-            if not done:  # for example a WebP with a side above 16,383 pixels
+            if not done:  # for example, a WebP with a side above 16,383 pixels
                 room = " (is the disk full?)" if is_direct else ""
                 raise ImageError(f"{path}: {size_text(size)} pixels cannot be written in this format{room}")
     except cv2.error as error:
@@ -328,7 +329,7 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
 
 
 def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
-    """Decode the first frame of a format that not every OpenCV build reads; None if it is damaged."""
+    """Decode the first frame of a file with Pillow; None if it is damaged."""
     from PIL import Image, ImageOps
 
     try:
@@ -339,7 +340,7 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):  # 16 bits
                 return _as_rgb(np.asarray(image).astype(np.uint16))
-            if image.mode == "P":  # done here, because Pillow takes four bytes per pixel to convert it
+            if image.mode == "P":  # converted here, because Pillow would use four bytes per pixel
                 colors = np.zeros((256, 3), np.uint8)
                 palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
                 colors[: len(palette)] = palette
@@ -349,5 +350,5 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
             # transparency is dropped, not blended
             return _as_rgb(pixels) if pixels.ndim == 2 else pixels[..., :3]
-    except Exception:  # each plugin raises its own
+    except Exception:  # Pillow's plugins raise many types of errors
         return None

@@ -1,4 +1,4 @@
-"""Conversion to RGB pixels of everything that a `Detector` accepts as an image."""
+"""Convert every kind of image that a `Detector` accepts to RGB pixels."""
 
 import sys
 from collections.abc import Callable
@@ -17,21 +17,21 @@ from lookonce.tiff import LargeImage
 
 
 class Readable(Protocol):
-    """An open file or `BytesIO`."""
+    """A file opened as bytes, or a `BytesIO`."""
 
     def read(self, count: int, /) -> bytes:
         """Return at most `count` bytes."""
 
 
 class ArrayLike(Protocol):
-    """A Pillow image, a torch tensor, or anything else that NumPy converts."""
+    """A Pillow image, a torch tensor, or anything else that NumPy can convert."""
 
     def __array__(self, *args: Any, **options: Any) -> NDArray[Any]:
-        """Return the values."""
+        """Return the values as an array."""
 
 
-# RGB pixels (H, W, 3), a path, the bytes of an image file, an open file, a Pillow image or a tensor
-# (3, H, W); for a Detector with tiles also a TIFF that is read in windows
+# RGB pixels (H, W, 3), a path, the content of an image file as bytes, an open file, a Pillow image, or a
+# tensor (3, H, W); for a Detector with tiles also a TIFF that is read in windows.
 Image = (
     NDArray[Any]
     | LargeImage
@@ -50,7 +50,7 @@ def as_reduced(image: Image, least: Callable[[Size], Size]) -> ReducedImage | No
     """Decode a large JPEG, given as a path or as bytes, at a reduced size; see `images.reduced_image`.
 
     Returns:
-        The reduced image; None for anything else, which `as_pixels` converts.
+        The reduced image; None for any other image, which `as_pixels` converts.
 
     Raises:
         ImageError: the image cannot be read.
@@ -65,18 +65,18 @@ def as_reduced(image: Image, least: Callable[[Size], Size]) -> ReducedImage | No
 
 
 def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
-    """Convert anything that holds an image to (H, W, 3) uint8 RGB.
+    """Convert an image in any form to (H, W, 3) uint8 RGB.
 
     Arrays and tensors have rows, columns and 1, 3 or 4 channels (first or last), or are gray without a
-    channel axis. They hold uint8, floats from 0 to 1, or uint16 or int16, which are scaled by `values`. Alpha
-    is dropped. A Pillow image is rotated according to its EXIF orientation.
+    channel axis. They are uint8, floats from 0 to 1, or uint16 or int16, which are scaled by `values`. Alpha
+    is dropped. A Pillow image is rotated by its EXIF orientation.
 
     Args:
-        image: the image.
-        values: for images of more than 8 bits, the values that become 0 and 255; None: the range in use.
+        image: image in any form.
+        values: values that become 0 and 255 in an image of more than 8 bits; None for the range in use.
 
     Raises:
-        ImageError: it is not an image, or cannot be read.
+        ImageError: the input is not an image, or cannot be read.
     """
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_image(bytes(image), f"image of {len(image)} bytes", values)
@@ -87,7 +87,7 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
             f"{image.name}: expected a Detector with tiles, such as tiles=640, for an image that is read by "
             "windows; found one without"
         )
-    # a Pillow image can only exist if Pillow is loaded; another thread may be loading it right now
+    # a Pillow image exists only if Pillow is loaded; `getattr`, because another thread may be loading it now
     pillow = getattr(sys.modules.get("PIL.Image"), "Image", None)
     if pillow is not None and isinstance(image, pillow):
         from PIL import ImageOps
@@ -99,7 +99,7 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
                 pixels = as_eight_bits(deep if upright.mode in ("I", "F") else deep.astype(np.uint16), values)
             else:
                 pixels = np.asarray(upright.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
             raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
         return _from_array(pixels, values)
     if hasattr(image, "read"):

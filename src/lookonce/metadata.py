@@ -1,4 +1,4 @@
-"""The description that every model file contains: everything needed to run the model."""
+"""The description in every model file, with everything needed to run the model."""
 
 import json
 import math
@@ -21,38 +21,38 @@ from lookonce.geometry.letterbox import Fit
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # key of `Training`
 METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and in ONNX metadata
-# Suffix of the weights beside a graph; ncnn's differs from OpenVINO's, so that one folder can hold both
+# Suffix of the weights beside a graph; that of ncnn differs from OpenVINO's, so that a folder can have both.
 WEIGHTS_BESIDE = {".xml": ".bin", ".param": ".ncnn.bin"}
 PARAM_DESCRIPTION = (
-    "# lookonce "  # starts the last line of a `.param`, which holds the description; ncnn does not read it
+    "# lookonce "  # start of the last line of a `.param`, which is the description; ncnn does not read it
 )
 
-# Limits for a description that is read: above any real model, and checked before anything is built
+# Limits for descriptions, above those of any real model; they are checked before a network is built.
 LONGEST_DESCRIPTION = 1 << 24  # characters
 LONGEST_CFG = 1 << 20  # characters; the official files have 8,000
 MOST_CLASSES, LONGEST_NAME = 10_000, 200
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
-LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; a larger one would take all memory
+LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; more would take all memory
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 
-# Residual blocks and channels of Darknet-53's stages (paper, table 1)
+# Residual blocks and channels of Darknet-53's stages (paper, table 1).
 DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
 LEAKY_SLOPE = 0.1  # slope of Darknet's activation "leaky" below 0
-DARKNET: Final = "darknet"  # architecture of every network that is not written out in `model`
+DARKNET: Final = "darknet"  # architecture of every network without a class in `model`
 
-# Added to the variance under the root, in new models and for Darknet files. Darknet itself uses sqrt(var) +
-# 1e-6 (original, on a CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's fork); OpenCV's importer uses
-# sqrt(var + 1e-6). OpenCV's value is used here, since the tests can compare with OpenCV. One value for both
-# means that a model written as Darknet files and read back is identical to the bit.
+# Number added to the variance under the root, in new models and for Darknet files. Darknet itself uses
+# sqrt(var) + 1e-6 (original on a CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's fork); OpenCV's
+# importer uses sqrt(var + 1e-6). OpenCV's value is used here, because the tests can compare with OpenCV. With
+# the same value for new models, a model written as Darknet files and read back is identical, bit by bit.
 BN_EPSILON = 1e-6
 
 
 class TrainedOn(TypedDict):
-    """Data of a training run.
+    """The data of a training run.
 
     Attributes:
         images: number of training images.
-        boxes: number of boxes in them.
+        boxes: number of boxes in the training images.
         validation: number of validation images.
         digest: SHA-256 of file names, boxes and classes, in order.
     """
@@ -64,11 +64,11 @@ class TrainedOn(TypedDict):
 
 
 class SeenRecord(TypedDict):
-    """Images of a training run; see `seen.Seen`.
+    """The images of a training run; see `seen.Seen`.
 
     Attributes:
-        learned: fingerprints of the images trained on, 8 base64 characters each.
-        held_out: fingerprints of the validation images, 8 base64 characters each.
+        learned: fingerprints of the images trained on, 8 base64 characters per image.
+        held_out: fingerprints of the validation images, 8 base64 characters per image.
     """
 
     learned: str
@@ -76,7 +76,7 @@ class SeenRecord(TypedDict):
 
 
 class RunProgress(TypedDict):
-    """Progress of a run; see `train.checkpoint.Progress`.
+    """The progress of a run; see `train.checkpoint.Progress`.
 
     Attributes:
         epochs: finished epochs.
@@ -92,7 +92,7 @@ class RunProgress(TypedDict):
 
 
 class ClockState(TypedDict):
-    """State of the clock of a run with `minutes`; see `train.clock.Clock`.
+    """The state of the clock of a run with `minutes`; see `train.clock.Clock`.
 
     Attributes:
         used: seconds of the run so far.
@@ -108,17 +108,17 @@ class ClockState(TypedDict):
 
 
 class RunState(TypedDict):
-    """State of a run within an epoch, except for tensors; see `train.loop.Epoch`.
+    """The state of a run within an epoch, except for tensors; see `train.loop.Epoch`.
 
     Attributes:
         number: number of the epoch, from 0.
-        steps: completed steps of the epoch.
-        seconds: seconds of training in the epoch.
-        waited: seconds of training spent waiting for images.
-        skipped: batches skipped because their loss was not finite.
-        images: number of images whose losses are in `sums`.
+        steps: number of completed steps in the epoch.
+        seconds: time of training in the epoch.
+        waited: time of waiting for images, in seconds.
+        skipped: number of batches skipped because their loss was not finite.
+        images: number of images with losses in `sums`.
         sums: sums of the loss terms, by name.
-        scaler: state of float16's gradient scaler; empty for other precisions.
+        scaler: state of the gradient scaler of float16; empty for other precisions.
         clock: clock of a run with `minutes`.
     """
 
@@ -134,18 +134,18 @@ class RunState(TypedDict):
 
 
 class Training(TypedDict, total=False):
-    """Training record of a model; each key is present if it applies.
+    """The training record of a model, with the keys that apply.
 
     Attributes:
-        objective: settings of assignment and loss, as `config.Objective` dumps them.
+        objective: settings of assignment and loss, dumped from `config.Objective`.
         data: training data.
-        seen: fingerprints of the images it was trained and validated on.
-        epoch: epochs trained.
+        seen: fingerprints of the images that the model was trained and validated on.
+        epoch: number of epochs trained.
         metrics: metrics on the validation images, by name.
         progress: progress of an unfinished run.
         running: state of an unfinished run within its epoch.
-        error: the error that ended the run.
-        int8: method and settings of the quantization.
+        error: error that ended the run.
+        int8: tool and settings of the quantization.
     """
 
     objective: dict[str, dict[str, float | str] | str]
@@ -160,28 +160,26 @@ class Training(TypedDict, total=False):
 
 
 def scaled_channels(full: int, width: float) -> int:
-    """Return the channel count `full` scaled by a width factor: a multiple of 8, at least 8."""
+    """Return a number of channels multiplied by a width factor and rounded to a multiple of 8, at least 8."""
     return max(8, round(full * width / 8) * 8)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Description carried inside every model file.
+    """The description in every model file.
 
     Attributes:
-        architecture: one of `networks.NETWORKS`, or `darknet` for any other `.cfg`.
-        names: class names; their number is C.
-        anchors: (width, height) of each anchor in pixels of the network input, per scale, finest first.
-        strides: side of a cell in pixels of the network input, per scale, finest first.
-        input_size: (height, width) that the model was made for; any multiples of `side_multiple` work.
-        width: factor on the channel counts.
-        bn_epsilon: epsilon of the batch normalization; 1e-3 in the TensorFlow reference.
-        fit: way of bringing an image to the input size.
-        cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
-        values: pixel values that become 0 and 255, for images of more than 8 bits; None if the model was
-            trained on 8-bit images.
+        architecture: a name in `networks.NETWORKS`, or `darknet` for any other `.cfg`. names: class names.
+        anchors: (width, height) of the anchors of each scale in input pixels, finest scale first. strides:
+        side of a cell in input pixels on each scale, finest scale first. input_size: (height, width) that the
+        model was made for; other multiples of `side_multiple` work too. width: factor for the numbers of
+        channels. bn_epsilon: epsilon of the batch normalization; 1e-3 in the TensorFlow reference. fit: how
+        images are fitted to the input size, `letterbox` or `stretch`. cfg: text of the `.cfg` if the
+        architecture is `darknet`, else empty; checked by `darknet.described`. values: pixel values that
+        become 0 and 255 in images of more than 8 bits; None if the model was trained
+            on 8-bit images.
         training: training record.
-        thresholds: score threshold of each class, chosen on validation images; empty if none were chosen.
+        thresholds: score threshold of each class, chosen on validation images; empty if there are none.
     """
 
     architecture: str
@@ -199,20 +197,20 @@ class ModelInfo:
 
     @property
     def side_multiple(self) -> int:
-        """Return the number that the input's sides must be multiples of: 32, or more for larger strides."""
+        """Return the number of which input sides must be multiples: 32, or more for larger strides."""
         return math.lcm(32, *self.strides)
 
     def to_json(self) -> str:
-        """Return the description as one line of JSON with sorted keys: equal models give equal bytes."""
+        """Return the description as one line of JSON; sorted keys make the text of equal models equal."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, file: str) -> Self:
-        """Parse a description that `to_json` wrote; errors show `file`.
+        """Parse a description from `to_json`; `file` is for error messages.
 
         Raises:
-            ModelFileError: the text is not JSON, has another format version, or has a field that is missing,
-                unknown, malformed or beyond this module's limits.
+            ModelFileError: the text is not JSON, has another format version, or a field is missing, unknown,
+                malformed or beyond the limits.
         """
         if len(text) > LONGEST_DESCRIPTION:
             raise ModelFileError(
@@ -246,7 +244,7 @@ def _checked(name: str, value: Any) -> Any:
     """Return a field of `ModelInfo`, converted from JSON to its type.
 
     Raises:
-        ValueError: it is malformed, or beyond this module's limits.
+        ValueError: the field is malformed, or beyond the limits.
     """
     match name:
         case "architecture":

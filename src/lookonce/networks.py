@@ -1,4 +1,4 @@
-"""The networks known by name: those that can be built here, and the trained ones in the package."""
+"""The networks with names: those that can be built, and the trained ones in the package."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -9,13 +9,13 @@ from lookonce.geometry.anchors import YOLOV3, YOLOV3_TINY, YOLOV3_TINY_3L, Ancho
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Layers and scales of a network.
+    """The layers and scales of a network.
 
     Attributes:
-        convolutions: number of all convolutions.
-        backbone: number of convolutions of the backbone.
-        strides: pixels of the input per cell, finest scale first.
-        anchors: (width, height) of the published anchors in pixels of the input, per scale, finest first.
+        convolutions: number of convolutions.
+        backbone: number of convolutions in the backbone.
+        strides: side of a cell in input pixels on each scale, finest scale first.
+        anchors: (width, height) of the published anchors of each scale in input pixels, finest scale first.
     """
 
     convolutions: int
@@ -30,16 +30,16 @@ NETWORKS: dict[str, Layout] = {
     "yolov3-tiny": Layout(13, 7, (16, 32), YOLOV3_TINY),
     "yolov3-tiny-3l": Layout(16, 7, (8, 16, 32), YOLOV3_TINY_3L),
 }
-NETWORK_FILES = (".cfg", ".weights", ".safetensors")  # files that hold a network, or lie beside its `.cfg`
+NETWORK_FILES = (".cfg", ".weights", ".safetensors")  # files with a network, or beside its `.cfg`
 MODELS = f"{', '.join(NETWORKS)}, or a .cfg"
 
 
 def is_network(model: str) -> bool:
-    """Return whether the text is the name of a network, or of a file that describes one; it is not opened."""
+    """Return whether a text is the name of a network, or by its suffix that of a file with one."""
     return model in NETWORKS or Path(model).suffix in NETWORK_FILES
 
 
-RUN_MODEL = "best.safetensors"  # best model of a run, in its folder
+RUN_MODEL = "best.safetensors"  # file in a run folder with the best model
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class BuiltIn:
     """A trained network in the package: `NAME.cfg`, `.weights` and `.names` in `BUILT_IN_FOLDER`.
 
     Attributes:
-        network: name under which it was published.
+        network: name given by the publisher.
         origin: URL of the publisher.
-        input_size: (height, width) of the network input.
+        input_size: (height, width) of the input.
         classes: number of classes.
         size: size of the weights in bytes.
-        sha256: checksum of the weights.
-        ap50: AP at IoU 0.50 on COCO val2017, as published.
+        sha256: SHA-256 of the weights, in hexadecimal.
+        ap50: published AP at IoU 0.50 on COCO val2017.
         milliseconds: time per image on one core, from `benchmarks/builtin.md`.
     """
 
@@ -80,14 +80,14 @@ BUILT_IN = {
         milliseconds=10.8,
     ),
 }
-START = "coco"  # weights from which training starts by default; benchmarks/start.md has the reason
+START = "coco"  # weights from which training starts by default, for the reasons in benchmarks/start.md
 
 
 def model_path(model: str | PathLike[str]) -> Path:
     """Return the path of a model: for `coco`, the `.cfg` in the package; for a run folder, its best model.
 
-    Any other text already is a path. A file named `coco` cannot be meant, since model files have a suffix; a
-    folder of that name is given as `./coco`.
+    Any other text is a path. Model files have suffixes, so `coco` cannot be a file; a folder of that name is
+    given as `./coco`.
     """
     if str(model) in BUILT_IN:
         return BUILT_IN_FOLDER / f"{model}.cfg"
@@ -96,5 +96,5 @@ def model_path(model: str | PathLike[str]) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """Return the name of a built-in model, else the path, for messages: the inverse of `model_path`."""
+    """Return the name of a built-in model, else the path, for messages; the inverse of `model_path`."""
     return path.stem if path.parent == BUILT_IN_FOLDER else str(path)

@@ -1,4 +1,4 @@
-"""Settings from a recipe: a YAML file, changed by options and then by `a.b=c`."""
+"""Load settings from a recipe: a YAML file, changed by options and then by assignments such as `a.b=c`."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -13,21 +13,21 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
-# Settings for training from a detector's weights. With inputs in the shape of the images, a short run would
-# forget, or never learn, that padding holds no objects (benchmarks/padding.md).
+# Settings for training from the weights of a detector. In a short run with inputs in the shape of the images,
+# a network would not learn, or would forget, that padding has no objects (benchmarks/padding.md).
 FROM_DETECTOR = ("augment.rectangles=false",)
 
 
 def load_settings(
     recipe: str | Path | None, assignments: Sequence[str] = (), **options: Any
 ) -> TrainSettings:
-    """Load the default recipe, changed by a recipe, then by options, then by `a.b=c` assignments.
+    """Load the default recipe, changed by a recipe, then by options, then by assignments.
 
     Args:
-        recipe: YAML file of settings, or the name of a recipe in the package; other settings keep the values
-            of the default recipe.
-        assignments: settings as `a.b=c`, where the value is read as YAML.
-        options: top-level settings by name; None: not given.
+        recipe: YAML file with settings, or the name of a recipe in the package; None for the default recipe.
+            Settings that are not in it keep the values of the default recipe.
+        assignments: settings such as `a.b=c`, with values in YAML.
+        options: top-level settings by name; None for one that is not given.
 
     Raises:
         ConfigError: the YAML cannot be read, a key is unknown, or a value is out of range; the message names
@@ -49,10 +49,10 @@ def load_settings(
 
 
 def recipe_file(recipe: str | Path) -> Path:
-    """Return the file of a recipe, given as a path to a YAML file or as the name of a recipe in the package.
+    """Return the file of a recipe, given by the path of a YAML file or by its name in the package.
 
     Raises:
-        ConfigError: it is neither; the message lists the names.
+        ConfigError: there is no such recipe; the message lists the names.
     """
     path, known = Path(recipe), recipes()
     if path.suffix in (".yaml", ".yml") or path.exists():
@@ -74,10 +74,10 @@ def recipes() -> dict[str, Path]:
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
-    """Read the settings of a recipe; a network file in it is relative to the recipe's folder.
+    """Read the settings of a recipe; the path of a network in it is relative to the recipe's folder.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
+        ConfigError: as in `read_yaml`.
     """
     tree = read_yaml(file)
     if Path(model := str(tree.get("model"))).suffix in NETWORK_FILES:
@@ -86,10 +86,10 @@ def read_recipe(file: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file with a mapping.
 
     Raises:
-        ConfigError: the file is missing, is not YAML (the message names the line), or holds no mapping.
+        ConfigError: the file is missing, is not YAML (the message names the line), or is not a mapping.
     """
     tree = _parsed(read_text(path, ConfigError), str(path))
     if not isinstance(tree, dict):
@@ -101,17 +101,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str, place: str) -> Any:
-    """Parse YAML; `place` begins the error message. ValueError comes from an impossible date or number."""
+    """Parse YAML; error messages begin with `place`."""
     try:
         return yaml.load(text, _YamlLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError for an impossible date
         raise ConfigError(f"{place}: not YAML: {' '.join(str(error).split())}") from error
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Loader that refuses aliases, since a few lines of them can expand to gigabytes in an error message.
+    """A loader that rejects aliases, a few lines of which can expand to gigabytes in an error message.
 
-    It also refuses repeated keys, which YAML forbids; the library would keep the last one.
+    It also rejects repeated keys, which YAML forbids; the library would keep the last one.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -131,7 +131,7 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:
-    """Apply `a.b=c` to a tree of settings."""
+    """Apply an assignment such as `a.b=c` to a tree of settings, in place."""
     name, equals, value = assignment.partition("=")
     if not (name.strip() and equals):
         raise ConfigError(f"{assignment!r}: expected name=value")
@@ -144,13 +144,13 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
 
 
 def _merged(name: str, before: Any, value: Any) -> Any:
-    """Return a setting after a change: a section changes the settings that it names, a value replaces all."""
+    """Return a changed setting: a section changes only its own settings, and a value replaces the old one."""
     if name == "augment" and value is False:
         return AugmentSettings.off().model_dump(mode="json")
     return before | value if isinstance(before, dict) and isinstance(value, dict) else value
 
 
-EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes in terms of Python
+EXPECTATIONS = {  # messages by pydantic's error type, in place of those in terms of Python
     "tuple_type": "expected a list, such as [0.6, 1.6]",
     "model_type": "expected a section with settings of its own",
     "float_parsing": "expected a number",
@@ -161,7 +161,7 @@ EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes
 
 
 def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
-    """Describe all errors in settings, or in a section of them: place, expected and found value of each."""
+    """Describe all errors in settings or in a section of them, each with place, expected and found value."""
     described = []
     for each in error.errors():
         place = ".".join(filter(None, (section, *map(str, each["loc"]))))
@@ -176,7 +176,7 @@ def complaints(error: ValidationError, settings: type[BaseModel], section: str =
             continue
         own_words = EXPECTATIONS.get(each["type"], each["msg"]).removeprefix("Value error, ")
         expectation = own_words.replace("Input should be", "expected", 1)
-        # our own messages already include what was found
+        # lookonce's own messages already include the value found
         found = "" if each["type"] == "value_error" else f", found {each['input']!r}"
         described.append(": ".join(filter(None, (place, expectation))) + found)
     return "; ".join(described)

@@ -1,6 +1,8 @@
 """Annotated images, independent of their annotation format.
 
-Boxes are corners in float pixels of the image as displayed (EXIF rotation applied); class numbers start at 0.
+Boxes are xyxy in float pixels of the image as displayed, after EXIF rotation. Class numbers start at 0.
+
+Legend: **N** objects of an image.
 """
 
 import re
@@ -21,12 +23,13 @@ from lookonce.images import read_size
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """Part of an image in which objects may lack a box, so that it must not count as background.
+    """A part of an image in which objects may lack boxes, so that it must not count as background.
 
     Attributes:
-        corners: (K, 2) float32 polygon, in pixels of the image.
-        labels: classes that may lack boxes there; empty: all classes, and detections there do not count.
-        window: rectangle that the polygon is clipped to.
+        corners: (K, 2) float32 corners of a polygon, in pixels of the image.
+        labels: classes that may lack boxes there; empty for all classes, in which case detections there do
+            not count.
+        window: rectangle to which the polygon is clipped.
     """
 
     corners: NDArray[np.float32]
@@ -34,26 +37,30 @@ class Area:
     window: Rectangle = EVERYWHERE
 
     def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N, 2) -> (N,): whether each point lies inside the polygon and the window."""
+        """Return whether each of the points (M, 2) is inside the polygon and the window, as (M,) bool."""
         inside = contains(self.corners, points)
         return inside & (points >= self.window[:2]).all(axis=1) & (points <= self.window[2:]).all(axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One annotated image. N is 0 for a background image.
+    """An annotated image; a background image has no objects.
 
     Attributes:
         path: image file.
-        boxes: (N, 4) float32 xyxy, in pixels of the image.
+        boxes: (N, 4) float32 xyxy in pixels of the image.
         labels: (N,) int64 class numbers.
-        difficult: (N,) VOC's flag; evaluation ignores these objects, and training uses them by default. If
-            left out, no object is difficult.
-        crowd: (N,) COCO's flag: the box surrounds many objects and is an ignored area. If left out, none is.
-        image_id: id of the image in COCO annotations, kept for writing results.
-        size: (height, width) of the image as displayed; None: not read yet, see `image_size`.
-        ignored: areas in which objects may lack a box, in addition to crowd boxes.
-        scores: (N,) float32 scores of boxes that a detector predicted; None: people drew the boxes.
+        difficult: (N,) bool, VOC's flag for objects that evaluation ignores and training uses by default;
+            empty if no object is difficult.
+        crowd: (N,) bool, COCO's flag for boxes around many objects, which are ignored areas; empty if there
+            are none.
+        image_id: id of the image in COCO annotations, for writing results; None if there is none.
+        size: (height, width) of the image as displayed; None if not read yet (see `image_size`).
+        ignored: areas in which objects may lack boxes, in addition to crowd boxes.
+        scores: (N,) float32 scores of boxes predicted by a detector; None for boxes drawn by people.
+
+    Raises:
+        ValueError: the shapes of the arrays do not agree.
     """
 
     path: Path
@@ -76,7 +83,7 @@ class Sample:
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
 
     def annotation_bytes(self) -> bytes:
-        """Return boxes, classes, crowd flags and ignored areas as bytes, which a digest tells apart."""
+        """Return boxes, classes, crowd flags and ignored areas as bytes, for a digest."""
         arrays = (self.boxes, self.labels, self.crowd)
         areas = (area.corners.tobytes() + repr(area.labels).encode() for area in self.ignored)
         return b"".join([*(array.tobytes() for array in arrays), *areas])
@@ -92,14 +99,14 @@ class Sample:
 
     @property
     def is_readable(self) -> bool:
-        """Whether the size of the image is known or can be read."""
+        """Return whether the size of the image is known or can be read."""
         try:
             return bool(self.image_size)
         except ImageError:
             return False
 
     def pick(self, kept: NDArray[np.bool_]) -> "Sample":
-        """Return the sample with only the objects for which `kept`, (N,) bool, is true."""
+        """Return the sample with only the objects for which `kept` (N,) is true."""
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -110,7 +117,7 @@ class Sample:
         )
 
     def joined(self, more: "Sample") -> "Sample":
-        """Return the sample with the objects of another sample of the same image appended."""
+        """Return the sample with the objects of another sample of the same image added."""
         scored = self.scores is not None and more.scores is not None
         return replace(
             self,
@@ -122,7 +129,7 @@ class Sample:
         )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
-        """Return the sample with class numbers `numbers[label]`; objects and areas with -1 are dropped."""
+        """Return the sample with `numbers[label]` in place of each label; -1 drops an object or area."""
         labels = numbers[self.labels]
         known = labels >= 0
         areas = []
@@ -138,8 +145,8 @@ def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
 
     Args:
         paths: image files.
-        group: `folder`, or a regular expression: images whose paths match it with the same text, or the same
-            groups if it has any, belong together. An image that does not match is a group of its own.
+        group: `folder`, or a regular expression. Images belong together if it matches the same text in their
+            paths, or the same groups if it has any. An image without a match is a group of its own.
     """
 
     def key(path: Path) -> object:
@@ -152,7 +159,7 @@ def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
     return [numbers.setdefault(key(path), len(numbers)) for path in paths]
 
 
-# Pairs of names for one class: in Darknet's coco.names and VOC, and in COCO
+# Names of the same classes in Darknet's coco.names and VOC, and in COCO.
 ALIASES = (
     ("motorbike", "motorcycle"),
     ("aeroplane", "airplane"),
@@ -165,7 +172,7 @@ ALIASES = (
 
 
 def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
-    """Return class names in which each known alias is spelled as in `theirs`, unless that name is taken."""
+    """Return class names with known aliases replaced by their form in `theirs`, unless that name is taken."""
     own, known = set(names), set(theirs)
     other = {name: twin for pair in ALIASES for name, twin in (pair, pair[::-1])}
     taken = {name: other[name] for name in own - known if other.get(name) in known - own}
@@ -173,12 +180,12 @@ def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
 
 
 def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
-    """Return the position in `names` of each name in `theirs`; -1 for one that `names` does not contain."""
+    """Return the index in `names` of each name in `theirs`; -1 for a name that is not in `names`."""
     number = {name: i for i, name in enumerate(names)}
     return np.array([number.get(name, -1) for name in theirs], np.int64)
 
 
-LONGEST = 600  # characters of a problem's place or text; longer ones lose their middle
+LONGEST = 600  # characters of a problem's place or text, from which longer ones are cut in the middle
 
 Outcome = Literal["skipped", "repaired", "noted"]
 
@@ -228,17 +235,17 @@ ProblemKind = Literal[
 class Problem:
     """A row or image that a reader of annotations skipped, repaired or noted; reported once and counted.
 
-    Every command that reads annotations reports problems. `data check` goes further, and also checks images,
-    duplicates, boxes and classes: it reports `doctor.findings.Finding`s, and turns each problem into one.
+    Every command that reads annotations reports problems. `data check` also checks images, duplicates, boxes
+    and classes; it reports findings (`doctor.findings.Finding`), and converts each problem to one.
 
     Attributes:
-        place: `file:line`, or `file: box 3`.
+        place: place of the problem, such as `file:line` or `file: box 3`.
         what: expected and found value.
-        outcome: whether the row or image was skipped, kept after a repair, or kept as it is.
+        outcome: whether the row or image was skipped, repaired, or kept unchanged.
         kind: kind of problem.
-        image: image file that the problem is about, if any.
-        box: xyxy in pixels, as written in the annotations, if the problem is about one box.
-        label: class number of that box.
+        image: image file with the problem; None if it does not concern an image.
+        box: xyxy of the box with the problem in pixels, as in the annotations; None if there is none.
+        label: class number of that box; None if there is none.
     """
 
     place: str
@@ -250,7 +257,7 @@ class Problem:
     label: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("place", "what"):  # both may quote a file
+        for name in ("place", "what"):  # which may quote long texts from a file
             text = getattr(self, name)
             if len(text) > LONGEST:
                 object.__setattr__(self, name, f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}")
@@ -264,13 +271,13 @@ class SampleSet:
     """Annotated images, their class names, and the problems of the annotations.
 
     Attributes:
-        names: class names; `labels` are indices into them.
-        samples: images, in the order of the annotations.
-        problems: a problem for every row or image that was skipped or repaired, and notes.
-        format: format of the annotations, such as `coco`, or `coco+voc` for a set combined from both.
-        category_ids: COCO's category id of each class, in the order of `names`; empty for other formats.
+        names: class names, which `Sample.labels` index.
+        samples: annotated images, in the order of the annotations.
+        problems: rows or images that were skipped, repaired or noted.
+        format: format of the annotations, such as `coco`, or `coco+voc` for a combined set.
+        category_ids: COCO category of each class, in the order of `names`; empty for other formats.
         origin: description of the recognized data.
-        places: image -> place of each of its boxes in the annotations, if the reader knows it.
+        places: image -> place of each of its boxes in the annotations, if known.
     """
 
     names: tuple[str, ...]
@@ -282,7 +289,7 @@ class SampleSet:
     places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Describe the recognized data in one line, with counts."""
+        """Return a line that describes the recognized data, with counts."""
         images, classes = counted(len(self.samples), "image"), counted(len(self.names), "class")
         boxes = counted(sum(len(sample.boxes) for sample in self.samples), "box")
         background = sum(len(sample.boxes) == 0 for sample in self.samples)
@@ -295,7 +302,7 @@ class SampleSet:
 
 
 def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return (width, height) of all boxes except crowds, in pixels of the letterboxed input: (N, 2)."""
+    """Return (width, height) of all boxes except crowds, in pixels of the letterboxed input, as (M, 2)."""
     boxes = [np.zeros((0, 4), np.float32)]
     for sample in samples:
         boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))

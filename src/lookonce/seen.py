@@ -1,8 +1,9 @@
-"""Record of the images that a model was trained on: the first bytes of each file's hash, in the model file.
+"""Record in the model file which images a model was trained on, by the first bytes of each file's hash.
 
-Only the bytes of the image file count, not its path or the format of its annotations: a re-encoded image is a
-different one. Each image takes 8 characters in the description, or 1 MB for COCO's 118,000 images. With a
-million images in the record, the chance that a new image is mistaken for one of them is 1 in 280 million.
+Only the bytes of an image file count, not its path or the format of its annotations, so a re-encoded image is
+a different one. Each image takes 8 characters in the description, which is 1 MB for COCO's 118,000 images.
+With a million images in the record, the probability of mistaking a new image for one of them is 1 in 280
+million.
 """
 
 import os
@@ -19,8 +20,8 @@ from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce.errors import ImageError
 from lookonce.metadata import SeenRecord, Training
 
-BYTES = 6  # 8 characters of base64
-MOST = 1_000_000  # images; nothing is recorded for a larger set, so that a description stays within its limit
+BYTES = 6  # bytes of a fingerprint, which are 8 characters in base64
+MOST = 1_000_000  # images to record; for more, the description would become too long
 
 
 def digest(stream: BufferedReader) -> bytes:
@@ -31,11 +32,11 @@ def digest(stream: BufferedReader) -> bytes:
 def fingerprints(
     paths: Sequence[Path], done: Callable[[], None] = lambda: None, threads: int = 0
 ) -> dict[Path, bytes]:
-    """Return the fingerprint of each file, 6 bytes; files that cannot be read are left out.
+    """Return the fingerprint of each file, of `BYTES` bytes; files that cannot be read are left out.
 
     Args:
         paths: image files.
-        done: called after each file, in order.
+        done: function called after each file, in order.
         threads: number of threads, which mostly wait for the disk; 0 for one per core.
     """
 
@@ -57,10 +58,10 @@ def fingerprints(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Fingerprints of the images of a training run.
+    """The fingerprints of the images of a training run.
 
     Attributes:
-        learned: fingerprints of the images trained on, in this run and in the runs that it started from.
+        learned: fingerprints of the images trained on, in this run and in those before it.
         held_out: fingerprints of the validation images, on which the best epoch and thresholds were chosen.
     """
 
@@ -71,13 +72,13 @@ class Seen:
     def of_images(
         cls, prints: Mapping[Path, bytes], learned: Iterable[Path], held_out: Iterable[Path]
     ) -> Self:
-        """Collect the fingerprints of images; those without one are left out."""
+        """Collect the fingerprints of images; images without a fingerprint are left out."""
         parts = ([prints[path] for path in part if path in prints] for part in (learned, held_out))
         return cls(*map(frozenset, parts))
 
     @classmethod
     def of(cls, training: Training) -> Self:
-        """Read the record in a model's description; empty if it has none."""
+        """Read the record in a model's description; empty if there is none."""
         record = training.get("seen")
         if record is None:
             return cls()
@@ -85,7 +86,7 @@ class Seen:
         return cls(*(frozenset(part[i : i + BYTES] for i in range(0, len(part), BYTES)) for part in parts))
 
     def record(self) -> SeenRecord | None:
-        """Return the record for a model's description; None for more than a million images."""
+        """Return the record for a model's description; None for more than `MOST` images."""
         if len(self.learned) + len(self.held_out) > MOST:
             return None
         learned, held_out = (
@@ -94,5 +95,5 @@ class Seen:
         return {"learned": learned, "held_out": held_out}
 
     def after(self, earlier: "Seen") -> "Seen":
-        """Return the record of weights that were trained on the images of `earlier` before this run."""
+        """Return the record for weights that an earlier run trained on the images of `earlier`."""
         return Seen(self.learned | earlier.learned, self.held_out - earlier.learned)

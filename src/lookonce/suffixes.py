@@ -1,7 +1,7 @@
-"""Suffixes of image files: those that are written, those that are read, and those that are not."""
+"""The suffixes of image files that are written, of those that are read, and of those that are not."""
 
 WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
-SUFFIXES_BY_FORMAT = {  # formats as `ImageHeader` names them; the usual suffix is first
+SUFFIXES_BY_FORMAT = {  # suffixes by `ImageHeader.format`, the usual one first
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "WebP": (".webp",),

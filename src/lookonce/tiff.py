@@ -1,10 +1,10 @@
-"""TIFF images of any size, read in windows with bounded memory, and the pages of a TIFF.
+"""Read TIFF images of any size in windows with bounded memory, and the pages of a TIFF.
 
 ```
    file: blocks (tiles or strips)          window
    ┌────┬────┬────┬────┐
-   │    │  ┌─┼────┼┐   │      only the blocks that a window touches are read; recent ones
-   ├────┼──┼─┼────┼┼───┤      stay in memory, since windows overlap
+   │    │  ┌─┼────┼┐   │      only the blocks that a window overlaps are read; recent ones
+   ├────┼──┼─┼────┼┼───┤      stay in memory, because windows overlap each other
    │    │  └─┼────┼┘   │
    └────┴────┴────┴────┘
 ```
@@ -43,12 +43,12 @@ from lookonce.geometry.sizes import size_text
 from lookonce.images import decode_native
 
 READ_SIDE = 4096  # pixels; a window with a longer side is read at reduced size, so that it fits into memory
-BLOCK_PIXELS = 1 << 24  # largest block, in pixels; a block is decoded as a whole
-PAGE_LIMIT = MAX_MEMORY // 2  # bytes of a page other than the first, since these are copied once
-ROWS_PIXELS = 1 << 20  # pixels read at once from uncompressed strips
-CACHE_PIXELS = 1 << 26  # pixels of kept blocks: 192 MiB, a row of windows on an image of 100,000 columns
-SAMPLED = 64  # blocks, spread over the image, from which the range of values is measured
-SAMPLED_NUMBERS = 10_000  # pixel values taken from all these blocks together, about
+BLOCK_PIXELS = 1 << 24  # pixels of the largest block, since a block is decoded as a whole
+PAGE_LIMIT = MAX_MEMORY // 2  # bytes of a page other than the first, since such a page is copied once
+ROWS_PIXELS = 1 << 20  # pixels to read at a time from uncompressed strips
+CACHE_PIXELS = 1 << 26  # pixels of cached blocks: 192 MiB, a row of windows in an image of 100,000 columns
+SAMPLED = 64  # blocks, spread over the image, on which the range of values is measured
+SAMPLED_NUMBERS = 10_000  # approximate number of pixel values to take from these blocks in all
 UNCOMPRESSED, OLD_JPEG, YCBCR = 1, 6, 6  # TIFF 6.0
 REMEDY = "make it a tiled TIFF: vips tiffsave IN OUT.tif --tile --bigtiff"
 
@@ -56,7 +56,7 @@ REMEDY = "make it a tiled TIFF: vips tiffsave IN OUT.tif --tile --bigtiff"
 def tiff_memory(path: Path, at: int = 0) -> int:
     """Return the peak memory of reading a page, in bytes; 0 for a page that cannot be decoded.
 
-    For a `LargeImage`, this is the memory of the kept blocks and of the reduced copy.
+    For a page that `LargeImage` reads, this is the memory of the cached blocks and the reduced copy.
     """
     height, width, memory = _sides(path, at)
     if is_large(height, width, memory):
@@ -65,14 +65,14 @@ def tiff_memory(path: Path, at: int = 0) -> int:
 
 
 def is_large_tiff(path: Path, at: int = 0) -> bool:
-    """Return whether a file is a TIFF whose page at offset `at` (0: first) is too large to decode whole."""
+    """Return whether a TIFF's page at offset `at` (0 for the first page) is too large to decode whole."""
     return is_large(*_sides(path, at))
 
 
 def _sides(path: Path, at: int) -> tuple[int, int, float]:
-    """Return height and width of a page, and the memory of reading it as a whole, in bytes per pixel.
+    """Return height and width of a page, and the memory for reading it as a whole, in bytes per pixel.
 
-    Height and width are 0 for a file that is damaged or not a TIFF; decoding it raises the error.
+    Height and width are 0 for a file that is damaged or not a TIFF, for which decoding raises the error.
     """
     with suppress(ImageError, ValueError), open_input(path, ImageError) as stream:
         if stream.read(8).startswith(STARTS):
@@ -97,15 +97,15 @@ def tiff_pages(path: Path) -> list[int]:
 
 
 def decode_tiff_page(path: Path, at: int, name: str) -> NDArray[Any]:
-    """Decode a page of a TIFF: (H, W, 3) RGB with the file's own pixel values.
+    """Decode a page of a TIFF as (H, W, 3) RGB with the pixel values in the file.
 
     Args:
-        path: the file.
-        at: offset of the page, see `tiff_pages`.
-        name: name of the page for errors.
+        path: TIFF file.
+        at: offset of the page; see `tiff_pages`.
+        name: name of the page, for error messages.
 
     Raises:
-        ImageError: as `read_image`.
+        ImageError: as in `read_image`.
     """
     try:
         with open_input(path, ImageError) as stream:
@@ -128,25 +128,24 @@ class LargeImage:
     """An image of any size in a TIFF, read in windows.
 
     Attributes:
-        path: the file.
-        name: the file, and the page if it has several, for errors.
-        shape: (H, W, 3), like that of an array.
-        is_deep: whether its channels have more than 8 bits.
-        values: the pixel values that become 0 and 255, if it is deep.
+        path: TIFF file.
+        name: name of the file, and of the page if there are several, for error messages.
+        shape: (H, W, 3), as of an array.
+        is_deep: whether channels have more than 8 bits.
+        values: pixel values that become 0 and 255 if the image is deep.
     """
 
     def __init__(self, path: Path, values: Values | None = None, at: int = 0, name: str = "") -> None:
         """Read the structure of a page; `read` reads its pixels.
 
         Args:
-            path: the file.
-            values: for images of more than 8 bits, the values that become 0 and 255; None: measured here.
-            at: offset of the page's directory, see `find_pages`; 0: the first page.
-            name: name for errors; empty: the path.
+            path: TIFF file.
+            values: values that become 0 and 255 in an image of more than 8 bits; None to measure them.
+            at: offset of the page's directory (see `find_pages`); 0 for the first page.
+            name: name for error messages; empty for the path.
 
         Raises:
-            ImageError: the file cannot be read, is not a TIFF, or is not stored in a way that windows can be
-                read from.
+            ImageError: the file cannot be read, is not a TIFF, or cannot be read in windows.
         """
         self.path, self.name = path, name or str(path)
         with open_input(path, ImageError) as stream:
@@ -190,10 +189,10 @@ class LargeImage:
         self.values = in_use(self.sample()) if values is None and self.is_deep else values
 
     def read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
-        """Return a window, given in pixels of the image: (h, w, 3) uint8 RGB.
+        """Return a window, given in pixels of the image, as (h, w, 3) uint8 RGB.
 
-        A window with a side above 4,096 pixels is reduced by the smallest whole factor that brings it within
-        4,096; each pixel of the result is the mean of those that it replaces.
+        A window with a side above `READ_SIDE` pixels is shrunk by averaging, by the smallest whole factor
+        that gives at most `READ_SIDE` pixels.
 
         Raises:
             ImageError: a block is damaged.
@@ -217,7 +216,7 @@ class LargeImage:
         return small
 
     def sample(self) -> NDArray[Any]:
-        """Return pixel values from blocks all over the image, and their extremes, as in the file: (N,).
+        """Return some pixel values of blocks spread over the image, and the extremes of these blocks, (N,).
 
         Raises:
             ImageError: a block is damaged.
@@ -227,7 +226,7 @@ class LargeImage:
         parts, extremes = [], []
         for row, column in places:
             flat = self._native(row, column).reshape(-1)
-            parts.append(flat[:: 1 + flat.size * len(places) // SAMPLED_NUMBERS].copy())  # frees the block
+            parts.append(flat[:: 1 + flat.size * len(places) // SAMPLED_NUMBERS].copy())  # to free the block
             extremes += [flat.min(), flat.max()]
         return np.concatenate([*parts, [min(extremes), max(extremes)]])
 
@@ -246,7 +245,7 @@ class LargeImage:
         return out
 
     def _kept_block(self, row: int, column: int) -> NDArray[np.uint8]:
-        """Return a block, from memory or else from the file; the least recently used ones are dropped."""
+        """Return a block from the cache, or from the file; the least recently used blocks are dropped."""
         with self._lock:
             key = row, column
             if key in self._kept:
@@ -259,12 +258,12 @@ class LargeImage:
             return pixels
 
     def _native(self, row: int, column: int) -> NDArray[Any]:
-        """Decode a block: (h, w, 3) RGB with the file's own pixel values."""
+        """Decode a block as (h, w, 3) RGB with the pixel values in the file."""
         page = self._page
         height = self._block[0] if page.is_tiled else min(self._block[0], page.height - row * self._block[0])
         blocks: list[bytes] = []
         count = 0
-        for plane in range(page.planes):  # planes may overlap, so even a small file can hold very many bytes
+        for plane in range(page.planes):  # planes may overlap, so even a small file can have very many bytes
             blocks.append(self._stored(plane, row, column, height))
             count += len(blocks[-1])
             if count > IMAGE_LIMIT:
@@ -277,7 +276,7 @@ class LargeImage:
         return decode_native(standalone(page, blocks, (height, self._block[1])), place)
 
     def _stored(self, plane: int, row: int, column: int, height: int) -> bytes:
-        """Return the bytes of a block as stored; in uncompressed strips, the bytes of its rows."""
+        """Return the bytes of a block as stored; for uncompressed strips, the bytes of its rows."""
         page = self._page
         rows, columns = page.grid
         if not self._row_bytes:

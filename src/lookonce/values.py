@@ -1,9 +1,9 @@
-"""The range of pixel values in images of more than 8 bits: microscopes, thermal cameras, X-rays.
+"""Choose the range of pixel values for images of more than 8 bits: microscopes, thermal cameras, X-rays.
 
-Networks take 8-bit input. The pixel values of a 16-bit file may fill all 16 bits, the lower 12, or a narrow
-band; if only the upper 8 bits were used, a 12-bit image would keep 16 gray levels. So one range is chosen for
-the whole data set, stored in the model, and mapped to 0 to 255 wherever the model is used. If no model gives
-the range, it is measured: see `eight_bits.in_use`.
+Networks have 8-bit inputs. The pixel values of a 16-bit file may fill all 16 bits, the lower 12, or a narrow
+range; if only the upper 8 bits were used, a 12-bit image would keep 16 gray levels. So one range is chosen
+for the whole data set and stored in the model, and wherever the model is used, that range is mapped to 0 to
+255. Without a range in a model, it is measured (see `eight_bits.in_use`).
 """
 
 import math
@@ -18,20 +18,20 @@ from lookonce.errors import ImageError
 from lookonce.images import read_image_header, read_native
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
-LOOKED_AT = 100  # images that are measured, spread evenly over the set
-PAGES = 10  # pages that are measured in a TIFF, spread evenly
-SAMPLED = 10_000  # pixel values taken from a page, about
+LOOKED_AT = 100  # images to measure, evenly spaced in the set
+PAGES = 10  # pages of a TIFF to measure, evenly spaced
+SAMPLED = 10_000  # approximate number of pixel values to take from a page
 
 
 def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[Values | None, str]:
-    """Return the range for a set of images: the model's, else the one that the images use.
+    """Return the range for a set of images: that of the model, else that in use in the images.
 
     Args:
         paths: image files; unreadable ones are ignored.
-        model: range that a model was trained with; None: the range is measured.
+        model: range that a model was trained with; None to measure the range.
 
     Returns:
-        The values that become 0 and 255, and a line that reports them; None and "" if all images have 8 bits.
+        The values that become 0 and 255, and a line for the user; None and "" if all images have 8 bits.
     """
     numbers = np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).round().astype(int)
     deep: list[NDArray[np.generic]] = []
@@ -54,12 +54,12 @@ def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[
 
 
 def _sample(path: Path) -> NDArray[np.generic]:
-    """Return the extremes of an image's pages, and enough other pixel values for their percentiles: (N,)."""
+    """Return the extremes of an image's pages, and enough other pixel values for percentiles, (N,)."""
     pages = [at for at in tiff_pages(path) if at >= 0] or [0]
     parts = []
     for at in pages[:: -(-len(pages) // PAGES)]:
         pixels = decode_tiff_page(path, at, str(path)) if at else read_native(path)
-        step = 1 + math.isqrt(pixels.size // SAMPLED)  # in rows and columns, so that few are copied
+        step = 1 + math.isqrt(pixels.size // SAMPLED)  # for rows and columns, so that few values are copied
         few = pixels[::step, ::step].reshape(-1)
         parts.append(np.concatenate([few, [pixels.min(), pixels.max()]]))
     return np.concatenate(parts)

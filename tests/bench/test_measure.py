@@ -67,7 +67,7 @@ def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
 
 @dataclass(frozen=True)
 class Noted:
-    """Writes down its process; the check of a contender if `fault` is given."""
+    """An opener or a check of a contender that records its process, and fails if `fault` is given."""
 
     file: Path
     fault: str | None = None
@@ -98,7 +98,7 @@ def test_opencv_is_checked(files: Files) -> None:
 
 
 class Sleepy:
-    """A worker whose first batch of a turn is slow, as after a pause."""
+    """A worker whose first batch in a turn is slow, as after a pause."""
 
     opening_seconds = 1.0
 
@@ -148,7 +148,7 @@ def test_numbers_of_a_row() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """The machine was three times slower in the second round, for both."""
+    """In the second round, the machine was three times slower for both."""
     fast = Result("fast", CASE, ((10.0,), (30.0,), (10.0,)))
     slow = Result("slow", CASE, ((20.0,), (60.0,), (21.0,)))
 

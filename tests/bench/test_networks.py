@@ -1,4 +1,4 @@
-"""The choice of a network by time."""
+"""The choice of a network by its time."""
 
 import csv
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_small_objects_need_a_large_input_and_large_ones_do_not() -> None:
     assert [fit.side for fit in sizes_for([sample(9, 10)])] == [608, 416, 320]
     assert sizes_for([sample(9, 10)])[1].below_16 == 1
     assert sizes_for([sample(20)], (416, 416))[0].below_16 == 0
-    assert sizes_for([sample(20)], (160, 416))[0].below_16 == 1  # the image is shrunk to the height
+    assert sizes_for([sample(20)], (160, 416))[0].below_16 == 1  # the image is reduced to the height
 
 
 def test_without_boxes_there_is_no_advice() -> None:

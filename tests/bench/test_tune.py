@@ -1,4 +1,4 @@
-"""Tuning: what is tried, gated, timed, resumed; and the plan that comes out."""
+"""Tuning: candidates, gate, timing, resuming, and the resulting plan."""
 
 import json
 import os
@@ -41,7 +41,7 @@ from tests.export.models import write_model
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`data/` with train and val, `m.safetensors` and `m.onnx` for its classes, with few channels."""
+    """Write `data/` with train and val, and narrow models `m.safetensors` and `m.onnx` for its classes."""
     folder = tmp_path_factory.mktemp("place")
     drawn = draw_samples(folder / "drawn", 6)
     sets = {
@@ -65,7 +65,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Milliseconds by the start of a label; the rest takes 50."""
+    """Set the milliseconds of candidates by the start of their labels; others take 50."""
     times: dict[str, float] = {}
 
     def measured(
@@ -91,7 +91,7 @@ run = partial(output_of, "tune")
 
 
 def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:
-    """Boxes 10 wide, each (left, score, label)."""
+    """Return detections of width 10, each given as (left, score, label)."""
     boxes = np.array([[x + left, 0, x + left + 10, 10] for x, _, _ in rows], np.float32).reshape(-1, 4)
     return Detections(boxes, np.array([r[1] for r in rows], np.float32), np.array([r[2] for r in rows], int))
 
@@ -102,7 +102,7 @@ def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:
         (found(), found(), 1.0),
         (found((0, 0.2, 0)), found(), 1.0),  # below the score threshold of a detection
         (found((0, 0.9, 0)), found((0, 0.8, 0)), 1.0),
-        (found((0, 0.26, 0)), found((0, 0.24, 0)), 1.0),  # one crosses the threshold by a hair
+        (found((0, 0.26, 0)), found((0, 0.24, 0)), 1.0),  # one barely crosses the threshold
         (found((0, 0.9, 0)), found((0, 0.9, 1)), 0.0),
         (found((0, 0.9, 0)), found((0, 0.9, 0), left=6), 0.0),
         (found((0, 0.9, 0), (50, 0.9, 1)), found((0, 0.9, 0)), 2 / 3),
@@ -153,7 +153,7 @@ def test_a_network_that_ncnn_lacks_is_named_and_the_rest_tuned(
 
 
 def write_darknet_with(cfg: Path, text: str, names: Sequence[str]) -> None:
-    """A `.cfg` with random weights and names."""
+    """Write a `.cfg` with random weights and names."""
     cfg.write_text(text)
     network = resolve(parse_cfg(text, cfg.name))
     arrays = [array.ravel() for each in random_weights(network) for array in each.in_file_order()]
@@ -217,7 +217,7 @@ def test_a_drop_of_ap_is_rejected(
 
 
 def stop_at_the_third(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stop a run at its third candidate; the returned list of files grows with later runs."""
+    """Stop a run at its third candidate; return the list of its files, which grows in later runs."""
     real, calls = tuning.Tuning.detect, []
 
     def stopping(self: tuning.Tuning, way: Way, label: str) -> object:

@@ -1,4 +1,4 @@
-"""Shared by the tests of commands."""
+"""Fixtures for the tests of commands."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from tests.tiny_onnx import write_tiny_model
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of 32-pixel cells, written by hand: see `tests.tiny_onnx`."""
+    """Write a network of 32-pixel cells; see `tests.tiny_onnx`."""
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")

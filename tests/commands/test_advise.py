@@ -1,4 +1,4 @@
-"""`lookonce advise`, and `lookonce train --for`, which chooses by the same measurement."""
+"""`lookonce advise`, and `lookonce train --for`, which chooses a network by the same measurement."""
 
 import json
 import shlex
@@ -41,7 +41,7 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
     command = shlex.split(ran.stdout.replace("\n", " ").rpartition("to train the first: ")[2])
     assert command[:3] == ["lookonce", "train", str(lines)]
     assert "64x96" in command
-    # the drawn objects are small at this size, so AP on heads counts, the lower of the two
+    # the rendered objects are small at this size, so the lower AP, that on heads, is used
     ranks = [row["ap_elsewhere"][0] for row in tree["networks"]]
     assert ranks == sorted(ranks, reverse=True)
     assert command[3:5] == tree["networks"][0]["options"].split()[:2] == ["--weights", "coco"]

@@ -1,4 +1,4 @@
-"""`lookonce compare`: two models on the same images, in one sentence."""
+"""`lookonce compare`: one sentence about two models on the same images."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ BOX, COUNT = [10, 10, 50, 40], 12
 
 
 class Stub:
-    """Stands in for `Detector`: `good` finds the dog in every image, `bad` in every third one."""
+    """Stands in for `Detector`: `good` finds the dog in every image, `bad` in every third image."""
 
     def __init__(self, path: Path, training: dict) -> None:
         self.names = ("cat", "dog") if path.stem == "good" else ("dog", "cow")
@@ -41,7 +41,7 @@ class Stub:
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
-    """Training record of each model, by the name of its file."""
+    """Set the training record of each model, by its file name."""
     records: dict[str, dict] = {}
 
     class Opener:
@@ -57,7 +57,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Twelve images with a dog, in lines; the first pixel is the number of the image."""
+    """Write twelve images with a dog, as one-line text; the first pixel is the number of the image."""
     for i in range(COUNT):
         Image.fromarray(np.full((60, 80, 3), i, np.uint8)).save(tmp_path / f"{i:02}.png")
     box = ",".join(map(str, BOX))

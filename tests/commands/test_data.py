@@ -24,7 +24,7 @@ def test_stats(data: Path) -> None:
     assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
     assert found.stderr.count("declares 0x0") == 3
     assert "13 more of the same kind, 16 in all" in found.stderr
-    assert "every image is read in color; 8 like this in all\n" in found.stderr  # only noted: one line
+    assert "every image is read in color; 8 like this in all\n" in found.stderr  # noted only, in one line
     assert found.stderr.count("  noted: ") == 2
 
 
@@ -135,7 +135,7 @@ def test_convert_refuses_classes_that_are_not_there(
 
 
 def test_countless_kinds_of_problems_are_counted(tmp_path: Path) -> None:
-    """Every line of a file of some other kind is wrong in a way of its own."""
+    """In a file of another kind, every line is wrong in a different way."""
     write_image(tmp_path / "images" / "a.png", np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "labels").mkdir()
     letters = "abcdefghijklmnopqrstuvwxyz"

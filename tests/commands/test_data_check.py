@@ -1,4 +1,4 @@
-"""`lookonce data check` as it is typed, and its page in a browser."""
+"""`lookonce data check` as a user types it, and its page in a browser."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a report of everything at once."""
+    """Make a report with all kinds of findings; return its folder."""
     out = tmp_path_factory.mktemp("report")
     assert run("check", faulty, "--out", out).exit_code == 1
     return out
@@ -169,7 +169,7 @@ def test_ctrl_c_is_said_and_leaves_nothing(
 
 
 def test_a_model_has_its_say(tmp_path: Path) -> None:
-    """Of three objects one is labeled, one is not, and one has the wrong class; a box is on nothing."""
+    """Of three objects, one is labeled, one is not, one has the wrong class; a box is on the background."""
     voc = Voc(tmp_path / "voc")
     cells = image((64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA))
     rows = [("green", 0, 0, 32, 32), ("green", 64, 32, 96, 64), ("blue", 0, 32, 32, 64)]
@@ -185,7 +185,7 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     assert whats["doubtful-class"] == "labeled 'green', detected as 'blue' 1.00"
     assert whats["unfound-box"] == "blue: no detection near it"
     assert tree["counts"]["unfound-box"] == tree["counts"]["missing-box"] == 1
-    assert "keep the model's own ones" in tree["advice"]["anchors"]  # they were never published
+    assert "keep the model's own ones" in tree["advice"]["anchors"]  # without published results
     assert "published" not in tree["advice"]["anchors"]
 
 
@@ -235,7 +235,7 @@ def test_by_keyboard_alone(report: Path) -> None:
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
-    """Of files and of classes, wherever they are shown."""
+    """Names of files and classes are shown as text everywhere."""
     voc = Voc(tmp_path / "voc")
     written = "&lt;script&gt;alert(2)&lt;/script&gt;"
     voc.add("a.jpg", [(written, 40, 30, 140, 120), ("dog", 41, 30, 140, 120)])

@@ -1,4 +1,4 @@
-"""`lookonce data next`: a list of the images to label, or of false alarms, from real images."""
+"""`lookonce data next` on real images: a list of images to label, or of images with false alarms."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def nano(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(data: Path, tmp_path: Path) -> Path:
-    """Five photographs, and the first one again a little brighter."""
+    """Write five photographs, and a brighter copy of the first one."""
     folder = tmp_path / "photos"
     for name in ("dog", "eagle", "giraffe", "horses", "person"):
         write_image(folder / f"{name}.png", read_image(data / "photos" / f"{name}.jpg"))
@@ -73,7 +73,7 @@ def test_near_duplicates_are_chosen_once(nano: Path, photos: Path, tmp_path: Pat
 
 
 def test_images_that_it_has_learned_from_are_not_chosen(nano: Path, photos: Path, tmp_path: Path) -> None:
-    """Nor is what looks like one of them."""
+    """Images similar to them are not chosen either."""
     model = onnx.load(nano)
     (entry,) = model.metadata_props
     prints = fingerprints([photos / "dog.png", photos / "eagle.png"])
@@ -124,7 +124,7 @@ def test_files_with_several_pages_are_named(
 
 
 def test_false_alarms_become_background_images(nano: Path, photos: Path, tmp_path: Path) -> None:
-    """The list is a part of a dataset YAML as it stands; paths with spaces and brackets too."""
+    """The list can be used in a data set YAML unchanged, also with spaces and brackets in the paths."""
     awkward = photos / "a (1), 2.png"
     (photos / "horses.png").rename(awkward)
     out, summary = tmp_path / "lists" / "alarms.txt", tmp_path / "alarms.json"

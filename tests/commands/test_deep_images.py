@@ -1,4 +1,4 @@
-"""The same scene in 8, 12 and 16 bits gives the same detections, whatever the command and the engine."""
+"""The same scene in 8, 12 and 16 bits gives the same detections in every command and engine."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ DEPTHS = {"8": 255, "10": 1023, "12": 4095, "16": 65_535}
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder per depth, each with a dark and a bright image: only together they show the range."""
+    """Write a folder per bit depth, with a dark and a bright image, which only together show the range."""
     scene = read_image(PHOTO).astype(np.float64)
     made = {}
     for depth, top in DEPTHS.items():
@@ -46,10 +46,10 @@ def test_detect(folders: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_the_models_range_counts_in_every_road(folders: dict[str, Path]) -> None:
-    """A model that was trained on 12 bits reads the dark image as dark, although it uses 10 bits alone."""
+    """A model trained on 12 bits reads the dark image as dark, although that image uses only 10 bits."""
     with Detector.open("coco", conf=0.1) as detector:
         wanted = detector(folders["8"] / "dark.png")
-        alone = detector(folders["12"] / "dark.png")  # measured on itself, it is brighter
+        alone = detector(folders["12"] / "dark.png")  # with a range of its own, it is brighter
         detector.info = replace(detector.info, values=(0.0, 4095.0))
         path = folders["12"] / "dark.png"
         for image in (path, path.read_bytes(), BytesIO(path.read_bytes())):

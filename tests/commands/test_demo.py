@@ -1,4 +1,4 @@
-"""The demo with few images and one epoch: every step runs, every place that it names is there."""
+"""The demo with few images and one epoch: every step runs, and every path that it prints exists."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ TINY = {"size": 64, "batch": 4, "epochs": 1, "width": 0.125, "anchors": "data", 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A demo that was run, and what it said; an untrained model is below the goal."""
+    """Run a demo; return its folder and output. The model is hardly trained, and so below the goal."""
     out = tmp_path_factory.mktemp("place") / "demo"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as said:
         patch.setattr(command, "COUNTS", {"train": 8, "val": 2, "test": 3})

@@ -1,4 +1,4 @@
-"""`lookonce detect` from end to end: files in, files out, exit codes, signals."""
+"""`lookonce detect` from end to end: input files, output files, exit codes and signals."""
 
 import json
 import os
@@ -44,7 +44,7 @@ run = partial(invoke, "detect")
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three images: two objects, one object, none."""
+    """Write three images with two, one and no objects."""
     folder = tmp_path / "photos"
     write_image(folder / "1 both.png", image((64, 96), (LEFT, YELLOW), (RIGHT, MAGENTA)))
     write_image(folder / "2 one.png", image((64, 96), (RIGHT, MAGENTA)))
@@ -53,7 +53,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def found_in(path: Path) -> dict[str, list[str]]:
-    """File name -> classes found."""
+    """Return the detected classes per file name."""
     tree = json.loads((path / "detections.json").read_text())
     return {Path(p["file"]).name: [d["class"] for d in p["detections"]] for p in tree["images"]}
 
@@ -144,7 +144,7 @@ def test_thresholds_of_the_model_are_used_and_named(model: Path, photos: Path, t
 
     said, count = counted()
     assert "score thresholds of the model (--conf overrides): green 0.25, blue 1.00" in said
-    assert count == 0  # blue has the score 1, not above 1
+    assert count == 0  # blue has the score 1, which is not above 1
     said, count = counted("--conf", "blue=0.9")
     assert "score thresholds: green 0.25, blue 0.90" in said
     assert count == 1
@@ -184,7 +184,7 @@ def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -
     assert found("--classes", "blue") == ["blue"]
     assert found("--classes", "0") == ["green"]
     assert found("--conf", "1") == []
-    assert len(found("--size", "128x192")) == 8  # twice as fine: four cells for each
+    assert len(found("--size", "128x192")) == 8  # at twice the size, each object covers four cells
     assert found("--fit", "stretch", "--threads", "1", "--iou", "0.1", "--agnostic") == ["green", "blue"]
 
 
@@ -228,9 +228,9 @@ def test_video_in_video_out(model: Path, tmp_path: Path, rate: float) -> None:
     times = [moment.seconds for _, moment in given]
     assert [moment.seconds for _, moment in made] == pytest.approx(
         times, abs=1e-3
-    )  # WebM counts milliseconds
+    )  # times in WebM are milliseconds
     assert made[-1][1].seconds == pytest.approx(39 / rate, abs=1e-3)
-    assert made[0][1].rate == pytest.approx(rate, abs=1e-3)  # the writer keeps three digits
+    assert made[0][1].rate == pytest.approx(rate, abs=1e-3)  # the writer rounds to three digits
     assert {pixels.shape for pixels, _ in made} == {(64, 96, 3)}
     images = json.loads((out / "detections.json").read_text())["images"]
     assert [len(each["detections"]) for each in images] == [0] * 4 + [1] * 36
@@ -284,7 +284,7 @@ def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> No
     )
     os.close(its)
     seen = b""
-    with suppress(OSError):  # how a pseudo-terminal says that the other side has left
+    with suppress(OSError):  # the error of a pseudo-terminal whose other side was closed
         while piece := os.read(ours, 1 << 16):
             seen += piece
     os.close(ours)
@@ -335,7 +335,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert message in printed.err
     assert "Traceback" not in printed.err
     assert not list(photos.parent.rglob(".lookonce[-.]*"))
-    assert (photos.parent / "detections").exists() == ("--strict" in words)  # which keeps what was done
+    assert (photos.parent / "detections").exists() == ("--strict" in words)  # keeps the finished results
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
@@ -385,7 +385,7 @@ def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images enough for a run to be met in its midst."""
+    """Write so many images that a run can be interrupted halfway."""
     content = cv2.imencode(".png", image((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
     folder = tmp_path_factory.mktemp("many")
     for number in range(200):
@@ -395,7 +395,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The results of a run that nothing stopped."""
+    """Return the results of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole")
     run(model, many, "--out", out, "--save", "images,json,csv,coco")
     return contents(out)
@@ -403,7 +403,7 @@ def whole(model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def midway(model: Path, many: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A real run over many images that has begun to write."""
+    """Start a run over many images; return its process once it has begun to write."""
     out = tmp_path / "out"
     process = subprocess.Popen(
         [*LOOKONCE, "detect", model, many, "--out", out, "--save", "images,json,csv"],
@@ -457,7 +457,7 @@ def test_killed_outright(midway: subprocess.Popen[str], tmp_path: Path) -> None:
 
     visible = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
     assert 5 < len(visible) < 200
-    assert all(path.suffix == ".png" and np.any(read_image(path)) for path in visible)  # and no half a list
+    assert all(path.suffix == ".png" and np.any(read_image(path)) for path in visible)  # no incomplete list
 
 
 def again(model: Path, folder: Path, out: Path, *words: object) -> tuple[Result, dict[str, object]]:
@@ -468,9 +468,9 @@ def again(model: Path, folder: Path, out: Path, *words: object) -> tuple[Result,
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below; hidden ones count."""
+    """Return all files below a folder, including hidden ones."""
     found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
-    # a WebM file holds random numbers of its own, all of one length
+    # a WebM file has random identifiers of constant length
     return {name: bytes(len(data)) if name.endswith(".webm") else data for name, data in found.items()}
 
 
@@ -496,7 +496,7 @@ def test_a_run_that_was_cut_off_goes_on(
     assert 5 <= summary["kept"] < 200
     assert summary["kept"] >= len([name for name in before if not name.startswith(".")]) - 1
     assert summary["detections"] == {"blue": 1200}  # six cells each
-    for leftover in (out / "annotated").glob(".*"):  # an image that was being written at the kill
+    for leftover in (out / "annotated").glob(".*"):  # an image that was being written
         leftover.unlink()
     assert contents(out) == whole
 
@@ -536,7 +536,7 @@ def test_resume_takes_what_is_new_and_tries_bad_files_again(
     (photos / "2 one.png").rename(photos / "hidden")
     (photos / "2 one.png").write_text("<html>")
     assert again(model, photos, tmp_path / "out")[0].exit_code == 1
-    assert again(model, photos, tmp_path / "out")[0].exit_code == 1  # although nothing else is left
+    assert again(model, photos, tmp_path / "out")[0].exit_code == 1  # although no other file is left
     (photos / "hidden").rename(photos / "2 one.png")
     write_image(photos / "0 new.png", image((64, 96), (LEFT, YELLOW)))
 
@@ -680,7 +680,7 @@ def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path)
     command = [*LOOKONCE, "detect", model, f"http://127.0.0.1:{port}/", "--out", out, "--json", "-"]
 
     def written(least: int) -> None:
-        """Wait for so many frames more in the growing file."""
+        """Wait until the growing file has so many more frames."""
         deadline = time.monotonic() + 60
         least += len(seen())
         while len(seen()) < least:
@@ -717,7 +717,7 @@ def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path)
     assert numbers == sorted(set(numbers))
     clip = list(read_frames(out / "annotated" / "stream-0.webm"))
     lasted = images[-1]["seconds"] - images[0]["seconds"]
-    assert clip[-1][1].seconds == pytest.approx(lasted, abs=2 / 25)  # at its true speed
+    assert clip[-1][1].seconds == pytest.approx(lasted, abs=2 / 25)  # at the recorded speed
     assert sorted(path.name for path in out.glob("[!.]*")) == ["annotated", "detections.json"]
 
 
@@ -761,7 +761,7 @@ def test_ctrl_c_while_standard_input_says_nothing(model: Path, tmp_path: Path) -
 
 @pytest.fixture
 def ctrl_c_interrupts() -> Iterator[None]:
-    """Python's own handler, which a process started in the background of a script does not have."""
+    """Set Python's handler for Ctrl-C, which processes in the background of a script do not have."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -783,7 +783,7 @@ def test_interrupts_wait_until_they_are_welcome() -> None:
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
         interrupts.wait_for(lambda: signal.raise_signal(signal.SIGTERM))
     assert interrupts.signal == signal.SIGTERM
-    with pytest.raises(KeyboardInterrupt):  # Python's own handler is back
+    with pytest.raises(KeyboardInterrupt):  # Python's handler is set again
         signal.raise_signal(signal.SIGINT)
 
 
@@ -823,7 +823,7 @@ def test_a_second_signal_ends_a_process_whose_workers_are_stuck(second: signal.S
 def test_an_image_that_cannot_be_written_is_one_skipped_image(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
-    wide = np.zeros((1, 16_384, 3), np.uint8)  # WebP ends at 16,383 pixels; OpenCV reads such a BMP
+    wide = np.zeros((1, 16_384, 3), np.uint8)  # too wide for WebP; OpenCV reads it as BMP
     write_image(photos / "wide.bmp", wide)
     (photos / "wide.bmp").rename(photos / "wide.webp")
     long = photos / ("n" * 245 + ".png")
@@ -845,14 +845,14 @@ def test_an_image_that_cannot_be_written_is_one_skipped_image(
 
 
 def grid_of_objects(side: int, count: int) -> dict[tuple[int, int, int, int], str]:
-    """Squares of 64 pixels, spread over a square image, the corners among them: box -> class."""
+    """Return boxes of 64 pixels, spread over a square image including its corners, with their classes."""
     places = np.linspace(0, side // 64 - 1, count).round().astype(int) * 64
     boxes = [(x, y, x + 64, y + 64) for y in places.tolist() for x in places.tolist()]
     return {box: ("green", "blue")[number % 2] for number, box in enumerate(boxes)}
 
 
 RUN = "import sys; from lookonce.cli import app; app(sys.argv[1:], standalone_mode=False); "
-# not `getrusage`: its peak includes that of the process of the tests, from which this one was forked
+# not `getrusage`, whose peak includes that of the test process, from which this one was forked
 STATUS = "next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))"
 PEAK = RUN + f"print('peak', int({STATUS}.split()[1]) << 10)"
 
@@ -867,7 +867,7 @@ PEAK = RUN + f"print('peak', int({STATUS}.split()[1]) << 10)"
     ],
 )
 def test_large_images_by_windows(model: Path, tmp_path: Path, tiles: int, objects: int, memory: int) -> None:
-    """In tiles of 1024 that overlap by a quarter, halved, each object is a cell of the network."""
+    """In tiles of 1024 with overlap 0.25, at half size, each object is a cell of the network."""
     side = 1024 + (tiles - 1) * 768
     drawn = grid_of_objects(side, objects)
     colors = {"green": YELLOW, "blue": MAGENTA}
@@ -980,7 +980,7 @@ def test_a_damaged_page_is_skipped_and_counted(model: Path, tmp_path: Path) -> N
 
 
 def test_a_tiff_of_damaged_pages_is_given_up(model: Path, tmp_path: Path) -> None:
-    """Thousands of pages, each read and named, took a quarter of a minute and printed a megabyte."""
+    """Reading and reporting thousands of pages took 15 seconds and printed a megabyte."""
     data = bytearray(b"II*\0" + struct.pack("<I", 8))
     for _ in range(3_000):
         tags = struct.pack("<HHII", 256, 4, 1, 8) * 2

@@ -1,4 +1,4 @@
-"""`lookonce detect --save` for labeling tools: what is written has every box and is read back."""
+"""`lookonce detect --save` for labeling tools: the files have all boxes, and can be read back."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -26,7 +26,7 @@ run = partial(invoke, "detect")
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three images of different sizes, two of one name: two objects, one faint object, none."""
+    """Write three images of different sizes, two with the same name: two objects, a faint object, none."""
     folder = tmp_path / "photos"
     write_image(folder / "a" / "street 1.png", image((128, 192), *_doubled((LEFT, YELLOW), (RIGHT, MAGENTA))))
     write_image(folder / "b" / "street 1.png", image((64, 96), (RIGHT, FAINT)))
@@ -41,7 +41,7 @@ def _doubled(
 
 
 def accept_predictions(tasks: Path) -> None:
-    """Do to a file of tasks what a person does who accepts every prediction, and exports."""
+    """Change a file of tasks into the export of a person who accepts every prediction."""
     tree = json.loads(tasks.read_text())
     for task in tree:
         (prediction,) = task.pop("predictions")
@@ -89,7 +89,7 @@ def test_scores_where_the_form_has_a_place(model: Path, photos: Path, tmp_path: 
     ]
     first, second, third = root.findall("image")
     assert [box.findtext("attribute[@name='score']") for box in first] == ["1.000", "1.000"]
-    assert second.get("name") == "none.png"  # in the order of the names in each folder
+    assert second.get("name") == "none.png"  # in order of the names in each folder
     assert len(second) == 0
     assert [box.findtext("attribute[@name='score']") for box in third] == ["0.502"]
     assert (tmp_path / "cvat" / "images" / str(third.get("name"))).samefile(photos / "b" / "street 1.png")
@@ -131,7 +131,7 @@ def test_sure(model: Path, photos: Path, tmp_path: Path) -> None:
     assert "0 images to be checked" in run(*words, 0.4, "--out", tmp_path / "4").stdout
     (found,) = load_splits(tmp_path / "4" / "yolo").values()
     assert sorted(len(sample.boxes) for sample in found.samples) == [0, 1, 2]
-    # the list is a SOURCE
+    # the list is a valid SOURCE
     assert run(model, f"@{tmp_path / '6' / 'check.txt'}", "--out", tmp_path / "again").exit_code == 0
 
 
@@ -159,7 +159,7 @@ def test_resumed_images_are_written_too(model: Path, photos: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_finished_run_is_resumed(model: Path, photos: Path, tmp_path: Path, form: str) -> None:
-    """The same command again keeps the folder, with its corrections, and names what it lacks."""
+    """The same command keeps the folder with its corrections, and reports what it lacks."""
     words = "--out", tmp_path / "out", "--save", f"json,{form}"
     first = run(model, photos / "a", *words, "--resume")
     again = run(model, photos / "a", *words, "--resume")

@@ -1,4 +1,4 @@
-"""`lookonce evaluate`, from the command line to the files it leaves."""
+"""`lookonce evaluate`, from the command line to the written files."""
 
 import json
 import re
@@ -35,7 +35,7 @@ Damage = Callable[[bytes], bytes]
 
 
 class FixedDetector:
-    """Stands in for `Detector`: finds one `dog` in every image, in the box of the truth."""
+    """Stands in for `Detector`: finds a `dog` in every image, at the annotated box."""
 
     names = ("cat", "dog", "bird")
     size = (64, 96)
@@ -65,7 +65,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two images with a dog (class 0) where the detector finds it, one with a fish (class 1), in lines."""
+    """Write two images with a dog (class 0) where the detector finds it, and one with a fish (class 1)."""
     noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
     for name in ("a", "b", "c"):
         Image.fromarray(noise).save(tmp_path / f"{name}.png")
@@ -76,12 +76,12 @@ def images(tmp_path: Path) -> Path:
 
 
 def cut(content: bytes) -> bytes:
-    """Seen when the annotations are read."""
+    """Cut a file short, which is noticed when the annotations are read."""
     return content[:10_000]
 
 
 def scratch(content: bytes) -> bytes:
-    """Seen only when the image is decoded."""
+    """Damage a file in a way that is noticed only when the image is decoded."""
     return content[:5_000] + bytes(5_000) + content[10_000:]
 
 
@@ -110,7 +110,7 @@ def test_classes_are_matched_by_name_and_the_others_named(
     assert [row["name"] for row in numbers["classes"]] == ["dog"]
     assert numbers["size"] == [64, 96]
     assert (numbers["images"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
-    assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish image's dog is a false alarm
+    assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # a false alarm on the fish image
     assert numbers["best_f1"]["f1"] == pytest.approx(0.8)
     tree = json.loads((images / "report" / "report.json").read_text())
     assert tree["metrics"] == {name: numbers[name] for name in tree["metrics"]}
@@ -123,7 +123,7 @@ def test_classes_are_matched_by_name_and_the_others_named(
     html = (images / "report" / "report.html").read_text()
     worst, best = html.split("The best images")
     assert 'alt="c.png: detections"' in worst
-    assert 'alt="a.png: ground truth"' in best  # nothing is wrong there
+    assert 'alt="a.png: ground truth"' in best  # no errors there
     assert "Not explained: model.onnx: no such file." in html
     assert "not explained: model.onnx: no such file" in said
 
@@ -280,7 +280,7 @@ def test_a_darknet_model_on_voc_images(
     assert numbers["ap50"] == pytest.approx(0.438, abs=0.01)
     by_name = {row["name"]: row for row in numbers["classes"]}
     assert by_name["bus"]["ap50"] > 0.9
-    assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
+    assert by_name["aeroplane"]["ap50"] == 0  # this network never predicts aeroplane
     links = re.findall(r'href="(explained/[^"]+)"', (tmp_path / "report" / "report.html").read_text())
     assert links == ["explained/01.html", "explained/02.html"]
     worst = json.loads((tmp_path / "report" / "report.json").read_text())["errors"]["worst"]
@@ -313,7 +313,7 @@ def test_the_explanation_has_the_models_own_class_numbers(
     options = {"size": (64, 96), "conf": pytest.approx(0.4), "iou": 0.45, "fit": "stretch", "weights": None}
     assert asked == [
         ("model.onnx", options),
-        ("a.png", [1], True),  # the data's dog is 0, the model's 1; it knows no fish
+        ("a.png", [1], True),  # dog is class 0 in the data and 1 in the model, which lacks fish
         ("explained", "01.html"),
     ]
 

@@ -1,4 +1,4 @@
-"""`lookonce explain`: what it writes, prints and refuses."""
+"""`lookonce explain`: its files, output and errors."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """Annotated with classes in another order than the model's, and one more; another has its name."""
+    """Write an image, annotated with other class order and one class more, and another of the same name."""
     names = ("ring", "thing", "disc")
     for folder in ("a", "b"):
         noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)

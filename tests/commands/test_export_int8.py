@@ -1,4 +1,4 @@
-"""`lookonce export --int8`: what is calibrated on, what is judged on, what is refused."""
+"""`lookonce export --int8`: images for calibration and for the gate, and rejected files."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HEIGHT, WIDTH = INFO.input_size
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and images annotated with what it detects: in float its AP is near 1."""
+    """Write a model, and images annotated with its detections, so that its AP in float is near 1."""
     folder = tmp_path_factory.mktemp("int8")
     model = write_model(folder / "mine.safetensors")
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def test_it_is_calibrated_on_train_judged_on_val_and_kept(
 def test_a_ruined_file_is_refused_and_kept_under_another_name(
     folder: Path, tmp_path: Path, to: str, names: list[str]
 ) -> None:
-    """Whoever calibrates on black images learns nothing about the range of values."""
+    """Black images give no range of values for calibration."""
     options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "data.yaml")
     found = to_int8(folder, tmp_path / "out", *options, to=to)
 

@@ -25,7 +25,7 @@ from tests.file_server import serving, sound
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that has yolov3-tiny, an eighth as wide, and stands in for the publisher."""
+    """Make a mirror of the publisher: a folder with a yolov3-tiny of an eighth of the width."""
     folder = tmp_path / "my mirror"
     info = REGISTRY["yolov3-tiny"].info
     assert info is not None

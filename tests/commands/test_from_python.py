@@ -54,7 +54,7 @@ def test_train_evaluate_export_and_detect(data: str, capsys: pytest.CaptureFixtu
         assert detector.names == INFO.names
         assert detector.size == (64, 96)
 
-    Path("run").rename("coco")  # the name of the built-in network, which has 80 classes
+    Path("run").rename("coco")  # name of the built-in network, which has 80 classes
     made = lookonce.export("./coco", to="onnx", out=Path("own.onnx"))
     with lookonce.Detector.open(made.path) as detector:
         assert detector.names == INFO.names
@@ -116,7 +116,7 @@ def test_a_value_of_another_type_is_named(data: str, verb: str, values: dict[str
 def test_a_number_out_of_its_range_is_named(
     data: str, verb: str, values: dict[str, Any], message: str
 ) -> None:
-    """As on the command line, which checks limits before the command runs."""
+    """The limits of the command line also apply to calls from Python."""
     given = values if verb == "export" else {"data": data} | values
     with pytest.raises(ConfigError, match=message):
         getattr(lookonce, verb)(**given)

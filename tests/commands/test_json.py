@@ -1,4 +1,4 @@
-"""`--json` means one thing everywhere: a file for the result, or `-` for standard output alone."""
+"""`--json` has one meaning in all commands: a file for the result, or `-` for standard output only."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ LINES = {
     "data_anchors": "data anchors lines.txt --names names.txt",
 }
 ELSEWHERE = {
-    "advise": "tests/commands/test_advise.py",  # needs images to train on, and trains
+    "advise": "tests/commands/test_advise.py",  # needs training images, and trains
     "fetch": "tests/commands/test_fetch_command.py",  # needs a server
     "slim": "tests/commands/test_slim.py",  # trains
     "tune": "tests/bench/test_tune.py",  # takes minutes
@@ -34,7 +34,7 @@ ELSEWHERE = {
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model, an image and its annotation."""
+    """Write a model, an image and its annotation."""
     write_tiny_model(tmp_path / "model.onnx")
     write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
     (tmp_path / "lines.txt").write_text("photo.png 32,32,64,64,0\n")

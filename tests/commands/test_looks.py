@@ -1,4 +1,4 @@
-"""`--rect`, `--tiles`, `--overlap` and `--soft-nms` from the command line, of `detect` and of `evaluate`."""
+"""`--rect`, `--tiles`, `--overlap` and `--soft-nms` in `detect` and `evaluate`."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model, and an image with an object of 32 pixels where a cell of the network is 96 pixels wide."""
+    """Write a model, and an image with an object of 32 pixels, in which a cell is 96 pixels wide."""
     write_tiny_model(tmp_path / "model.onnx")
     write_image(tmp_path / "large.png", image((288, 320), ((32, 64, 64, 96), YELLOW)))
     (tmp_path / "lines.txt").write_text("large.png 32,64,64,96,0\n")

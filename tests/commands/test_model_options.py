@@ -26,14 +26,14 @@ def refused(*words: object) -> str:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A cell of both classes in an image of the network's size."""
+    """Write an image of the network's size with a cell of both classes."""
     write_image(tmp_path / "photos" / "p.png", image((64, 96), (CELL, WHITE)))
     return tmp_path / "photos" / "p.png"
 
 
 @pytest.fixture
 def cfg(small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `.cfg` with two files of weights beside it, which differ, and neither of its own name."""
+    """Write a `.cfg` with two different files of weights beside it, neither with the name of the `.cfg`."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     made = tmp_path / "models" / "small.cfg"
     made.parent.mkdir()
@@ -77,7 +77,7 @@ def test_evaluate_counts_every_class_of_a_box(photo: Path, tmp_path: Path) -> No
 
 
 def test_evaluate_fits_as_told(tmp_path: Path) -> None:
-    """The network's input is 64x96; stretched, the object of a 64x48 image is as wide as a cell."""
+    """The input is 64x96; if a 64x48 image is stretched, its object is as wide as a cell."""
     model = write_tiny_model(tmp_path / "tiny.onnx")
     box = (16, 0, 32, 32)
     write_image(tmp_path / "p.png", image((64, 48), (box, WHITE)))

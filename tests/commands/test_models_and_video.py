@@ -1,7 +1,7 @@
-"""Models and videos as people have them, through the whole command: one test per kind of report.
+"""Models and videos of users, through the whole command: one test per kind of bug report.
 
-Each was a public report about a detector. The files are made here, small; the numbers are compared with
-OpenCV or with a plain twin of the file.
+Each case was a public bug report about a detector. The files are small and written here, and the numbers are
+compared with OpenCV or with an ordinary file of the same content.
 """
 
 import io
@@ -29,11 +29,11 @@ from tests.darknet.kinds import KINDS
 from tests.darknet.oracle import needs_opencv_importer, random_weights
 from tests.videos import write_video
 
-FLOOR = 0.21  # OpenCV leaves out class scores below 0.2
+FLOOR = 0.21  # OpenCV drops class scores below 0.2
 
 
 def write_darknet(cfg: Path, text: str, weights: str = "", names: tuple[str, ...] = ("cat", "dog")) -> Path:
-    """A model of random weights."""
+    """Write a model with random weights."""
     network = resolve(parse_cfg(text, cfg.name))
     cfg.write_text(text)
     write_weights(cfg.with_name(weights) if weights else cfg.with_suffix(".weights"), random_weights(network))
@@ -65,7 +65,7 @@ def boxes_of(found: dict[str, Any]) -> list[tuple[str, float, list[float]]]:
 
 
 def opencv_scores(cfg: Path, image: np.ndarray) -> np.ndarray:
-    """Scores above the floor before NMS, in falling order."""
+    """Return the scores above the floor before NMS, in descending order."""
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
     network.setInput(cv2.dnn.blobFromImage(image, 1 / 255.0))
     rows = np.concatenate(network.forward(network.getUnconnectedOutLayersNames()))
@@ -159,7 +159,7 @@ def test_images_are_fitted_as_the_program_of_the_file_does(
 @pytest.mark.parametrize("side", [56, 60, 72])
 def test_sides_that_are_no_multiple_of_32(home: Path, side: int) -> None:
     text = PLAIN.replace("width=64", f"width={side}").replace("height=96", f"height={side}")
-    text = text[: text.index("[route]\nlayers=-3")]  # one scale: nothing to join
+    text = text[: text.index("[route]\nlayers=-3")]  # only one scale, so nothing to join
     model = write_darknet(home / "model.cfg", text)
     expected = boxes_of(detect(model, home / "image.png")[1])
     for layout in ("nhwc", "nchw"):
@@ -202,7 +202,7 @@ def test_what_a_python_program_holds_an_image_in(home: Path) -> None:
 
 
 def longer(content: bytes, factor: float) -> bytes:
-    """A Matroska file that declares another duration, as one with longer sound or a variable rate does."""
+    """Write a Matroska file with another duration, as files with longer sound or a variable rate have."""
     at = content.index(b"\x44\x89\x88") + 3
     (duration,) = struct.unpack_from(">d", content, at)
     return content[:at] + struct.pack(">d", factor * duration) + content[at + 8 :]

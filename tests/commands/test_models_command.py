@@ -1,4 +1,4 @@
-"""`lookonce models`, as people and machines read it."""
+"""`lookonce models`, for people and for programs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""No command replaces an input or a stranger's file without `--force`, nor writes where another one does."""
+"""No command replaces inputs or, without `--force`, unknown files, or writes where another command writes."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ LINES = "photo.png 32,32,64,64,0\n"
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model, an image and its annotations in several forms."""
+    """Write a model, an image and its annotations in several formats."""
     write_tiny_model(tmp_path / "model.onnx")
     write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
     (tmp_path / "lines.txt").write_text(LINES)
@@ -30,7 +30,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End a command that waits, such as for the writer of a FIFO."""
+    """End a command that hangs, for example waiting for the writer of a FIFO."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(30)
     try:
@@ -176,7 +176,7 @@ def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.Capture
 def test_a_hidden_file_of_another_kind_is_refused(
     name: str, kind: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A FIFO would block, and through a link a stranger's file would grow."""
+    """A FIFO would block, and through a link another file would be changed."""
     (desk / "out").mkdir()
     (desk / "theirs").write_text("theirs")
     make = {"FIFO": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to(desk / "theirs")}
@@ -209,5 +209,5 @@ def test_damaged_results_are_not_resumed(
     results.write_text(results.read_text().replace(old, new))
     code = typed(*command, "--resume")
     said = capsys.readouterr().err.splitlines()[-1]
-    assert (code, said[:10]) == (2, "lookonce: ") or code == 0  # cut off there, the rest is detected anew
+    assert (code, said[:10]) == (2, "lookonce: ") or code == 0  # cut there, so the rest is detected again
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""`lookonce recipes`: by name and by file, as people and machines read it."""
+"""`lookonce recipes`, by name and by file, for people and for programs."""
 
 import json
 from pathlib import Path

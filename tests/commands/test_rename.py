@@ -1,4 +1,4 @@
-"""`lookonce rename` on every file that lookonce writes: other names, the same weights and detections."""
+"""`lookonce rename` on every kind of model file: other names, but the same weights and detections."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def rename(*arguments: object) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One model in every form, by suffix."""
+    """Return the files of a model in every format, by suffix."""
     folder = tmp_path_factory.mktemp("models")
     start = write_model(folder / "model.safetensors")
     for form in ("onnx", "openvino", "darknet"):
@@ -36,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def weights(path: Path) -> list[bytes]:
-    """The bytes of all weights of a model file."""
+    """Return the bytes of all weights of a model file."""
     if path.suffix == ".safetensors":
         content = path.read_bytes()
         (length,) = struct.unpack("<Q", content[:8])

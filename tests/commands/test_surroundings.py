@@ -1,4 +1,4 @@
-"""Commands where something around them is odd: the user, the home folder, the place, other processes."""
+"""Commands in unusual surroundings: the user, the home folder, the working folder, other processes."""
 
 import json
 import os
@@ -43,7 +43,7 @@ COMMANDS = [
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A model, an annotated image, and the same as a zip."""
+    """Write a model, an annotated image, and a zip of that data."""
     write_tiny_model(tmp_path / "model.onnx")
     cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, bytes(96))(tmp_path / "small.cfg")
     write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
@@ -59,7 +59,7 @@ def desk(tmp_path: Path) -> Path:
 def run(
     command: str, desk: Path, prefix: tuple[str, ...] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run in an environment without a home and a cache, unless they are given."""
+    """Run a command in an environment without HOME and cache, unless they are given."""
     left_out = ("HOME", "LOOKONCE_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR")
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return subprocess.run(
@@ -74,7 +74,7 @@ def run(
 
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
-    """A folder that other users reach, unlike pytest's."""
+    """Return a folder that other users can read, unlike that of pytest."""
     with tempfile.TemporaryDirectory() as made:
         Path(made).chmod(0o755)
         yield Path(made)
@@ -93,7 +93,7 @@ def test_a_user_without_an_entry_and_without_a_home_to_write_to(
     given = {} if home is None else {"HOME": str(desk / home)}
     done = run(command, desk, AS_STRANGER, **given)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    if command.startswith(("data convert", "detect small.cfg", "tune")):  # which need the cache
+    if command.startswith(("data convert", "detect small.cfg", "tune")):  # need the cache
         assert done.returncode == 2
         last = done.stderr.splitlines()[-1]
         assert last.startswith("lookonce: ")
@@ -104,7 +104,7 @@ def test_a_user_without_an_entry_and_without_a_home_to_write_to(
 
 
 def test_two_conversions_into_one_folder_at_once(desk: Path) -> None:
-    """One of them is refused, and nothing of the other's is lost."""
+    """One of them is rejected, and no file of the other one is lost."""
     with (desk / "many.txt").open("w") as lines:
         for number in range(400):
             shutil.copy(desk / "photo.png", desk / f"{number}.png")
@@ -123,7 +123,7 @@ def test_two_conversions_into_one_folder_at_once(desk: Path) -> None:
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own at `out`, where the machine allows it."""
+    """Mount a small file system at `out`, if the machine allows it."""
     (place := tmp_path / "out").mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True).returncode:
         pytest.skip("no right to mount")
@@ -205,7 +205,7 @@ def test_the_second_ctrl_c_ends_detect_while_a_worker_is_stuck(stuck: str, desk:
     endless(desk / "endless.onnx")
     os.mkfifo(desk / "fifo.png")
     model = "endless.onnx" if stuck == "a model" else "model.onnx"
-    # a FIFO is refused, so the reader is made to open it as a careless one would
+    # FIFOs are rejected, so the reader is changed to open one
     code = (
         "import lookonce.runtime.sources as sources\n"
         "sources.read_or_reduce = lambda *arguments: open('fifo.png', 'rb').read()\n"
@@ -216,7 +216,7 @@ def test_the_second_ctrl_c_ends_detect_while_a_worker_is_stuck(stuck: str, desk:
         try:
             assert process.stderr is not None
             assert b"letterbox" in process.stderr.readline()
-            time.sleep(2)  # now it is stuck
+            time.sleep(2)  # now the command is blocked
             process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=2)
@@ -227,7 +227,7 @@ def test_the_second_ctrl_c_ends_detect_while_a_worker_is_stuck(stuck: str, desk:
 
 
 def test_a_detector_works_in_forked_children_if_it_is_opened_there(desk: Path) -> None:
-    """As in servers that fork their workers, such as gunicorn with and without `--preload`."""
+    """Some servers fork their workers, such as gunicorn with and without `--preload`."""
     detector = Detector.open(desk / "model.onnx", threads=1)
     pixels = image((96, 96), ((32, 32, 64, 64), YELLOW))
     expected = detector(pixels)
@@ -283,6 +283,6 @@ def test_results_do_not_depend_on_who_reads_the_messages(streams: str, desk: Pat
     words = f"'{sys.executable}' -m lookonce {DETECT} {streams}"
     done = subprocess.run(["bash", "-c", words], cwd=desk, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "letterbox" not in done.stdout  # messages stay off the stream of results
+    assert "letterbox" not in done.stdout  # standard output has only results
     assert json.loads((desk / "out" / "detections.json").read_text())["images"]
     assert read_image(desk / "out" / "annotated" / "photo.png").shape == (96, 96, 3)

@@ -34,7 +34,7 @@ QUICK = ["--set", "width=0.125", "--size", "64x96", "--batch", "3", "--set", "wo
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """The drawn images as one-line text, in a folder whose name has a space."""
+    """Write rendered images as one-line text, in a folder whose name has a space."""
     folder = tmp_path / "my images"
     folder.mkdir()
     rows = []
@@ -245,7 +245,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 
 def test_a_full_disk_is_one_line_and_loses_no_checkpoint(lines: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk: every write beyond it fails as on a full one."""
+    """A limit on the size of files stands in for a full disk: every write beyond it fails."""
     out = tmp_path / "run"
     assert lookonce(*arguments(lines, out, "--epochs", "1")).returncode == 0
     before = (out / "last.safetensors").read_bytes()
@@ -318,7 +318,7 @@ def test_classes_are_added_to_a_trained_model(lines: Path, tmp_path: Path) -> No
     assert ran.exit_code == 0, ran.output
     third = tmp_path / "third"
     third.mkdir()
-    for name in ("taught.json", "old.safetensors"):  # of a run that was refused later
+    for name in ("taught.json", "old.safetensors"):  # left by a run that was rejected later
         (third / name).write_bytes((second / name).read_bytes())
     assert CliRunner().invoke(app, arguments(lines, third, "--epochs", "1")).exit_code == 0
     ran = CliRunner().invoke(app, arguments(lines, third, "--extend", "1"))
@@ -370,7 +370,7 @@ def test_a_second_sigterm_leaves_the_time_to_save() -> None:
 
 @pytest.fixture
 def bright_discs(tmp_path: Path) -> Path:
-    """Ten easy images: two bright discs on dark noise, as one-line text."""
+    """Write ten easy images as one-line text: two bright discs on dark noise."""
     rng = np.random.default_rng(5)
     rows = []
     for i in range(10):
@@ -428,7 +428,7 @@ def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) 
     _, info = load_model(tmp_path / "a" / "best.safetensors")
     assert (info.architecture, info.names, info.strides) == ("darknet", ("disc", "bar", "ring"), (16, 32))
 
-    # what came from a model goes on with its network, without being told
+    # training from a model continues with its network without further options
     start = str(tmp_path / "a" / "best.safetensors")
     ran = CliRunner().invoke(
         app, ["train", str(lines), "--out", str(tmp_path / "b"), "--weights", start, *options]

@@ -1,4 +1,4 @@
-"""Wrong values of options: one line that names option, expected and found; nothing is written.
+"""A wrong value gives one line with the option, the expected and the found value; nothing is written.
 
 `make hostile HOSTILE='--kind options'` tries every option of every command.
 """

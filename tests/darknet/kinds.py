@@ -1,4 +1,4 @@
-"""Small networks, one of each kind of Darknet detector, written for the tests."""
+"""Small networks, one per kind of Darknet detector, written for the tests."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ ANCHORS = {
 
 
 def conv(filters: int, size: int = 1, stride: int = 1, activation: str = "leaky", **keys: object) -> str:
-    """A convolution that keeps the size, with batch normalization."""
+    """Return a convolution that keeps the size, with batch normalization."""
     extra = "".join(f"{key}={value}\n" for key, value in keys.items())
     return (
         f"[convolutional]\nbatch_normalize=1\nfilters={filters}\nsize={size}\nstride={stride}\npad=1\n"
@@ -23,7 +23,7 @@ def conv(filters: int, size: int = 1, stride: int = 1, activation: str = "leaky"
 
 
 def head(stride: int, kind: str = "yolo", activation: str = "linear", **keys: object) -> str:
-    """The last convolution of a scale, and its [yolo] with two of its three anchors and two classes."""
+    """Return the last convolution of a scale, and its [yolo] with two of three anchors and two classes."""
     classes = 2
     columns = (9 if kind == "Gaussian_yolo" else 5) + classes
     filters = (3 if kind == "region" else 2) * columns
@@ -42,12 +42,12 @@ def net(channels: int = 3) -> str:
 
 
 def to_16(activation: str = "leaky") -> str:
-    """Four convolutions down to stride 16: layers 0 to 3."""
+    """Return layers 0 to 3: four convolutions down to stride 16."""
     return "".join(conv(8, 3, stride=2, activation=activation) for _ in range(4))
 
 
 KINDS = {
-    # two scales, coarse first, joined by upsampling
+    # two scales, coarsest first, joined by upsampling
     "tiny": net()
     + to_16()
     + conv(16, 3, stride=2)
@@ -70,7 +70,7 @@ KINDS = {
     + head(16)
     + "[route]\nlayers=2\n"
     + head(8),
-    # halves of the channels, as yolov4-tiny
+    # halves of the channels, as in yolov4-tiny
     "v4-tiny": net()
     + to_16()
     + conv(16, 3)
@@ -84,7 +84,7 @@ KINDS = {
     + head(32, scale_x_y=1.05)
     + "[route]\nlayers=10\n"
     + head(16, scale_x_y=1.05),
-    # cross-stage parts, mish, pyramid pooling and new_coords, as yolov4-csp
+    # cross-stage parts, mish, pyramid pooling and new_coords, as in yolov4-csp
     "csp": net()
     + to_16("mish")
     + conv(8, activation="mish")
@@ -95,7 +95,7 @@ KINDS = {
     + "[maxpool]\nsize=5\nstride=1\n[route]\nlayers=-2\n[maxpool]\nsize=3\nstride=1\n[route]\nlayers=-1,-3\n"
     + conv(8, activation="swish")
     + head(16, activation="logistic", new_coords=1, scale_x_y=2.0),
-    # shortcuts of unequal channels, as yolov3-tiny-prn
+    # shortcuts of unequal channels, as in yolov3-tiny-prn
     "prn": net()
     + to_16()
     + conv(12, 3)
@@ -103,7 +103,7 @@ KINDS = {
     + conv(4, 3)
     + "[shortcut]\nfrom=-2,-4\nactivation=linear\n"
     + head(16),
-    # depth-wise convolutions and relu6, as MobileNetV2-YOLO
+    # depth-wise convolutions and relu6, as in MobileNetV2-YOLO
     "mobilenet": net()
     + to_16("relu6")
     + conv(24, activation="relu6")
@@ -112,7 +112,7 @@ KINDS = {
     + "[shortcut]\nfrom=-4\nactivation=linear\n"
     + conv(16, 3, stride=2, activation="relu6", groups=8)
     + head(32, scale_x_y=1.1),
-    # depth-wise convolutions, dropout, few channels, as yolo-fastest
+    # depth-wise convolutions, dropout, few channels, as in yolo-fastest
     "fastest": net()
     + to_16()
     + conv(8, 3, groups=8)
@@ -120,13 +120,13 @@ KINDS = {
     + conv(8)
     + "[dropout]\nprobability=.2\n[shortcut]\nfrom=-5\nactivation=linear\n"
     + head(16),
-    # squeeze and excitation without normalization, swish, as enet-coco
+    # squeeze and excitation without normalization, swish, as in enet-coco
     "enet": net()
     + to_16("swish")
     + "[avgpool]\n[convolutional]\nfilters=4\nsize=1\nstride=1\nactivation=swish\n"
     + "[convolutional]\nfilters=8\nsize=1\nstride=1\nactivation=logistic\n[scale_channels]\nfrom=3\n"
     + head(16),
-    # one scale of anchors in cells, softmax, [reorg] with its mistake, as YOLOv2
+    # one scale with anchors in cells, softmax, [reorg] as computed by Darknet, as in YOLOv2
     "region": net()
     + to_16()
     + conv(16, 3, stride=2)
@@ -134,7 +134,7 @@ KINDS = {
     + head(32, kind="region", softmax=1),
     "region_logistic": net() + to_16() + conv(16, 3, stride=2) + head(32, kind="region"),
     "gaussian": net() + to_16() + head(16, kind="Gaussian_yolo"),
-    # weights that several layers use, with dilations of their own, as resnet152_trident
+    # weights shared by layers with different dilations, as in resnet152_trident
     "trident": net()
     + to_16("relu")
     + conv(8, 3, activation="relu")
@@ -142,7 +142,7 @@ KINDS = {
     + conv(8, 3, activation="relu", share_index=4, dilation=2)
     + "[shortcut]\nfrom=-3\nactivation=leaky\n"
     + head(16),
-    # attention by place, squares of cells as channels, as yolov4-sam-mish-csp-reorg-bfm
+    # spatial attention, squares of cells as channels, as in yolov4-sam-mish-csp-reorg-bfm
     "sam": net()
     + conv(8, 3, stride=2, activation="mish")
     + "[reorg3d]\nstride=2\n"
@@ -151,14 +151,14 @@ KINDS = {
     + "[sam]\nfrom=-2\nactivation=linear\n[local_avgpool]\nsize=3\nstride=1\n"
     + conv(8, activation="tanh")
     + head(16),
-    # binary weights and inputs, as tiny-yolo_xnor
+    # binary weights and inputs, as in tiny-yolo_xnor
     "xnor": net()
     + to_16()
     + conv(16, 3, xnor=1, bin_output=1)
     + "[maxpool]\nsize=2\nstride=1\n"
     + conv(8, 3, xnor=1)
     + head(16),
-    # one channel, and layers that no head reads
+    # one input channel, and layers that no head uses
     "gray": net(1) + to_16() + conv(8) + "[contrastive]\n[route]\nlayers=3\n" + conv(8, 3) + head(16),
 }  # fmt: skip
 UNREAD = {"gray": {4}}  # layers without a head

@@ -1,4 +1,4 @@
-"""OpenCV's own Darknet importer, and random weights to compare on."""
+"""The Darknet importer of OpenCV, and random weights for comparisons with it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ Found = list[tuple[int, float, np.ndarray]]
 
 
 def random_weights(network: Network, seed: int = 0) -> list[ConvWeights]:
-    """Weights under which activations neither die nor explode: scaled by fan-in, residual branches halved."""
+    """Return random weights that keep activations bounded: scaled by fan-in, halved in residual branches."""
     rng = np.random.default_rng(seed)
     made = []
     for spec in network.convolutions:
@@ -40,7 +40,7 @@ def random_weights(network: Network, seed: int = 0) -> list[ConvWeights]:
 
 
 def unshared(network: Network, weights: list[ConvWeights]) -> list[ConvWeights]:
-    """Return one entry for every convolution: OpenCV does not know that layers may share weights."""
+    """Return one entry per convolution, because OpenCV does not support shared weights."""
     own = {spec.layer: each for spec, each in zip(network.convolutions, weights, strict=True)}
     return [
         own[owner] for _, owner in sorted({layer: layer for layer in own}.items() | network.shared.items())
@@ -48,7 +48,7 @@ def unshared(network: Network, weights: list[ConvWeights]) -> list[ConvWeights]:
 
 
 def in_memory(cfg_text: str, weights: list[ConvWeights]) -> cv2.dnn.Net:
-    """OpenCV's network of a `.cfg` and weights that are in no file."""
+    """Read a network into OpenCV from the text of a `.cfg` and weights in memory."""
     arrays = [array.ravel() for convolution in weights for array in convolution.in_file_order()]
     header = np.array([0, 2, 0, 0, 0], np.int32).view(np.float32)
     content = np.concatenate([header, *arrays]).view(np.uint8)
@@ -56,14 +56,14 @@ def in_memory(cfg_text: str, weights: list[ConvWeights]) -> cv2.dnn.Net:
 
 
 def in_files(cfg: Path) -> cv2.dnn.Net:
-    """OpenCV's network of a `.cfg` and the `.weights` beside it."""
+    """Read a network into OpenCV from a `.cfg` and the `.weights` beside it."""
     return cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
 
 
 def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray) -> list[np.ndarray]:
     """Return the inputs of the [yolo] layers, finest first, for RGB images (B, H, W, 3) uint8."""
     imported.setInput(cv2.dnn.blobFromImages(list(images), 1 / 255.0))
-    imported.enableFusion(False)  # a layer that was fused away cannot be asked for its output
+    imported.enableFusion(False)  # a fused layer has no output of its own
     outputs = [
         f"logistic_{scale.source + 1}" if scale.section.form == "new_coords" else f"conv_{scale.source}"
         for scale in network.scales
@@ -74,9 +74,9 @@ def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray)
 def lookonce_outputs(
     network: Network, weights: list[ConvWeights], images: np.ndarray, *, planes: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(B, K, 5+C) candidates and the raw maps, finest first; after the logistic that `new_coords` has.
+    """Return candidates (B, K, 5+C) and the raw maps, finest first, after the logistic of `new_coords`.
 
-    With `planes`, the graph for one image, laid out for other programs, gets the first one.
+    With `planes`, the graph in the layout for other programs gets only the first image.
     """
     info = describe(network, tuple(str(number) for number in range(network.classes)))
     model = build_onnx(network, weights, info, raw_maps=True, planes=planes)
@@ -98,7 +98,7 @@ def opencv_detections(
     confidence: float,
     iou: float,
 ) -> Found:
-    """What a detector finds that is made of nothing but OpenCV: (class, score, xyxy) in an RGB image."""
+    """Return the detections (class, score, xyxy) in an RGB image of a detector that uses only OpenCV."""
     height, width = image.shape[:2]
     scale = np.array([size[1] / width, size[0] / height])
     if fit == "letterbox":
@@ -118,6 +118,6 @@ def opencv_detections(
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest value."""
+    """Return the largest difference, relative to the largest value."""
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""COCO's AP through `lookonce evaluate`, against OpenCV's detections judged by pycocotools."""
+"""AP on COCO by `lookonce evaluate`, compared with the AP of OpenCV's detections by pycocotools."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from tests.command_line import invoke
 from tests.darknet.oracle import needs_opencv_importer, opencv_detections
 
-CONFIDENCE, IOU = 0.001, 0.45  # as `lookonce evaluate`
+CONFIDENCE, IOU = 0.001, 0.45  # as in `lookonce evaluate`
 
 
 @needs_opencv_importer
@@ -37,8 +37,8 @@ def test_evaluate_gives_the_ap_of_opencvs_detections(
 
 
 def opencv_ap(cfg: Path, sample: Path) -> list[float]:
-    """AP, AP50 and AP75 on the classes that network and annotations share."""
-    # scores below this key's default of 0.2 would be 0
+    """Return AP, AP50 and AP75 of OpenCV on the classes that the network and the annotations share."""
+    # with the default of this key, scores below 0.2 would be 0
     text = cfg.read_text().replace("[yolo]", "[yolo]\nthresh=0.0001")
     weights = np.fromfile(cfg.with_suffix(".weights"), np.uint8)
     imported = cv2.dnn.readNetFromDarknet(np.frombuffer(text.encode(), np.uint8), weights)

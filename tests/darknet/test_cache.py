@@ -33,7 +33,7 @@ def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) 
 
     assert made.parent == cfg.parent / "cache" / "darknet"
     assert made.stat().st_ino == made_once
-    fit, ignored, names = (record.message for record in caplog.records)  # once, not at every start
+    fit, ignored, names = (record.message for record in caplog.records)  # once, not on every start
     assert "belongs to AlexeyAB's Darknet" in fit
     assert "not used here: [net] batch, subdivisions, momentum" in ignored
     assert "[yolo] jitter" in ignored
@@ -74,7 +74,7 @@ def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> 
     day = 24 * 3600
     first, other = cached_onnx(cfg), cfg.parent / "cache" / "darknet" / f"other-{'0123' * 6}.onnx"
     killed = other.with_name(".lookonce-model-0123-half.onnx")
-    of_a_project = other.with_name("network.onnx")  # where LOOKONCE_CACHE names the folder of a project
+    of_a_project = other.with_name("network.onnx")  # LOOKONCE_CACHE may be the folder of a project
     for file in (other, killed, of_a_project):
         file.touch()
     for file in (first, other, killed, of_a_project):

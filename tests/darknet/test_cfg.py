@@ -16,7 +16,7 @@ from lookonce.darknet.sections import (
 )
 from lookonce.errors import ModelFileError
 
-NET = "[net]\nwidth=416\nheight=320\n"  # three lines; what follows begins in line 4
+NET = "[net]\nwidth=416\nheight=320\n"  # three lines; the text after it begins on line 4
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ NET = "[net]\nwidth=416\nheight=320\n"  # three lines; what follows begins in li
         ("yolov3-spp", 114, 18),
         ("yolov3-tiny", 24, 18),
         ("yolov3-voc", 107, 18),
-        ("yolov3-openimages", 107, 18),  # [net] has batch and subdivisions twice
+        ("yolov3-openimages", 107, 18),  # [net] repeats batch and subdivisions
         ("MobileNetV2-YOLOv3-Nano-coco", 80, 24),
         ("yolo-fastest-1.1-xl", 131, 25),
     ],

@@ -1,4 +1,4 @@
-"""Networks with fewer channels give the maps of the same network in which these channels are 0."""
+"""Networks with fewer channels give the raw maps of the whole network with the removed channels set to 0."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from tests.darknet.kinds import KINDS, conv, head, kind, net, noise, to_16
 from tests.darknet.oracle import random_weights, relative_error
 from tests.model.test_darknet_io import described
 
-GROUPED = (  # parts of a grouped convolution, and two output channels for each input channel
+GROUPED = (  # groups of a convolution, and two output channels per input channel
     net() + to_16() + conv(16, 3, groups=4) + conv(8) + conv(16, 3, groups=8) + conv(8) + head(16)
 )
 
@@ -36,7 +36,7 @@ def half_tiny() -> Network:
 
 
 def some_of_each(channels: Channels, seed: int) -> set[int]:
-    """Bundles at random, at most two in three of those of the same layers."""
+    """Choose bundles at random, at most two thirds of those of the same layers."""
     rng, alike = np.random.default_rng(seed), dict[object, list[int]]()
     for number, bundle in enumerate(channels.bundles):
         alike.setdefault((bundle.made, bundle.read), []).append(number)
@@ -80,7 +80,7 @@ def test_channels_that_are_added_or_scaled_go_together() -> None:
     def together(name: str) -> set[tuple[int, ...]]:
         return {tuple(layer for layer, _ in each.channels) for each in Channels(kind(name)).bundles}
 
-    # layer 5 and 7 are added to 3; channels that one lacks go with the others alone
+    # layers 5 and 7 are added to 3; channels that one of them lacks are bundled with the others only
     assert {(3, 4, 6), (3, 4), (4,)} <= together("prn")
     assert (3, 6) in together("enet")  # squeeze and excitation: layer 6 scales 3
     assert (4, 4) in together("v4-tiny")  # the halves of a route
@@ -89,7 +89,7 @@ def test_channels_that_are_added_or_scaled_go_together() -> None:
 
 def test_channels_of_image_raw_maps_and_a_scrambled_reorg_stay() -> None:
     layers = {layer for each in Channels(kind("region")).bundles for layer, _ in each.channels}
-    assert layers == {0, 1, 2, 4}  # 3 goes through [reorg], 7 is the raw map
+    assert layers == {0, 1, 2, 4}  # 3 is the input of [reorg], 7 is the raw map
 
 
 def test_the_cost_after_removals_is_that_of_the_smaller_network() -> None:

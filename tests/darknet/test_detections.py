@@ -1,4 +1,4 @@
-"""What is found on real photographs, against a detector written here with nothing but OpenCV."""
+"""Detections on real photographs, compared with a detector that uses only OpenCV."""
 
 from pathlib import Path
 

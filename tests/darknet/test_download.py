@@ -1,4 +1,4 @@
-"""Downloads from a server that truncates, redirects, refuses and lies."""
+"""Downloads from a server that cuts, redirects and rejects requests, and sends wrong headers."""
 
 import errno
 import gc
@@ -24,7 +24,7 @@ UNKNOWN = RemoteFile("a.weights", len(CONTENT))
 
 
 class Watch:
-    """A meter that remembers."""
+    """A progress meter that records its calls."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []
@@ -231,7 +231,7 @@ def test_a_damaged_file_is_named_and_fetched_again(
 def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as server:
-        closed = server.url  # nothing listens there once the block has ended
+        closed = server.url  # no server listens there after the block
 
     with pytest.raises(DownloadError, match="Connection refused") as raised:
         get(tmp_path, closed)
@@ -313,7 +313,7 @@ def test_a_killed_process_is_gone_on_from(server: Server, tmp_path: Path) -> Non
         [sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as child:
         assert child.stdout is not None
-        saved = int(child.stdout.readline())  # bytes that are on the disk by now
+        saved = int(child.stdout.readline())  # bytes that are on the disk so far
         child.kill()
     killed.set()
     assert not (tmp_path / "a.weights").exists()
@@ -329,7 +329,7 @@ def test_a_killed_process_is_gone_on_from(server: Server, tmp_path: Path) -> Non
 
 
 def raw(answer: bytes) -> Callable[[Handler], None]:
-    """Send exactly these bytes."""
+    """Return an answer that sends exactly these bytes."""
     return lambda handler: handler.wfile.write(answer)
 
 
@@ -371,7 +371,7 @@ def test_a_malformed_answer_is_named_and_the_next_mirror_serves(
     assert str(caught.value).isprintable()
     assert get(tmp_path / "good", f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
     del caught
-    gc.collect()  # a connection left open would warn here
+    gc.collect()  # a connection left open would give a warning here
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `lookonce fetch` knows of the official files."""
+"""The table of official files of `lookonce fetch`."""
 
 from dataclasses import replace
 from pathlib import Path

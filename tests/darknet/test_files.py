@@ -1,4 +1,4 @@
-"""Which weights belong to a `.cfg`, which `.cfg` to weights, and how images get to the input."""
+"""The weights of a `.cfg`, the `.cfg` of weights, and the fit of images to the input."""
 
 import logging
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tests.darknet.oracle import random_weights
 
 @pytest.fixture
 def folder(small_model: Path, tmp_path: Path) -> Path:
-    """`small.cfg` alone."""
+    """Make a folder with only `small.cfg`."""
     copy(small_model, tmp_path)
     return tmp_path
 

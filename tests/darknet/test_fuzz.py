@@ -1,4 +1,4 @@
-"""Whatever stands in a file, only a `LookonceError` may come out; and what is accepted must work."""
+"""Any content of a file either gives a `LookonceError`, or is accepted and works."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ section = st.tuples(st.sampled_from(KINDS.split()).map("[{}]".format), st.lists(
     lambda parts: "\n".join((parts[0], *parts[1]))
 )
 
-# sections that mostly fit together, so that what lies behind the parser is reached
+# sections that mostly fit together, so that the code after the parser is tested too
 small = st.integers(1, 4).map(str)
 likely_layer = st.one_of(
     st.builds("[convolutional]\nfilters={}\nsize={}\nstride={}\npad={}\nbatch_normalize={}".format,

@@ -1,4 +1,4 @@
-"""Heads cut to other classes, anchors and sizes; every other layer stays."""
+"""Heads changed to other classes, anchors and sizes; all other layers stay unchanged."""
 
 from dataclasses import replace
 from pathlib import Path

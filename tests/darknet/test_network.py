@@ -8,7 +8,7 @@ from lookonce.darknet.network import Network, Shape
 from lookonce.darknet.resolve import resolve
 from lookonce.errors import ModelFileError
 
-NET = "[net]\nwidth=416\nheight=320\n"  # three lines; what follows begins in line 4
+NET = "[net]\nwidth=416\nheight=320\n"  # three lines; the text after it begins on line 4
 CONV = "[convolutional]\nfilters=8\nsize=3\npad=1\n"
 HEAD = "[convolutional]\nfilters=7\nsize=32\nstride=32\n"
 YOLO = "[yolo]\nanchors=1,2\nclasses=2\n"
@@ -21,7 +21,7 @@ def network(text: str) -> Network:
 @pytest.mark.parametrize(
     ("name", "convolutions", "file_size", "strides"),
     [
-        ("yolov3", 75, 248_007_048, [8, 16, 32]),  # sizes of the official weight files
+        ("yolov3", 75, 248_007_048, [8, 16, 32]),  # sizes of the official weight files in bytes
         ("yolov3-spp", 76, 252_209_544, [8, 16, 32]),
         ("yolov3-tiny", 13, 35_434_956, [16, 32]),
         ("MobileNetV2-YOLOv3-Nano-coco", 59, 3_564_300, [16, 32]),

@@ -54,7 +54,7 @@ def test_raw_maps_of_official_networks_equal_opencv(data: Path, name: str) -> No
         assert relative_error(found, expected) < TOLERANCE
 
 
-# every section type and key, in forms that OpenCV reads too
+# all section types and keys that OpenCV supports too
 SMALL = """
 [net]
 width=64
@@ -131,13 +131,13 @@ def test_raw_maps_of_every_kind_of_layer_equal_opencv(
 
 
 def _resized(text: str, width: int, height: int) -> str:
-    """A `.cfg` with another input size."""
+    """Return a `.cfg` with another input size."""
     return re.sub(
         "height=.*", f"height={height}", re.sub("width=.*", f"width={width}", text, count=1), count=1
     )
 
 
-# what OpenCV does not read, or not in these combinations
+# sections and combinations that OpenCV does not support
 RARE = """
 [net]
 width=62
@@ -188,7 +188,7 @@ def test_rare_layers_equal_torch() -> None:
     functional = torch.nn.functional
     network = resolve(parse_cfg(RARE, "rare.cfg"))
     weights = random_weights(network)
-    weights[0].kernel[:] *= 10  # so that relu6 has something to cut
+    weights[0].kernel[:] *= 10  # so that relu6 clips some values
     images = np.random.default_rng(1).integers(0, 256, (2, 93, 62, 3), dtype=np.uint8)
     kernels = [(torch.tensor(each.kernel), torch.tensor(each.bias)) for each in weights]
 

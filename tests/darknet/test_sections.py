@@ -1,4 +1,4 @@
-"""Sections beyond YOLOv3's: each in a small network, against OpenCV, torch or numpy."""
+"""Sections that YOLOv3 does not have, each in a small network, compared with OpenCV, torch or NumPy."""
 
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def test_boxes_and_scores_equal_opencv(name: str, width: int, height: int) -> No
     assert found.shape == (len(rows), 7)
     np.testing.assert_allclose(found[:, :4], np.hstack([center - sides / 2, center + sides / 2]), atol=1e-3)
     scores = found[:, 4:5] * found[:, 5:]
-    shown = rows[:, 5:] > 0  # OpenCV leaves out scores below a threshold
+    shown = rows[:, 5:] > 0  # OpenCV sets scores below a threshold to 0
     assert shown.mean() > 0.2
     np.testing.assert_allclose(scores[shown], rows[:, 5:][shown], atol=1e-5)
 
@@ -157,7 +157,7 @@ def test_xnor_equals_numpy() -> None:
     (found,) = lookonce_outputs(small, weights, IMAGES)[1]
 
     x = IMAGES.transpose(0, 3, 1, 2) / 255
-    blocks = x.reshape(2, 3, 12, 8, 8, 8)  # one per cell: stride and size are 8
+    blocks = x.reshape(2, 3, 12, 8, 8, 8)  # one window per cell, because stride and size are 8
     x = np.einsum("bcyixj,ocij->boyx", blocks, weights[0].kernel) + weights[0].bias[:, None, None]
     x = np.where(x > 0, x, 0.1 * x)
     assert 0.1 < (x > 0).mean() < 0.9
@@ -179,7 +179,7 @@ TREE = "animal -1\nvehicle -1\ndog 0\ncat 0\ncar 1\nbus 1\ntram 1\nhound 2\npood
 
 
 def darknets_choice(logits: np.ndarray) -> int:
-    """Go down TREE as Darknet's hierarchy_predictions and its choice at 0.5 do."""
+    """Descend TREE as in Darknet's hierarchy_predictions, with its threshold of 0.5."""
     parents = [int(line.split()[1]) for line in TREE.splitlines()]
     probabilities = np.zeros(9)
     for group in ([0, 1], [2, 3], [4, 5, 6], [7, 8]):
@@ -200,7 +200,7 @@ def test_a_tree_of_classes_gives_darknets_class(tmp_path: Path, planes: bool) ->
     (tmp_path / "x.cfg").write_text(NET + EIGHT + head + region)
     small = resolve(read_cfg(tmp_path / "x.cfg"))
     weights = random_weights(small)
-    weights[1].kernel[:] *= 8  # so that some are sure
+    weights[1].kernel[:] *= 8  # so that some probabilities are high
 
     candidates, (raw,) = lookonce_outputs(small, weights, IMAGES, planes=planes)
 

@@ -11,7 +11,7 @@ from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import ModelFileError
 from tests.darknet.oracle import random_weights
 
-# layer 0: 4 x 5 of batch normalization and 5 x 3 x 3 x 3, layer 2: 7 biases and 7 x 5
+# layer 0: 4 x 5 for batch normalization and 5 x 3 x 3 x 3; layer 2: 7 biases and 7 x 5
 SPECS = [ConvSpec(0, 3, 3, 5, 3, 1, True), ConvSpec(2, 9, 5, 7, 1, 1, False)]
 FIRST, ALL = 20 + 135, 20 + 135 + 7 + 35
 HEADER = struct.pack("<3iq", 0, 2, 5, 12345678901)
@@ -73,12 +73,12 @@ def test_real_weights_come_back_bit_by_bit(data: Path, tmp_path: Path, name: str
 
 
 def test_backbone_of_75_layers_by_its_length(data: Path, tmp_path: Path) -> None:
-    """As `darknet53.conv.74`: the cut-off stands nowhere but in the length of the file."""
+    """A file like `darknet53.conv.74`, in which only the length shows the number of layers."""
     text = (data / "darknet" / "yolov3.cfg").read_text()
     specs = resolve(parse_cfg(text, "yolov3.cfg")).convolutions
     backbone = [spec for spec in specs if spec.layer < 75]
     file = tmp_path / "darknet53.conv.74"
-    with file.open("wb") as sparse:  # nothing but zeros
+    with file.open("wb") as sparse:  # only zeros
         sparse.write(HEADER)
         sparse.truncate(20 + 4 * sum(spec.numbers for spec in backbone))
 

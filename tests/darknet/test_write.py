@@ -74,7 +74,7 @@ def test_opencv_computes_what_the_model_computes(tmp_path: Path, architecture: s
 
 
 def with_small_variances(weights: ConvWeights) -> ConvWeights:
-    """Variances so small that the epsilon matters; gammas that keep the activations in bounds."""
+    """Set variances so small that the epsilon matters, and gammas that keep the activations in bounds."""
     if weights.batch_norm is None:
         return weights
     norm = weights.batch_norm
@@ -83,7 +83,7 @@ def with_small_variances(weights: ConvWeights) -> ConvWeights:
 
 
 def as_gamma(weights: ConvWeights, epsilon: float) -> ConvWeights:
-    """The same normalization with the root in gamma and a variance of 1: nothing hangs on the epsilon."""
+    """Move the root of the variance into gamma, with a variance of 1, so that the epsilon does not matter."""
     if weights.batch_norm is None:
         return weights
     norm = weights.batch_norm

@@ -1,4 +1,4 @@
-"""The page's commands run, in the page's order, and its Python too."""
+"""The commands and the Python of `docs/annotation-formats.md` run, in the order of the page."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `my-voc`, which is where the page starts: some of the blood cells."""
+    """Make the folder of the page, with some images of blood cells as `my-voc`, and change to it."""
     lists = tmp_path / "my-voc" / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     for name in ("Annotations", "JPEGImages"):

@@ -1,4 +1,4 @@
-"""The command-line reference says what the commands do."""
+"""The reference of the command line matches the commands."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The page's commands and Python run, in the page's order, on a real model."""
+"""The commands and the Python of `docs/darknet.md` run on a real model, in the order of the page."""
 
 import re
 import shlex
@@ -34,7 +34,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything the page names."""
+    """Make a folder with all files that the page names, and change to it."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     source = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
@@ -47,7 +47,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         split: replace(found, samples=found.samples[:8])
         for split, found in load_splits(data / "voc_sample").items()
     }
-    write_samples(some, "coco", tmp_path / "my-images")  # all hundred would take a minute
+    write_samples(some, "coco", tmp_path / "my-images")  # a hundred would take a minute
     torch.manual_seed(0)
     save_model(tmp_path / "best.safetensors", build(INFO).state_dict(), INFO)
     save_darknet(tmp_path / "yolov3-tiny.cfg", build(INFO), INFO)

@@ -34,10 +34,10 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `model.onnx`, `photos/`, `clip.mp4` and `instances.json`, where the pages start."""
+    """Make the folder of the pages: `model.onnx`, `photos/`, `clip.mp4`, `instances.json`; change to it."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     nano = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
-    cfg = tmp_path / "nano.cfg"  # the pages show a model that letterboxes
+    cfg = tmp_path / "nano.cfg"  # the pages show a model with letterboxing
     cfg.write_text(nano.read_text().replace("[net]", "[net]\nletter_box=1", 1))
     names = cfg.with_suffix(".names")
     names.write_bytes((data / "darknet" / "coco.names").read_bytes())
@@ -104,7 +104,7 @@ def test_the_json_example_is_what_is_written(desk: Path) -> None:
 
 
 class StandInForGradio(ModuleType):
-    """Gradio as far as the page uses it: it calls the function once, on a photograph, instead of serving."""
+    """Stands in for Gradio: calls the function once on a photograph, instead of serving."""
 
     shown: ClassVar[list[Any]] = []
 
@@ -117,7 +117,7 @@ class StandInForGradio(ModuleType):
 
 
 def test_python(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every block in turn; what needs a package that is not installed is left out, and then skipped."""
+    """Blocks run in order; those that need a missing package are left out, and reported as skipped."""
     drawn = draw_samples(desk / "drawn", 6)
     splits = {"train": drawn[:4], "val": drawn[4:]}
     sets = {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in splits.items()}
@@ -156,7 +156,7 @@ def test_python(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 
 def check_service(app: Any, photo: Path) -> None:
-    """Post an image, as a browser does."""
+    """Post an image like a browser."""
 
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(app)

@@ -17,7 +17,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "explain.md").read_text(encoding="u
 
 @pytest.fixture
 def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
-    """Write a model, an image and its annotation where the page expects them."""
+    """Write a model, an image and its annotation to the paths on the page."""
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path).rename("model.safetensors")
     image = tmp_path / "photos" / "dog.jpg"

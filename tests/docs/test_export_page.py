@@ -1,4 +1,4 @@
-"""`docs/export.md`: what another program finds with the page's snippets is what the Detector finds."""
+"""`docs/export.md`: the snippets for other programs give the detections of the Detector."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from lookonce import Detector
 from tests.command_line import invoke
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
-FORMS = ["--nms", "--out", "alone.onnx"], ["--layout", "nchw", "--out", "planes.onnx"]  # in the page's order
+FORMS = ["--nms", "--out", "alone.onnx"], ["--layout", "nchw", "--out", "planes.onnx"]  # in page order
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["ONNX Runtime", "OpenCV"])

@@ -1,4 +1,4 @@
-"""`docs/from-the-write-up.md`: every name it gives exists, every value is the one of the recipes."""
+"""`docs/from-the-write-up.md`: every name exists, and every value is that of the recipes."""
 
 import re
 from importlib import import_module
@@ -16,7 +16,7 @@ CITING = [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
 
 
 def resolve(name: str) -> Any:
-    """`lookonce.a.b.C.d` -> the module, class, function or value of that name."""
+    """Return the module, class, function or value with a name such as `lookonce.a.b.C.d`."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:
@@ -40,7 +40,7 @@ def test_a_name_that_is_not_there_does_not_resolve() -> None:
 
 
 def constants() -> list[tuple[str, str, str]]:
-    """(setting, value of classic, value of default), row by row."""
+    """Return (setting, value in classic, value in default) of each row."""
     section = TEXT.partition("## Constant by constant")[2].partition("\n## ")[0]
     return re.findall(r"^\|[^|]*\| `([\w.]+)` \| ([^|]+?) \| ([^|]+?) \|$", section, re.MULTILINE)
 

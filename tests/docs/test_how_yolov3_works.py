@@ -1,6 +1,6 @@
-"""`docs/how-yolov3-works.md`: its Python prints its text, which every number in its prose comes from.
+"""`docs/how-yolov3-works.md`: its Python prints the text shown, which has every number of the prose.
 
-The notebook is the same page.
+The notebook has the same content.
 """
 
 import json
@@ -19,13 +19,13 @@ NOTEBOOK = PAGE.with_suffix(".ipynb")
 TEXT = PAGE.read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
-# from definitions, not from a run: IoU and probabilities go from 0 to 1, GIoU is 1 - ..., three scales, 1 x 1
+# numbers from definitions, not from a run: ranges of IoU and probabilities, GIoU = 1 - ..., 3 scales, 1 x 1
 DEFINED = {"0", "1", "2", "3"}
 
 
 @pytest.fixture(scope="module")
 def printed() -> list[tuple[str, str]]:
-    """(what a code cell of the notebook printed, what the notebook says it prints), cell by cell."""
+    """Return (actual output, output in the notebook) of each code cell."""
     found, names = [], dict[str, object]()
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":

@@ -1,4 +1,4 @@
-"""The list of modules is that of the package."""
+"""The list of modules matches the package."""
 
 from scripts.modules import PAGE, SOURCE, page
 

@@ -1,4 +1,4 @@
-"""`docs/scaling.md`: its tables are those of `benchmarks/scaling.py`; what is counted agrees with others."""
+"""`docs/scaling.md` has the tables of `benchmarks/scaling.py`, and the counts agree with published ones."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ def scaling() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -35,7 +35,7 @@ def test_the_page_has_the_tables_that_the_command_prints(
 
 
 def test_the_arithmetic_is_the_papers(scaling: ModuleType) -> None:
-    assert scaling.count(416).forward == pytest.approx(65.86, abs=0.01)  # paper, table 3: Bn operations
+    assert scaling.count(416).forward == pytest.approx(65.86, abs=0.01)  # paper, table 3, column Bn Ops
 
 
 @pytest.mark.parametrize(("size", "gigabytes"), [(416, 3.8), (608, 7.1)])

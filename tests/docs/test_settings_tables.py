@@ -1,4 +1,4 @@
-"""The tables of settings are those of the settings, every one of them explained."""
+"""The tables of settings match the settings, and every setting is explained."""
 
 import importlib.util
 from pathlib import Path

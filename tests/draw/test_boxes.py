@@ -1,4 +1,4 @@
-"""Boxes on images: what is painted, where, and what is left alone."""
+"""Boxes on images: the pixels that are painted, and those that are not."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def real(boxes: list, labels: list[int]) -> Sample:
 
 
 def painted(image: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that differ from the ground."""
+    """Return the rows and columns that differ from the background."""
     rows, columns = np.nonzero((image != GROUND).any(axis=2))
     return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
 
@@ -74,7 +74,7 @@ def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
     assert not color[160:].any()
     assert not color[60:, 150:].any()
     assert color[45:60].any()  # the label
-    assert not color[70:150, 60:140].any()  # what is in the box stays visible
+    assert not color[70:150, 60:140].any()  # the content of the box stays visible
 
 
 def test_the_truth_is_dashed() -> None:
@@ -93,13 +93,13 @@ def test_labels_stay_inside_the_image(box: list[float]) -> None:
     rows, columns = painted(drawn)
     assert rows.stop <= 240
     assert columns.stop <= 320
-    assert shows(drawn, 0).sum() > 1000  # the label's paper was found a place
+    assert shows(drawn, 0).sum() > 1000  # the label was placed
 
 
 @pytest.mark.parametrize("name", ["2", "dog", "犬", "a name too long " * 9])
 @pytest.mark.parametrize("side", [120, 320, 1600])
 def test_class_and_score_cannot_run_together(name: str, side: int) -> None:
-    """Class "2" at 0.91 once read 20.91: now the score has a ground of its own, right of the name's."""
+    """Class "2" with 0.91 used to look like 20.91; the score now has a background of its own."""
     drawn = annotate(ground(side, side), found([[20, side // 2, side - 20, side - 4]], [0.91], [4], (name,)))
     label = drawn[: side // 2]
     on_color, on_black = shows(label, 4), (label == 0).all(axis=2)
@@ -139,7 +139,7 @@ def test_in_a_crowd_no_label_hides_a_box() -> None:
     inside = [drawn[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4] for x0, y0, x1, y1 in boxes]
     hidden = sum((patch != GROUND).any(axis=2).mean() > 0.5 for patch in inside)
     assert hidden == 0
-    assert shows(drawn, 0)[:38].any()  # labels found a place above the crowd
+    assert shows(drawn, 0)[:38].any()  # labels were placed above the crowd
 
 
 def test_a_real_image_with_names_in_cyrillic(data: Path) -> None:

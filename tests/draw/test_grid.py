@@ -1,4 +1,4 @@
-"""Images side by side."""
+"""Images in a grid."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Boxes in the colors of what they mean."""
+"""Boxes in colors that show their outcome."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def mark(box: list[float], color: tuple[int, int, int], name: str = "", dashed: 
 
 
 def has(image: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """(H, W): where the color is."""
+    """Return (H, W) bool: the pixels that have the color."""
     return (image == color).all(axis=2)
 
 

@@ -1,4 +1,4 @@
-"""Colors that can be told apart, and ink that can be read."""
+"""Colors are distinguishable, and text on them is legible."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def test_a_class_keeps_its_color_and_the_palette_starts_again() -> None:
 
 def test_no_two_classes_look_alike() -> None:
     distances = [np.linalg.norm(np.subtract(a, b)) for a, b in itertools.combinations(PALETTE, 2)]
-    assert min(distances) > 50  # of 441 from black to white
+    assert min(distances) > 50  # black and white differ by 441
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Names in any script; the fonts of the machine may or may not have them."""
+"""Names in any script, which the fonts of the machine may lack."""
 
 import pytest
 from PIL import ImageFont

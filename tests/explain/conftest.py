@@ -1,4 +1,4 @@
-"""The explainers that several tests share; opening one takes a second."""
+"""Explainers shared by several tests, because opening one takes a second."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,13 @@ NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
 
 @pytest.fixture(scope="session")
 def nano(data: Path) -> Explainer:
-    """A real network that detects, trained on COCO; its cells are stretched (scale_x_y)."""
+    """Open a real network trained on COCO, whose offsets are stretched (scale_x_y)."""
     source = read_source(data / "darknet" / NANO)
-    letterboxed = replace(source, info=replace(source.info, fit="letterbox"))  # the file says stretch
+    letterboxed = replace(source, info=replace(source.info, fit="letterbox"))  # the file has `stretch`
     return Explainer(letterboxed, file=str(data / "darknet" / NANO))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Explainer:
-    """A yolov3-tiny of three classes with random weights."""
+    """Open a yolov3-tiny of three classes with random weights."""
     return Explainer.open(write_model(tmp_path_factory.mktemp("tiny")), conf=0.5)

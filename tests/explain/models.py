@@ -1,4 +1,4 @@
-"""Small models with weights drawn at random, and the real one that detects."""
+"""Small models with random weights, and a real network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookonce.model.network import build
 from lookonce.networks import NETWORKS
 from tests.model.reference_weights import fill
 
-SIZE = (96, 128)  # height is not width
+SIZE = (96, 128)  # not square
 
 
 def info_of(architecture: str, names: tuple[str, ...] = ("disc", "bar", "ring")) -> ModelInfo:
@@ -19,7 +19,7 @@ def info_of(architecture: str, names: tuple[str, ...] = ("disc", "bar", "ring"))
 
 
 def write_model(folder: Path, architecture: str = "yolov3-tiny", **fields: object) -> Path:
-    """A model file; its detections are noise, and many."""
+    """Write a model file whose detections are numerous noise."""
     info = replace(info_of(architecture), **fields)
     network = build(info)
     fill(network)

@@ -1,4 +1,4 @@
-"""What tests read off an open explanation page."""
+"""Read values from an open explanation page."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 from tests.browser import Opened
 
-# Every element that shows text of its own and stands on a plain background, with its contrast (WCAG 2.1).
+# All elements with text of their own on a plain background, with their contrast (WCAG 2.1).
 CONTRAST = """() => {
   const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -36,7 +36,7 @@ CONTRAST = """() => {
   return poor;
 }"""
 
-# Moves both sliders to each of many positions, and notes what is listed there.
+# Moves both sliders to each of many positions, and collects the listed candidates.
 SLIDE = """(positions) => positions.map(([score, iou]) => {
   for (const [id, value] of [["score_threshold", score], ["iou_threshold", iou]]) {
     const field = document.getElementById(id).nextElementSibling;
@@ -47,17 +47,17 @@ SLIDE = """(positions) => positions.map(([score, iou]) => {
   return rows.map((row) => [...row.cells].map((cell) => cell.textContent));
 })"""
 
-Row = tuple[str, str, str, str, str]  # class, score, what becomes of it, IoU, box
+Row = tuple[str, str, str, str, str]  # class, score, outcome, IoU, box
 
 
 def slide(seen: Opened, positions: list[tuple[float, float]]) -> list[list[Row]]:
-    """The list of candidates at each (confidence, IoU)."""
+    """Return the list of candidates at each (confidence, IoU)."""
     listed: list[list[Row]] = seen.page.evaluate(SLIDE, positions)
     return [[tuple(row) for row in rows] for rows in listed]
 
 
 def all_candidates(found: Explanation) -> np.ndarray:
-    """Every prediction (K, 5+C), as the network decodes it."""
+    """Return all predictions (K, 5+C) as decoded by the network."""
     every = [
         np.concatenate([scale.boxes, scale.objectness[..., None], scale.probabilities], axis=-1)
         for scale in found.scales
@@ -66,13 +66,13 @@ def all_candidates(found: Explanation) -> np.ndarray:
 
 
 def detections_at(found: Explanation, conf: float, iou: float) -> Detections:
-    """What the Detector gives, from every prediction."""
+    """Return the detections that a Detector would return, computed from all predictions."""
     options = DetectOptions(conf=conf, iou=iou)
     return postprocess(all_candidates(found), found.input.letterbox, options, found.info.names)
 
 
 def as_rows(found: Detections) -> list[tuple[str, str, str]]:
-    """Class, score and box as the page writes them."""
+    """Return class, score and box as written on the page."""
     return [
         (found.name_of(int(label)), f"{score:.3f}", ", ".join(f"{side:.1f}" for side in box))
         for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
@@ -80,7 +80,7 @@ def as_rows(found: Detections) -> list[tuple[str, str, str]]:
 
 
 def go_to_cell(seen: Opened, position: tuple[int, int, int, int], anchors: int = 3) -> None:
-    """Choose a map and a cell in stage 4, by the form beside the image."""
+    """Choose a map and a cell in stage 4, with the fields beside the image."""
     scale, row, column, anchor = position
     controls = seen.page.locator("#decode-controls")
     controls.locator("select").select_option(index=scale * anchors + anchor)
@@ -91,7 +91,7 @@ def go_to_cell(seen: Opened, position: tuple[int, int, int, int], anchors: int =
 
 
 def decoded(seen: Opened) -> dict[str, Any]:
-    """The numbers that stage 4 shows, by name."""
+    """Return the numbers shown in stage 4, by name."""
     texts: dict[str, str] = seen.page.evaluate(
         """() => Object.fromEntries(
         [...document.querySelectorAll("#formulas [data-raw], #formulas [data-result]")]
@@ -108,7 +108,7 @@ def _numbers(text: str) -> Any:
 
 
 def save_html(folder: Path, html: str) -> Path:
-    """As a file that a browser opens."""
+    """Write the page as a file, and return its path."""
     path = folder / "page.html"
     path.write_text(html, encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""The annotation of one image out of a set."""
+"""The annotation of one image of a data set."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lookonce.explain.annotation import find_truth
 from lookonce.images import write_image
 from lookonce.samples import Sample
 
-NAMES = ("Platelets", "RBC", "WBC")  # not the order of the data
+NAMES = ("Platelets", "RBC", "WBC")  # in another order than the data
 
 
 def test_by_path_with_the_models_class_numbers(data: Path) -> None:
@@ -82,7 +82,7 @@ def test_no_class_in_common(data: Path) -> None:
 
 
 def test_what_was_odd_about_the_image_is_handed_on(data: Path) -> None:
-    # its XML declares 0x0
+    # the size in its XML is 0x0
     samples = load_samples(data / "heads")
     place = next(problem.place for problem in samples.problems if "0x0" in problem.what)
 

@@ -1,4 +1,4 @@
-"""Networks of other forms than YOLOv3: the record equals decoding and loss of training."""
+"""For other networks than YOLOv3, the record equals the decoding and the loss of training."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Assignment as the explanation tells it, against the original code, and the reasons it gives."""
+"""The recorded assignment and its reasons, compared with the original code."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ from lookonce.geometry.boxes import ciou, cxcywh_to_xyxy, giou, iou, xyxy_to_cxc
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
-# The reference assigns a box without area, and files a negative center under the last row; here neither gets
-# so far, since boxes are cut to the image first.
+# The reference assigns a box without area, and assigns a negative center to the last row. Here, neither gets
+# that far, because boxes are clipped to the image first.
 NOT_ASSIGNED = (8, 14)
 WRITE_UP = Objective()
 
@@ -24,7 +24,7 @@ WRITE_UP = Objective()
 def scales_of(
     all_anchors: Anchors, size: tuple[int, int], classes: int, scale_x_y: float = 1.0
 ) -> tuple[ScaleOutput, ...]:
-    """A network that predicts its anchors everywhere, with an objectness of 0.5."""
+    """Return the scales of a network that predicts its anchors everywhere, with an objectness of 0.5."""
     scales = []
     for number, anchors in enumerate(all_anchors):
         stride = 8 * 2**number
@@ -60,7 +60,7 @@ def assigned(
     size: tuple[int, int] = (416, 416),
     settings: AssignSettings = WRITE_UP.assign,
 ) -> tuple[Assignment, tuple[ScaleOutput, ...]]:
-    """Boxes in pixels of an image that has the input's size."""
+    """Assign boxes in pixels of an image with the size of the input."""
     scales = scales_of(anchors, size, 3)
     truth = Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
     return assign_objects(truth, Letterbox.fit(size, size), scales, settings), scales
@@ -104,7 +104,7 @@ def _tuples(anchors: list[list[list[float]]]) -> Anchors:
 
 
 def test_why_an_anchor_became_positive() -> None:
-    # 16 x 30 is an anchor of the finest scale; 2 x 2 resembles none
+    # 16 x 30 is an anchor of the finest scale; 2 x 2 is unlike all anchors
     assignment, scales = assigned([[100, 100, 116, 130], [200, 200, 202, 202]], [0, 2])
     first, second = positives(assignment, scales)
 

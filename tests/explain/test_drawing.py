@@ -1,4 +1,4 @@
-"""Blocks of the drawing, and the arithmetic of each layer, on the networks that people use."""
+"""Blocks of the drawing, and the arithmetic of each layer, for widely used networks."""
 
 import re
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_yolov3(data: Path) -> None:
 
 
 def sums(layers: tuple[NetworkLayer, ...], image: tuple[int, int, int]) -> list[str]:
-    """Every line of arithmetic, each sum of which is right."""
+    """Return all lines of arithmetic, after checking each sum."""
     lines = [line for layer in layers for line in arithmetic(layer, layers, image)]
     for line in lines:
         for sum_, result in re.findall(

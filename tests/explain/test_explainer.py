@@ -1,4 +1,4 @@
-"""Opening, options, errors, and what is kept of an image."""
+"""Opening an explainer, its options and errors, and the record of an image."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Input and decoding: the record against the decodings of the model and the reference."""
+"""Input and decoding: the record, compared with the decoding of the model and of the reference."""
 
 from pathlib import Path
 

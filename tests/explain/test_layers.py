@@ -1,4 +1,4 @@
-"""The table of layers against the reference, the published figures and the readable networks."""
+"""The table of layers, compared with the reference, published numbers and the readable networks."""
 
 import json
 from pathlib import Path

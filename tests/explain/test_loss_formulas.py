@@ -1,4 +1,4 @@
-"""The loss of single cells, computed here with nothing but `math`, from the raw numbers of the network."""
+"""The loss of single cells, computed here from the raw numbers with only `math`."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The losses of an explanation are those of training, and their parts add up."""
+"""The losses of an explanation equal those of training, and their parts add up."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ SETTINGS = LossSettings(ignore_iou=0.3, label_smoothing=0.1, giou=2.0, conf=0.5,
 OTHERS = SETTINGS.model_copy(update={"objectness": "iou", "box": "ciou"})
 
 
-# nothing counts in a part of the image, and objects of class 1 may lack boxes in another
+# one part of the image is ignored, and in another, objects of class 1 may lack boxes
 AREAS = (
     Area(np.array([[0, 0], [30, 0], [0, 60]], np.float32)),
     Area(np.array([[40, 0], [80, 0], [80, 64], [40, 64]], np.float32), (1,)),
@@ -32,7 +32,7 @@ AREAS = (
 
 
 def trained_on(path: Path, sample: Sample, objective: Objective) -> Losses:
-    """The losses that training computes for one image."""
+    """Return the losses that training computes for an image."""
     network, info = load_model(path)
     dataset = Dataset([sample], info, None, difficult=objective.difficult)
     with Loader(dataset, 1, workers=0) as loader:
@@ -51,7 +51,7 @@ def trained_on(path: Path, sample: Sample, objective: Objective) -> Losses:
 
 
 def crowded(sample: Sample) -> Sample:
-    """The first box a crowd, and one box twice, so that positions are replaced."""
+    """Make the first box a crowd, and repeat a box, so that positions are replaced."""
     crowd = np.arange(len(sample.labels) + 1) == 0
     return replace(
         sample,

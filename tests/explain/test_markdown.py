@@ -1,4 +1,4 @@
-"""Markdown and JSON: complete, exact, and safe with hostile names."""
+"""Markdown and JSON of an explanation are complete, exact, and safe with hostile names."""
 
 import json
 from base64 import b64decode
@@ -40,7 +40,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
 
 
 def tables(markdown: str) -> list[list[str]]:
-    """The lines of each table."""
+    """Return the lines of each table."""
     blocks, current = [], list[str]()
     for line in [*markdown.splitlines(), ""]:
         if line.startswith("|"):
@@ -136,7 +136,7 @@ def test_hostile_names_are_shown_as_text(hostile: Explanation) -> None:
     for table in tables(markdown):
         assert {columns(line) for line in table} == {columns(table[0])}
     assert hostile.truth is not None
-    for name in HOSTILE:  # each is an object's
+    for name in HOSTILE:  # each belongs to an object
         assert text(name) in markdown
     assert text(HOSTILE[1]) == "a \\| b \\# c"
 

@@ -1,4 +1,4 @@
-"""Candidates and NMS: exactly what the Detector does, and who suppressed whom."""
+"""Candidates and NMS: exactly those of the Detector, and the suppressing box of each suppressed one."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
 
 
 def by_hand(listed: Candidates, conf: float, iou: float) -> tuple[list[int], list[int]]:
-    """Greedy NMS one box after the other: the kept ones, and who suppressed each."""
+    """Run greedy NMS box by box; return the kept boxes, and the suppressing box of each other one."""
     order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > conf]
     by = [BELOW] * len(listed)
     kept: list[Any] = []
@@ -172,7 +172,7 @@ def test_nothing_above_the_score_threshold(nano: Explainer) -> None:
 
 
 def test_each_class_has_its_own_threshold(nano: Explainer, data: Path) -> None:
-    """The car (0.93) goes, a second bicycle (0.07) comes."""
+    """The car (0.93) is removed, and a second bicycle (0.07) is added."""
     conf = {"dog": 0.9, "car": 0.99, "bicycle": 0.02}
     path = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     explainer = Explainer.open(path, conf=conf, fit="letterbox")

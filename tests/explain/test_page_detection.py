@@ -1,4 +1,4 @@
-"""The page in a real browser, of a real network and a photograph: it computes what Python computes."""
+"""In a real browser, the page of a real network and a photograph computes the same as Python."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def seen(found: Explanation, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(autouse=True)
 def nothing_wrong(seen: Opened) -> Iterator[None]:
-    """Whatever a test does, no error comes up and no request leaves the page."""
+    """Check after each test that there were no errors, and that no request left the page."""
     yield
     assert (seen.errors, seen.requests) == ([], [])
 
@@ -82,7 +82,7 @@ def test_a_click_and_the_arrow_keys_choose_a_cell(seen: Opened) -> None:
         ("ArrowUp", "row 5, column 4"),
         ("ArrowLeft", "row 5, column 3"),
         ("ArrowDown", "row 6, column 3"),
-        ("Home", "row 6, column 3"),  # the dog's cell is the surest of this map
+        ("Home", "row 6, column 3"),  # the dog's cell has the highest objectness of this map
     ):
         page.keyboard.press(key)
         assert cell_shown in heading.inner_text()

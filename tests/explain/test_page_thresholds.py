@@ -14,7 +14,7 @@ def test_thresholds_by_class_are_the_first_that_the_page_shows(data: Path, tmp_p
     found = explainer(data / "photos" / "dog.jpg")
     write_page(found, tmp_path / "page.html")
     with opened(tmp_path / "page.html") as window:
-        own = window.page.get_by_role("button", name="one for each class, as in the summary")
+        own = window.page.get_by_role("button", name="one threshold per class, as in the summary")
         kept = "all => all.filter(e => e.textContent.startsWith('detection')).length"
         rows = window.page.locator("#candidates tbody td")
 

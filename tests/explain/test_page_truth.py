@@ -1,4 +1,4 @@
-"""The page of an annotated image, whose file and classes have names that a browser might obey."""
+"""The page of an annotated image; the names of its file and classes are HTML."""
 
 from collections.abc import Iterator
 
@@ -131,7 +131,7 @@ def test_it_says_which_settings_it_uses(seen: Opened) -> None:
 
 
 def positions_of_each_role(found: Explanation) -> list[Position]:
-    """Some positives, some ignored positions and some of the rest, on every scale."""
+    """Return some positive, some ignored and some other positions on every scale."""
     assert found.truth is not None
     positions: list[Position] = []
     for number, scale in enumerate(found.truth.scales):
@@ -176,7 +176,7 @@ def test_every_cell_shows_its_loss(seen: Opened, found: Explanation) -> None:
             ("conf", scale.conf),
         ):
             assert shown[name] == pytest.approx(float(values[at]), rel=6e-4, abs=1e-12), (position, name)
-        # the two factors shown give the product shown, or nothing where the cell is ignored
+        # the product of the factors shown is the number shown, or 0 if the cell is ignored
         product = 0 if role == "ignored" else shown["focal factor"] * shown["cross-entropy"]
         assert shown["conf"] == pytest.approx(product, rel=2e-3)
         if position not in owners:
@@ -219,7 +219,7 @@ def test_shapes_are_listed(seen: Opened, found: Explanation) -> None:
 
 def test_a_crowd_is_not_trained_on(seen: Opened) -> None:
     seen.page.locator("#objects button").nth(2).click()
-    assert "Not trained on" in seen.page.locator("#object").inner_text()
+    assert "not used in training" in seen.page.locator("#object").inner_text()
 
 
 def test_the_loss_map_counts_what_is_positive_and_ignored(seen: Opened, found: Explanation) -> None:

@@ -1,4 +1,4 @@
-"""Each stage by a constructed case, and the whole against evaluation on real images."""
+"""Each stage in a constructed case, and all stages compared with evaluation on real images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ OBJECT = (100, 100, 200, 200)  # a dog
 
 
 class Guess(NamedTuple):
-    """One prediction; its other class is improbable."""
+    """A prediction with one probable class."""
 
     box: tuple[float, float, float, float]
     objectness: float
@@ -38,7 +38,7 @@ class Guess(NamedTuple):
 
 
 def shifted(by: float, box: tuple[float, float, float, float] = OBJECT) -> tuple[float, float, float, float]:
-    """Moved to the right. Of a square of 100, IoU is (100 - by) / (100 + by)."""
+    """Return a box moved to the right; for a square of 100, the IoU is (100 - by) / (100 + by)."""
     left, top, right, bottom = box
     return left + by, top, right + by, bottom
 
@@ -71,7 +71,7 @@ def truth_of(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] 
 def judged(
     truth: Sample, *guesses: Guess, anchor: float = 0.6, fits: bool = True
 ) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
-    """Verdicts on objects and on detections."""
+    """Return the verdicts on objects and on detections."""
     predictions, candidates, nms = tables(guesses)
     kept = nms.kept
     found = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], NAMES)
@@ -99,7 +99,7 @@ def test_found() -> None:
 
 
 def test_suppressed_by_nms() -> None:
-    # two dogs, the second half hidden: its good box goes, since the better one of the first overlaps it
+    # two dogs, one half hidden: its good box is suppressed, because the better box of the other overlaps it
     second = shifted(30)
     objects, detections = judged(
         truth_of(OBJECT, second), Guess(OBJECT, 0.9), Guess(shifted(29), 0.5), Guess(shifted(31), 0.3)
@@ -174,7 +174,7 @@ def test_no_anchor_fits_is_not_named_if_a_box_was_found() -> None:
 
 
 def test_duplicate() -> None:
-    # both stand for the one object, and overlap each other by 0.43 only
+    # both fit the one object, with an IoU of only 0.43 with each other
     _, detections = judged(truth_of(OBJECT), Guess(shifted(20), 0.9), Guess(shifted(-20), 0.8))
 
     assert stages(detections) == ["found", "duplicate"]
@@ -211,7 +211,7 @@ def test_difficult_and_crowd_do_not_count() -> None:
     assert stages(detections) == ["not counted", "not counted"]
 
 
-# Of any two stages that both hold, the later one of the pipeline is named.
+# If two stages apply, the later one of the pipeline is the verdict.
 ORDER: tuple[tuple[StageName, Guess], ...] = (
     ("objectness low", Guess(shifted(5), 0.2)),
     ("box too loose", Guess(shifted(50), 0.8)),
@@ -229,7 +229,7 @@ def test_the_last_stage_reached_is_named(upto: int) -> None:
 
 
 def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None:
-    # a cat in front of a dog: the box taken for a dog fits the cat better, and is still the dog's
+    # a cat in front of a dog: the box of class dog fits the cat better, but still belongs to the dog
     objects, detections = judged(
         truth_of(OBJECT, shifted(5), labels=(DOG, CAT)),
         Guess(shifted(5), 0.6, DOG, 0.4),
@@ -240,7 +240,7 @@ def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None
 
 
 def test_another_objects_box_is_no_loose_box() -> None:
-    neighbor = shifted(60)  # overlaps the object by 0.25
+    neighbor = shifted(60)  # IoU with the object: 0.25
     objects, _ = judged(truth_of(OBJECT, neighbor), Guess(neighbor, 0.9), Guess(OBJECT, 0.1))
 
     assert stages(objects) == ["objectness low", "found"]
@@ -253,7 +253,7 @@ def test_every_stage_has_a_meaning_and_none_is_unused() -> None:
 
 
 def perturbed(found: Explanation, seed: int) -> Sample:
-    """Annotation made of what was found: boxes moved, classes changed, some left out, some invented."""
+    """Make annotations from detections: move boxes, change classes, remove some and invent some."""
     rng = np.random.default_rng(seed)
     candidates = found.candidates
     chosen = rng.choice(len(candidates), min(25, len(candidates)), replace=False)

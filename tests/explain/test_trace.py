@@ -1,4 +1,4 @@
-"""What the traced graph gives, against the readable networks; and whose time is whose."""
+"""Outputs of the traced graph, compared with the readable networks, and the time of each layer."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_every_named_layer_equals_the_module_of_its_name(architecture: str, tmp_
     named = [layer for layer in layers if layer.name]
     assert len(named) > 12
     for layer in named:
-        (expected,) = outputs[layer.name].pop(0)  # a module used several times, as `halve`, in its order
+        (expected,) = outputs[layer.name].pop(0)  # uses of a module such as `halve`, in order
         assert found[layer.index].shape == layer.shape
         np.testing.assert_allclose(found[layer.index], expected, rtol=1e-5, atol=3e-5)
     for raw_map, expected in zip(run.raw_maps, raw_maps, strict=True):
@@ -65,7 +65,7 @@ def kernel(name: str, microseconds: int) -> dict[str, object]:
 def test_times_are_medians_by_layer(tmp_path: Path) -> None:
     network = Tracer(read_source(write_model(tmp_path)), SIZE).network
     events: list[dict[str, object]] = [{"cat": "Session", "name": "model_run", "dur": 10**6}]
-    for run, time in enumerate((9000, 10, 30, 20)):  # the first is left out; the medians are 20 ...
+    for run, time in enumerate((9000, 10, 30, 20)):  # the first run is left out; the medians are 20 ...
         events += [
             kernel("input/transpose_0", time),
             kernel("0_convolutional/leakyrelu_4_nchwc", time),

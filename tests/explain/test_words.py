@@ -1,4 +1,4 @@
-"""What is said of the stages: every function named exists, in the file named."""
+"""Descriptions of the stages: every named function exists in the named file."""
 
 import inspect
 from importlib import import_module
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def named(function: str) -> object:
-    """What a dotted name stands for."""
+    """Return the object with a dotted name."""
     parts = function.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:

@@ -1,4 +1,4 @@
-"""Small models to export, with weights under which a network answers with something."""
+"""Small models for export, with weights that give detections."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ THREE_SCALES = ModelInfo(
 
 
 def write_model(path: Path, info: ModelInfo = INFO) -> Path:
-    """A `.safetensors` model with seeded weights."""
+    """Write a `.safetensors` model with seeded weights."""
     network = build(info).eval()
     fill(network)
     save_model(path, network.state_dict(), info)
@@ -42,7 +42,7 @@ def write_model(path: Path, info: ModelInfo = INFO) -> Path:
 
 
 def write_every_form(stem: Path, info: ModelInfo = INFO) -> onnx.ModelProto:
-    """One model as `.safetensors`, `.onnx`, `.xml` and `.param`; its graph."""
+    """Write a model as `.safetensors`, `.onnx`, `.xml` and `.param`; return its graph."""
     source = read_source(write_model(stem.with_suffix(".safetensors"), info))
     graph = export_graph(source)
     write_onnx(graph, stem.with_suffix(".onnx"))

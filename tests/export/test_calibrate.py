@@ -19,7 +19,7 @@ def test_images_are_chosen_evenly(count: int, expected: list[str]) -> None:
 
 
 class _Seen:
-    """A backend that remembers what the Detector hands it."""
+    """A backend that records the images it gets from the Detector."""
 
     info: ModelInfo = INFO
     input_shape = None, None, None

@@ -1,4 +1,4 @@
-"""The same model gives the same bytes, whatever the process did before."""
+"""The same model gives the same files, byte for byte, whatever the process did before."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_same_bytes_from_two_processes(model: Path, tmp_path: Path) -> None:
     graph = export_graph(read_source(model), GraphForm(nms=GraphNms.of_model(INFO)))
-    for again in ("once", "here"):  # the second time, OpenVINO's counters are elsewhere
+    for again in ("once", "here"):  # OpenVINO's counters are higher the second time
         write_openvino(graph, tmp_path / f"{again}.xml")
     write_onnx(graph, tmp_path / "here.onnx")
     (tmp_path / "else where").mkdir()

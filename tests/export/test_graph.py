@@ -1,4 +1,4 @@
-"""The exported graph: shapes open and fixed, NMS inside, valid by the ONNX specification."""
+"""The exported graph: open and fixed shapes, NMS in the graph, and validity under the ONNX specification."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch
 def test_each_class_has_its_own_threshold_in_the_graph(
     source: FloatModel, given: float | dict[str, float] | None
 ) -> None:
-    """The model's own are used where none is given."""
+    """Without `--conf`, the thresholds of the model are used."""
     info, pixels, size = replace(INFO, thresholds=(0.3, 0.5, 0.35)), images(1, 64, 96), (64, 96)
     nms = GraphNms.of_model(info, given, 0.4)
     expected = {0.35: (0.35, 0.35, 0.35), None: (0.3, 0.5, 0.35)}
@@ -129,7 +129,7 @@ def test_a_threshold_that_is_no_share(name: str) -> None:
 
 
 def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
-    """ONNX's reference implementation, sharing no code with any engine (its pooling is wrong at borders)."""
+    """The reference evaluator of ONNX shares no code with the engines (its pooling is wrong at borders)."""
     three = replace(
         INFO, architecture="yolov3", anchors=(INFO.anchors[0], *INFO.anchors), strides=(8, 16, 32)
     )

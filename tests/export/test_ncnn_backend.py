@@ -1,4 +1,4 @@
-"""ncnn: the same candidates as ONNX Runtime, and nothing of a changed file reaches it."""
+"""ncnn gives the same candidates as ONNX Runtime, and changed files are rejected before it reads them."""
 
 import json
 import os
@@ -36,7 +36,7 @@ REFUSED = {"xnor": "xnor", "reorg": "reorg", "tree": "a tree of classes"}
 
 
 def write_pair(folder: Path, text: str, name: str) -> tuple[Path, Path]:
-    """A network with random weights as `.onnx` and `.param`."""
+    """Write a network with random weights as `.onnx` and `.param`."""
     network = resolve(parse_cfg(text, f"{name}.cfg"))
     weights = random_weights(network)
     info = describe(network, tuple(str(number) for number in range(network.classes)))
@@ -47,14 +47,14 @@ def write_pair(folder: Path, text: str, name: str) -> tuple[Path, Path]:
 
 def assert_alike(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.shape == expected.shape
-    inside = [each[..., :4].clip(-100, 300) for each in (found, expected)]  # exp is coarse far outside
+    inside = [each[..., :4].clip(-100, 300) for each in (found, expected)]  # exp is inaccurate far outside
     np.testing.assert_allclose(*inside, rtol=0, atol=5e-3)
     np.testing.assert_allclose(found[..., 4:], expected[..., 4:], rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained model, exported; `.safetensors` and `.onnx` beside it."""
+    """Export a trained model as `.param`, with `.safetensors` and `.onnx` beside it."""
     folder = tmp_path_factory.mktemp("model")
     write_model(folder / "mine.safetensors", THREE_SCALES)
     for form in ("onnx", "ncnn"):
@@ -84,7 +84,7 @@ def test_every_kind_of_network_agrees_or_is_refused_in_one_line(tmp_path: Path, 
 
 
 def test_several_kinds_are_run_and_few_refused() -> None:
-    """So that the test above cannot pass by refusing everything."""
+    """Without this test, the one above could pass by rejecting everything."""
     refused = [name for name, text in NETWORKS.items() if any(f"[{word}]" in text or f"{word}=" in text
                for word in REFUSED)]  # fmt: skip
     assert len(refused) <= len(NETWORKS) // 4
@@ -143,7 +143,7 @@ def test_other_programs_can_read_the_files(model: Path) -> None:
 
 
 def test_a_folder_holds_the_forms_of_both_engines(model: Path, tmp_path: Path) -> None:
-    """Both have their weights in a file of their own beside the graph."""
+    """Both engines have a file of weights beside the graph."""
     pytest.importorskip("openvino")
     for form in ("openvino", "ncnn"):
         words = ["export", str(model.with_suffix(".onnx")), "--to", form, "--out", str(tmp_path)]
@@ -183,7 +183,7 @@ def test_precisions_and_devices_that_ncnn_lacks(model: Path) -> None:
 def damaged(
     model: Path, folder: Path, param: Callable[[str], str], weights: Callable[[bytes], bytes]
 ) -> Path:
-    """A changed copy."""
+    """Write a changed copy of a model."""
     path = folder / "changed.param"
     path.write_text(param(model.read_text()))
     path.with_suffix(".ncnn.bin").write_bytes(weights(model.with_suffix(".ncnn.bin").read_bytes()))
@@ -195,7 +195,7 @@ def with_number(number: float, place: int) -> Callable[[bytes], bytes]:
 
 
 def described(**entries: object) -> Callable[[str], str]:
-    """A `.param` whose description has other entries."""
+    """Write a `.param` whose description has other entries."""
 
     def change(text: str) -> str:
         *lines, last = text.splitlines()
@@ -259,7 +259,7 @@ def test_a_missing_bin_is_named(model: Path, tmp_path: Path) -> None:
 def test_a_bin_that_is_cut_short_while_it_is_checked(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mapped file would end the process (SIGBUS)."""
+    """Reading a memory-mapped file that is cut short would kill the process (SIGBUS)."""
     path = damaged(model, tmp_path, SAME, SAME)
     whole = np.isfinite
 
@@ -282,7 +282,7 @@ def test_line_ends_of_windows(model: Path, tmp_path: Path) -> None:
 
 
 def test_threads_of_ncnn_sleep_while_they_wait(model: Path) -> None:
-    """The library prints its settings when it is loaded; ours must not stay in the environment."""
+    """The library prints its settings when it is loaded. Our setting must not stay in the environment."""
     code = (
         "import os, sys; from pathlib import Path; from lookonce.runtime.backends import open_backend; "
         "open_backend(Path(sys.argv[1])); print('left:', os.environ.get('OMP_WAIT_POLICY'))"

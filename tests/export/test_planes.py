@@ -1,4 +1,4 @@
-"""`--layout nchw`: float planes in, for OpenCV's DNN module and others; the same candidates everywhere."""
+"""`--layout nchw`: float planes as input, for OpenCV's DNN module and others, give the same candidates."""
 
 from pathlib import Path
 
@@ -177,7 +177,7 @@ def test_bench_runs_opencv_on_any_onnx_file(
 
 
 def test_bench_gives_opencv_the_weights_that_were_chosen(small_model: Path, tmp_path: Path) -> None:
-    """Not those that lie beside the `.cfg`."""
+    """These are not the weights beside the `.cfg`."""
     case = BenchCase((64, 96), 1, 1)
     expected = CONTENDERS["opencv"].open(prepare(small_model, tmp_path), case)()
     cfg, weights = tmp_path / "small.cfg", tmp_path / "other.weights"

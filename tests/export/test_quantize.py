@@ -1,4 +1,4 @@
-"""Small networks in int8: what is int8, what stays float, and that the rest of the file is as it was."""
+"""Small networks in int8: which nodes are int8 and which stay float; the rest of the file is unchanged."""
 
 import os
 import subprocess
@@ -74,13 +74,13 @@ def test_onnx_all_weights_but_the_heads_are_int8(graph: onnx.ModelProto, quantiz
     assert kinds.count(TensorProto.FLOAT) == HEADS
     assert len(kinds) == CONVOLUTIONS
     for tensor in kernels:
-        if tensor.data_type == TensorProto.INT8:  # 7 bits, or the sums of old CPUs overflow
+        if tensor.data_type == TensorProto.INT8:  # 7 bits, because with 8 the sums overflow on old CPUs
             assert np.abs(numpy_helper.to_array(tensor).astype(int)).max() <= 64
     producers = {name: node for node in quantized.graph.node for name in node.output}
     kept = set(float_nodes(graph.graph))
     assert sum(name.endswith("conv") or "/conv_" in name for name in kept) == HEADS
     for node in quantized.graph.node:
-        if node.name in kept and "Conv" not in node.op_type:  # decoding works on floats alone
+        if node.name in kept and "Conv" not in node.op_type:  # decoding uses only floats
             assert not any(
                 producers[name].op_type == "DequantizeLinear" for name in node.input if name in producers
             )
@@ -116,7 +116,7 @@ def test_openvino_depthwise_convolutions_stay_float(tmp_path: Path, first: bool,
     int8 = [node.data for node in nodes if node.get_output_element_type(0).get_type_name() == "i8"]
     most = max(np.abs(each.astype(int)).max() for each in int8)
 
-    assert weights["GroupConvolution"] == ["Reshape", "FakeQuantize"]  # as exported, and quantized
+    assert weights["GroupConvolution"] == ["Reshape", "FakeQuantize"]  # float and quantized
     assert weights["Convolution"].count("Constant") == 1 + (not first)  # the head
     assert 0.9 * largest < most <= largest
     with closing(open_backend(tmp_path / "int8.xml")) as backend:
@@ -191,7 +191,7 @@ def test_a_trained_network_answers_nearly_as_in_float(data: Path, tmp_path: Path
 
 
 def test_nothing_calls_home(tmp_path: Path) -> None:
-    """NNCF alone would look up its makers' host and write an identifier into the user's folder."""
+    """By default, NNCF would contact its makers' host and write an identifier to the user's folder."""
     code = (
         "import socket, sys, time\n"
         "def refuse(*given, **named): print('CALLED', given, flush=True); raise OSError\n"

@@ -1,4 +1,4 @@
-"""Every kind of float model as one network with its arrays: the same numbers from each."""
+"""All kinds of float models are read as the same network with the same arrays."""
 
 import shutil
 import sys
@@ -32,7 +32,7 @@ def described(architecture: str) -> ModelInfo:
         strides=(8, 16, 32)[-scales:],
         input_size=(64, 96),
         width=0.15,
-        bn_epsilon=0.05,  # so large that a wrong one shows
+        bn_epsilon=0.05,  # large enough that a wrong epsilon is noticed
         fit="stretch",
         training={"epoch": 3},
     )
@@ -89,7 +89,7 @@ def test_without_torch_a_trained_model_says_what_to_install(
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """An ONNX file that can be read as a source."""
+    """Write an ONNX file that can be read as a source."""
     info = described("yolov3-tiny")
     torch.manual_seed(0)
     save_darknet(tmp_path / "model.cfg", build(info), info)

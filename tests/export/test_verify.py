@@ -1,4 +1,4 @@
-"""The proof at the end of an export, and that it fails where it should."""
+"""The verification at the end of an export passes and fails where it should."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def proved(model: Path, path: Path, **form: object) -> Proof:
 
 
 def patch(pick: Callable[[onnx.TensorProto], bool], change: Callable[[np.ndarray], None]) -> Callable:
-    """Change the last initializer that fits."""
+    """Change the last initializer that matches."""
 
     def damage(graph: onnx.GraphProto) -> None:
         tensor = [each for each in graph.initializer if pick(each)][-1]

@@ -1,4 +1,4 @@
-"""Cases of `inputs`: each hostile input alone and, where a run reads many, among good ones."""
+"""Cases of `inputs`: each hostile input alone and, if a run reads several inputs, among good ones."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def desk(folder: Path) -> Path:
 
 
 def prepared(folder: Path, files: Mapping[str, Make]) -> None:
-    """Make the folder of one or several cases, with files by their names, unless it is there."""
+    """Make the folder of one or more cases with the given files, unless it exists."""
     if not folder.exists():
         desk(folder)
         for name, make in files.items():
@@ -33,7 +33,7 @@ def prepared(folder: Path, files: Mapping[str, Make]) -> None:
 
 
 def good_images(folder: Path, names: str) -> None:
-    """Make a folder of good images with these names of one letter."""
+    """Make a folder of good images, each named by a letter."""
     folder.mkdir(parents=True)
     for name in names:
         GOOD.save(folder / f"{name}.png")
@@ -56,7 +56,7 @@ def detections(here: Path) -> object:
 
 
 def without_hostile(top: Path, command: str) -> object:
-    """Return what a command detects on the two good images alone."""
+    """Return the detections on only the two good images."""
     here = desk(top / "good")
     good_images(here / "all", "19")
     run(command, here)
@@ -64,7 +64,7 @@ def without_hostile(top: Path, command: str) -> object:
 
 
 def among_good(here: Path, name: str, content: Content) -> None:
-    """Make a folder with a hostile file, alone and between two good images in `all`, unless it is there."""
+    """Make a folder with a hostile file, alone and between good images in `all`, unless it exists."""
     if here.exists():
         return
     data = content if isinstance(content, bytes) else content()
@@ -82,7 +82,7 @@ def image_cases(top: Path) -> Iterator[Case]:
     for name, content in chain(inputs.images(), further.images()):
         here = top / name
         case = partial(Case, here, prepare=partial(among_good, here, name, content))
-        odd = (0, 1, 2)  # valid, or damaged behind what is needed
+        odd = (0, 1, 2)  # valid, or damaged after the necessary part
         yield case(f"detect|model.onnx|{name}|--out|out", odd)
         yield case(among, (0, 1), partial(detections, here), expected)
         yield case(f"explain|coco|{name}|--out|page.html", odd)
@@ -149,7 +149,7 @@ def label_cases(top: Path) -> Iterator[Case]:
 
 
 def path_cases(top: Path) -> Iterator[Case]:
-    """Yield a FIFO, an endless device, a folder, a loop and a lost link wherever a command takes a file."""
+    """Yield a FIFO, an endless device, a folder, a loop and a broken link wherever a command reads a file."""
     commands = (
         "detect|{}|a.png",
         "detect|model.onnx|{}",

@@ -1,4 +1,4 @@
-"""More hostile files, of the kinds in `inputs`, made after those had all been mended."""
+"""More hostile files of the kinds in `inputs`, written after all problems with those were fixed."""
 
 import gzip
 import io
@@ -40,7 +40,7 @@ from tests.hostile.inputs import (
 )
 from tests.tiny_onnx import INFO, write_tiny_model
 
-HARMLESS_MODELS = {  # they are odd, and run as Darknet or the engine runs them
+HARMLESS_MODELS = {  # unusual but valid; they run as in Darknet or the engine
     "average.cfg",
     "beta_head.cfg",
     "deep.onnx",
@@ -67,7 +67,7 @@ def images() -> Iterator[tuple[str, Content]]:
 
 
 def strange_formats() -> Iterator[tuple[str, Content]]:
-    """Yield files of formats that only a decoder's plugins know, under an image's usual suffix."""
+    """Yield files in formats that only plugins of a decoder support, with a usual image suffix."""
     eps = (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60000 60000\n%%EndComments\n(touched) (w) file\n%%EOF\n"
     )
@@ -101,7 +101,7 @@ def strange_formats() -> Iterator[tuple[str, Content]]:
 
 
 def strange_pngs() -> Iterator[tuple[str, Content]]:
-    """Yield PNGs whose chunks are of an odd size, number or order."""
+    """Yield PNGs whose chunks have an unusual size, number or order."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
     bits = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
     yield "long_head.png", png(chunk(b"IHDR", bits + b"\0"), scanline)
@@ -148,7 +148,7 @@ def strange_pngs() -> Iterator[tuple[str, Content]]:
 
 
 def film(frames: int) -> bytes:
-    """Return an animated PNG with this many frames besides its first."""
+    """Return an animated PNG with `frames` frames after the first one."""
     control = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 64, 64, 0, 0, 1, 1, 0, 0))
     pixels = zlib.compress(bytes(193 * 64))
     more = (control + chunk(b"fdAT", struct.pack(">I", number) + pixels) for number in range(frames))
@@ -157,7 +157,7 @@ def film(frames: int) -> bytes:
 
 
 def strange_jpegs() -> Iterator[tuple[str, bytes]]:
-    """Yield JPEGs of odd colors, thumbnails, and sizes that come late."""
+    """Yield JPEGs with unusual colors, thumbnails, and late sizes."""
     jpeg = saved("JPEG")
     at = jpeg.index(b"\xff\xc0") + 5
     cmyk = io.BytesIO()
@@ -192,13 +192,13 @@ def strange_jpegs() -> Iterator[tuple[str, bytes]]:
 
 
 def packed_tiff(compression: int, data: bytes) -> bytes:
-    """Return a gray TIFF of 64x64 pixels whose one strip is compressed like this."""
+    """Return a gray TIFF of 64x64 pixels with one compressed strip."""
     sides, kind = ((256, 1, 64), (257, 1, 64)), ((258, 1, 8), (259, 1, compression), (262, 1, 1))
     return tiff(*sides, *kind, (273, 1, 122), (277, 1, 1), (278, 1, 64), (279, 1, len(data))) + data
 
 
 def strange_tiffs() -> Iterator[tuple[str, Content]]:
-    """Yield TIFFs whose compression, tables or pages lie."""
+    """Yield TIFFs with false compression, tables or pages."""
     sides = ((256, 1, 64), (257, 1, 64))
     one = ((262, 1, 1), (273, 1, 8), (277, 1, 1), (278, 1, 64))
     yield "deflate_bomb.tif", lambda: packed_tiff(8, zlib.compress(bytes(500 << 20), 1))
@@ -281,7 +281,7 @@ def strange_tiffs() -> Iterator[tuple[str, Content]]:
 
 
 def strange_webps_and_gifs() -> Iterator[tuple[str, bytes]]:
-    """Yield WebP, GIF, AVIF and JPEG 2000 images whose sizes, frames or parts lie."""
+    """Yield WebP, GIF, AVIF and JPEG 2000 images with false sizes, frames or parts."""
     lossy, lossless = saved("WEBP"), saved("WEBP", lossless=True)
     at = lossy.index(b"\x9d\x01\x2a") + 3
     yield "largest.webp", lossy[:at] + b"\xff\x3f\xff\x3f" + lossy[at + 4 :]
@@ -336,7 +336,7 @@ def strange_webps_and_gifs() -> Iterator[tuple[str, bytes]]:
 
 
 def strange_rasters() -> Iterator[tuple[str, bytes]]:
-    """Yield BMP and PNM images whose few numbers lie."""
+    """Yield BMP and PNM images with false numbers."""
     bmp = saved("BMP")
     for name, place, value in (
         ("planes", 26, b"\xff\xff"),
@@ -414,7 +414,7 @@ def packed(tensors: dict[str, object], data: bytes, metadata: object = None) -> 
 
 
 def strange_safetensors() -> Iterator[tuple[str, Make]]:
-    """Yield safetensors files whose header, types or numbers lie."""
+    """Yield safetensors files with false headers, types or numbers."""
 
     def tensor(kind: str, start: int, end: int, *shape: int) -> dict[str, object]:
         return {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
@@ -464,7 +464,7 @@ def strange_safetensors() -> Iterator[tuple[str, Make]]:
 
 
 def strange_onnx() -> Iterator[tuple[str, Make]]:
-    """Yield ONNX models with odd ports, types, functions or weights."""
+    """Yield ONNX models with unusual ports, types, functions or weights."""
     node, helper = onnx.helper.make_node, onnx.helper
 
     def changed(change: object) -> Make:
@@ -586,7 +586,7 @@ def strange_onnx() -> Iterator[tuple[str, Make]]:
 
 
 def _nested_message(levels: int) -> bytes:
-    """Return fields of kind 7 within each other."""
+    """Return nested fields of kind 7."""
     data = b""
     for _ in range(levels):
         length, size = len(data), b""
@@ -600,7 +600,7 @@ def _nested_message(levels: int) -> bytes:
 
 
 def strange_cfgs() -> Iterator[tuple[str, Make]]:
-    """Yield Darknet models whose layers, numbers or weights lie."""
+    """Yield Darknet models with false layers, numbers or weights."""
     first, whole = NET.format(32, 32) + CONVOLUTION.format(6), bytes(96)
     for name, text in (
         ("own_route", "[route]\nlayers=1\n"),
@@ -710,7 +710,7 @@ def strange_cfgs() -> Iterator[tuple[str, Make]]:
 
 
 def with_weights(text: str, weights: bytes) -> Make:
-    """Return a maker of a Darknet model whose weights file has this content."""
+    """Return a maker of a Darknet model with given content of the weights file."""
 
     def make(path: Path) -> None:
         path.write_text(text)
@@ -762,7 +762,7 @@ def labels() -> Iterator[tuple[str, Make]]:
 
 
 def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
-    """Yield files that make up a data set, beside `a.png`: name and makers by file."""
+    """Yield data sets around `a.png`: name, and makers by file."""
     for name, yaml in (
         ("root", "names: [a]\npath: /\ntrain: .\n"),
         ("root_alone", "names: [a]\ntrain: /\n"),
@@ -1042,7 +1042,7 @@ def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
 
 
 def strange_cocos() -> Iterator[tuple[str, dict[str, Make]]]:
-    """Yield COCO files whose ids, names, sizes or structure lie."""
+    """Yield COCO files with false ids, names, sizes or structure."""
     for name, text in (
         ("float_ids", coco(image_id=1.5)),
         ("huge_id", coco(image_id=1e308)),
@@ -1122,7 +1122,7 @@ def strange_cocos() -> Iterator[tuple[str, dict[str, Make]]]:
 
 
 def strange_xmls() -> Iterator[tuple[str, dict[str, Make]]]:
-    """Yield VOC files whose text, encoding or structure lies."""
+    """Yield VOC files with false text, encoding or structure."""
     good = voc()
     for name, text in (
         ("utf_16", ('<?xml version="1.0" encoding="utf-16"?>' + good).encode("utf-16")),

@@ -1,7 +1,7 @@
-"""Cases out of a folder: every file in it, and it as a whole, wherever a command takes such a file.
+"""Cases from a folder: each file in it, and the folder as a whole, wherever a command reads such a file.
 
-A folder may hold cases (each a file or a folder) made by anyone; the kind of a file follows from its suffix.
-Scripts and notes among them are left out. Links, FIFOs and holes of sparse files are copied as they are.
+A folder may have cases (files or folders) from any author; the kind of a file follows from its suffix.
+Scripts and notes are left out. Links, FIFOs and holes of sparse files are copied unchanged.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from tests.hostile.inputs import GOOD
 from tests.hostile.limits import Case, run
 
 NOTES = frozenset({"", ".log", ".md", ".py", ".sh"})
-ODD = (0, 1, 2)  # a case of somebody else's may be harmless to one of the commands
+ODD = (0, 1, 2)  # a case of another author may be harmless for some commands
 MOST_FILES = 50  # of one case
 
 ON_IMAGE = ("detect|model.onnx|{0}|--out|out{1}", "explain|coco|{0}|--out|out{1}")
@@ -47,7 +47,7 @@ ON = (
 
 
 def given_cases(folder: Path, top: Path) -> Iterator[Case]:
-    """Yield what commands do with the cases in a folder; `top` is a place to work in."""
+    """Yield the cases in a folder for all commands; `top` is a working folder."""
     for number, given in enumerate(sorted(folder.iterdir())):
         if given.suffix in NOTES and given.is_file():
             continue
@@ -73,7 +73,7 @@ def _copied(given: Path, here: Path) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List what a case holds, without following links."""
+    """List the files of a case, without following links."""
     return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ON][:MOST_FILES]
 
 
@@ -82,7 +82,7 @@ def _has_pixels(path: Path) -> bool:
 
 
 def _among_images(here: Path, found: list[Path]) -> Iterator[Case]:
-    """Yield one case: all hostile images and videos between two good images."""
+    """Yield one case with all hostile images and videos between two good images."""
     if found:
         command = "detect|model.onnx|all|--out|among"
         good_images(here / "all", "19")
@@ -94,7 +94,7 @@ def _among_images(here: Path, found: list[Path]) -> Iterator[Case]:
 
 
 def _among_labels(here: Path, found: list[Path]) -> Iterator[Case]:
-    """Yield each other file as a label file in a YOLO set, and beside it, where it may describe the set."""
+    """Yield each other file as a label file of a YOLO set, and beside the set, as its description."""
     command = "data|convert|data|--to|yolo|--out|new"
     good_labels(here / "data")
     run(command, here)

@@ -1,4 +1,4 @@
-"""Hostile files, made here: what a stranger, a broken disk or bad luck hands to each reader."""
+"""Hostile files for every reader, such as an attacker or a broken disk may produce."""
 
 import io
 import json
@@ -18,15 +18,15 @@ from PIL import Image
 from lookonce.metadata import METADATA_KEY
 from tests.tiny_onnx import INFO, YELLOW, image, write_tiny_model
 
-Make = Callable[[Path], None]  # writes the file, or the folder, of this name
-Content = bytes | Callable[[], bytes]  # of a file; a function if making it takes long
+Make = Callable[[Path], None]  # writes the file or folder with this name
+Content = bytes | Callable[[], bytes]  # content of a file; a function if making it takes long
 
 GOOD = Image.fromarray(image((64, 96), ((32, 0, 64, 32), YELLOW)))
 HUGE_NUMBER = "9" * 5000
 
 
 def saved(kind: str, **options: object) -> bytes:
-    """Encode the good image as Pillow does."""
+    """Encode the good image with Pillow."""
     stream = io.BytesIO()
     GOOD.save(stream, kind, **options)
     return stream.getvalue()
@@ -43,12 +43,12 @@ def header(width: int, height: int, depth: int = 8) -> bytes:
 
 
 def png(*chunks: bytes) -> bytes:
-    """Return a PNG of these chunks."""
+    """Return a PNG with the given chunks."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
 
 
 def flat_png(width: int, height: int, depth: int = 8) -> bytes:
-    """Return a valid black image; a thousandth of its pixels in bytes."""
+    """Return a valid black PNG, which has about a byte per thousand pixels."""
     rows = zlib.compressobj(9)
     row = bytes(1 + 3 * width * depth // 8)
     data = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
@@ -56,7 +56,7 @@ def flat_png(width: int, height: int, depth: int = 8) -> bytes:
 
 
 def tiff(*tags: tuple[int, int, int], then: int = 0) -> bytes:
-    """Return a little-endian TIFF whose one folder has the tags (number, count, value), all LONG."""
+    """Return a little-endian TIFF with one directory of tags (number, count, value), all LONG."""
     folder = struct.pack("<H", len(tags)) + b"".join(
         struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags
     )
@@ -72,7 +72,7 @@ def second_page(strange: tuple[int, int, int, int]) -> bytes:
 
 
 def overlapping_directories(tags: int, pages: int) -> bytes:
-    """Return a TIFF of pages that begin 8 bytes after each other: nearly all bytes belong to all of them."""
+    """Return a TIFF whose pages begin at intervals of 8 bytes, so nearly all bytes belong to all pages."""
     data = bytearray(b"II*\0" + struct.pack("<I", 8) + bytes(12 * tags + 8 * pages + 16))
     for at in range(8, 8 + 8 * pages, 8):
         struct.pack_into("<H", data, at, tags)
@@ -144,7 +144,7 @@ def images() -> Iterator[tuple[str, Content]]:
 
 
 def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, Content]]:
-    """Yield images whose parts contradict each other, or are countless; `at` is where the JPEG's size is."""
+    """Yield images with contradictory or countless parts; `at` is the offset of the JPEG's size."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
     size = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
     yield "no_columns.png", png(header(0, 64), scanline)
@@ -172,7 +172,7 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, Content]]:
     yield "restarts.jpg", jpeg[:-2] + b"\xff\xd0" * 5_000_000 + jpeg[-2:]
     yield "twice.jpg", jpeg + jpeg
     tall = jpeg[:at] + struct.pack(">HH", 20_000, 5_000) + jpeg[at + 4 :]
-    yield "mostly_gray.jpg", tall  # allowed, and nearly all of it is missing
+    yield "mostly_gray.jpg", tall  # allowed size, but nearly all pixels are missing
     scans = saved("JPEG", progressive=True)
     where = scans.index(b"\xff\xc2") + 5
     first = scans.rindex(b"\xff\xda")
@@ -268,7 +268,7 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, Content]]:
 
 
 def old_images() -> Iterator[tuple[str, bytes]]:
-    """Yield Targa and PCX images, which have no checksums and hardly a header."""
+    """Yield Targa and PCX images, which have no checksums and short headers."""
     tga, pcx = saved("TGA"), saved("PCX")
     runs = saved("TGA", compression="tga_rle")
     yield "huge.tga", tga[:12] + struct.pack("<HH", 65_535, 65_535) + tga[16:]
@@ -317,7 +317,7 @@ def old_images() -> Iterator[tuple[str, bytes]]:
 
 
 def described(**changes: object) -> Make:
-    """Return a maker of the tiny model with lies in its description."""
+    """Return a maker of the tiny model with false entries in its description."""
 
     def make(path: Path) -> None:
         write_tiny_model(path)
@@ -344,7 +344,7 @@ def with_constant(name: str, value: float) -> Make:
 
 
 def outside(path: Path) -> None:
-    """Write a model whose weights lie in a file of the system."""
+    """Write a model whose weights refer to a file of the system."""
     write_tiny_model(path)
     model = onnx.load(path)
     constant = model.graph.initializer[0]
@@ -356,13 +356,13 @@ def outside(path: Path) -> None:
 
 
 def content(data: bytes | str) -> Make:
-    """Return a maker of a file with this content."""
+    """Return a maker of a file with the given content."""
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     return lambda path: path.write_bytes(raw) and None
 
 
 def safetensors(head: str, length: int | None = None) -> Make:
-    """Return a maker of a file with this header and no tensors."""
+    """Return a maker of a file with the given header and no tensors."""
     raw = head.encode()
     return content(struct.pack("<Q", len(raw) if length is None else length) + raw)
 
@@ -388,12 +388,12 @@ def link(target: str) -> Make:
 
 
 def fifo(path: Path) -> None:
-    """Make a FIFO, which nobody writes to."""
+    """Make a FIFO without a writer."""
     os.mkfifo(path)
 
 
 def beside(suffix: str, make: Make) -> Make:
-    """Return a maker of a Darknet model with something else in place of one of its files."""
+    """Return a maker of a Darknet model in which one file is replaced."""
 
     def both(path: Path) -> None:
         cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, bytes(96))(path)
@@ -469,7 +469,7 @@ def models() -> Iterator[tuple[str, Make]]:
 
 
 def with_nodes(*nodes: onnx.NodeProto, **constants: object) -> Make:
-    """Return a maker of the tiny model whose output goes through further nodes, the last of them to `end`."""
+    """Return a maker of the tiny model with further nodes after its output; the last one gives `end`."""
 
     def make(path: Path) -> None:
         write_tiny_model(path)
@@ -485,7 +485,7 @@ def with_nodes(*nodes: onnx.NodeProto, **constants: object) -> Make:
 
 
 def endless(path: Path) -> None:
-    """Write a model that computes for ever; only Ctrl-C ends it."""
+    """Write a model that computes forever, until Ctrl-C."""
     node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     body = onnx.helper.make_graph(
         [node("Identity", ["on"], ["still"]), node("Identity", ["given"], ["kept"])],
@@ -499,7 +499,7 @@ def endless(path: Path) -> None:
 
 
 def lying_models() -> Iterator[tuple[str, Make]]:
-    """Yield models that say one thing and do another, or never end."""
+    """Yield models with false declarations, and models that never end."""
     node = onnx.helper.make_node
     yield "escapes.onnx", described(names=["\x1b]0;stolen\x07", "\u202egnp"], strides=[0])
     yield "numbers.onnx", described(names=[1, 2])
@@ -606,7 +606,7 @@ def labels() -> Iterator[tuple[str, Make]]:
 
 
 def coco(**changes: object) -> str:
-    """Return a COCO file of one image and one box, with other entries in it."""
+    """Return a COCO file of one image and one box, with changed entries."""
     entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 32, 32], "area": 1024, "iscrowd": 0}
     picture = {"id": 1, "file_name": "a.png", "width": 96, "height": 64}
     for key in changes.keys() & (entry.keys() | picture.keys()):
@@ -625,7 +625,7 @@ def zipped(*entries: tuple[str, bytes]) -> bytes:
 
 
 def large_zip(entries: Iterable[tuple[str, bytes, int]], method: int = zipfile.ZIP_DEFLATED) -> Make:
-    """Return a maker of a zip file: names, and contents given by a start and a number of spaces after it."""
+    """Return a maker of a zip file, from names and contents, given as a start and a number of spaces."""
 
     def make(path: Path) -> None:
         with zipfile.ZipFile(path, "w", method) as archive:
@@ -645,7 +645,7 @@ def voc(size: str = "96", box: str = "8", name: str = "a", head: str = "") -> st
 
 
 def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
-    """Yield files that make up a data set, beside `a.png`: name and makers by file."""
+    """Yield data sets around `a.png`: name, and makers by file."""
     for name, yaml in (
         ("alias_bomb", f"{BOMB}names: *h\ntrain: images\n"),
         ("alias_paths", f"{BOMB}names: [a]\ntrain: *h\n"),

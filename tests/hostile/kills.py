@@ -1,9 +1,9 @@
-"""Kill commands at random moments; only whole files may be left: `python -m tests.hostile.kills --runs 200`.
+"""Kill commands at random moments, and check the files: `python -m tests.hostile.kills --runs 200`.
 
-Each command runs once to its end, which says how long it takes and what it writes. Then it is killed
-(SIGKILL, with all processes that it started) at moments spread over that time. After each kill every file
-without a hidden name must be whole, and every input unchanged. The next run of the command, with `--resume`
-where there is such an option, must end well and leave the files that a run without a kill leaves.
+Each command first runs to its end, which gives its duration and its files. Then it is killed (SIGKILL, with
+all processes that it started) at moments spread over that time. After each kill, every file without a hidden
+name must be complete, and every input unchanged. The next run of the command, with `--resume` if it has that
+option, must succeed and write the same files as an uninterrupted run.
 """
 
 import argparse
@@ -39,7 +39,7 @@ RESUME = "--resume"
 
 
 class Command(NamedTuple):
-    """A command, the option of its next run after a kill, and the share of the kills that it gets."""
+    """A command, the option for its next run after a kill, and its share of the kills."""
 
     words: str
     again: str
@@ -85,7 +85,7 @@ def desk(folder: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Return all files without a hidden name, and in no hidden folder, by their path."""
+    """Return all files by path, without hidden files and folders."""
     found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {str(name): path for name, path in found.items() if not any(p.startswith(".") for p in name.parts)}
 
@@ -96,7 +96,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def damage(path: Path, whole: str | None) -> Iterator[str]:
-    """Yield why a file is not whole; `whole` is the digest of the one that a run without a kill wrote."""
+    """Yield a file's defects; `whole` is the digest of the file from an uninterrupted run."""
     if path.name == "said.log" or hashlib.sha256(path.read_bytes()).hexdigest() == whole:
         return
     try:
@@ -131,7 +131,7 @@ def damage(path: Path, whole: str | None) -> Iterator[str]:
 
 
 def start(words: str, folder: Path) -> int:
-    """Run a command line in a fork of this process, which has the imports, in a session of its own."""
+    """Start a command line in a new session, in a fork of this process, which has the imports."""
     if child := os.fork():
         return child
     os.setsid()
@@ -149,7 +149,7 @@ def finish(words: str, folder: Path) -> int:
 
 
 def one_kill(command: Command, folder: Path, wait: float, whole: dict[str, str]) -> Iterator[str]:
-    """Run a command, kill it, look, and run it again; yield what is wrong."""
+    """Run a command, kill it, check the files, and run it again; yield the problems."""
     given = digests(folder)
     child = start(command.words, folder)
     time.sleep(wait)
@@ -161,7 +161,7 @@ def one_kill(command: Command, folder: Path, wait: float, whole: dict[str, str])
     yield from (f"{name}: an input was changed" for name in given if now.get(name) != given[name])
     if ended < 0:
         further = [f"{command.words}|{command.again}"] if command.again else []
-        further += [command.words] if command.again != "--force" else []  # it had saved nothing to resume
+        further += [command.words] if command.again != "--force" else []  # there was nothing to resume
         if not any(finish(words, folder) in (0, 1) for words in further):
             yield f"the next run failed: {(folder / 'said.log').read_text()[-400:]!r}"
     if missing := {name for name in whole.keys() - files(folder).keys() if "tfevents" not in name}:
@@ -171,7 +171,7 @@ def one_kill(command: Command, folder: Path, wait: float, whole: dict[str, str])
 
 
 def main_of_kills() -> int:
-    """Kill the commands asked for; the exit code is 1 if anything was wrong."""
+    """Kill the chosen commands; the exit code is 1 if there was a problem."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=200, help="kills of all commands together")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Run one command on a hostile input under limits, and say what is wrong with the way it ended."""
+"""Run a command on a hostile input under limits, and report problems with its end."""
 
 import importlib
 import os
@@ -14,19 +14,19 @@ from typing import NamedTuple, NoReturn
 
 from lookonce.cli import main
 
-# what every command would import again; no torch, which few need
+# imports of every command, without torch, which few commands need
 for name in ("cv2", "onnx", "yaml", "lookonce._onnxruntime", "lookonce.commands.data_check",
              "lookonce.commands.data_convert", "lookonce.commands.detect", "lookonce.commands.evaluate",
              "lookonce.commands.explain", "lookonce.commands.export", "PIL.Image"):  # fmt: skip
     importlib.import_module(name)
 
-SECONDS, MEMORY, SPACE = 10.0, 1 << 30, 16 << 30  # engines reserve address space that they never use
-PATIENCE = 120.0  # seconds by the clock, for what is stuck; a busy machine may take several of its own
+SECONDS, MEMORY, SPACE = 10.0, 1 << 30, 16 << 30  # engines reserve much unused address space
+PATIENCE = 120.0  # elapsed seconds until a command counts as blocked, with a margin for a busy machine
 LONGEST_LINE, LONGEST_OUTPUT = 1000, 20_000
 
 
 class Ran(NamedTuple):
-    """One finished process."""
+    """A finished process."""
 
     code: int
     output: str
@@ -35,16 +35,16 @@ class Ran(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One command on one hostile input.
+    """A command on a hostile input.
 
     Attributes:
-        folder: where it runs.
-        command: its words, divided by |.
-        codes: exit codes that are right.
-        results: function for what must not change among good inputs.
-        expected: what it returns without the hostile input.
+        folder: working folder.
+        command: words, separated by |.
+        codes: correct exit codes.
+        results: function that returns the results of good inputs, which must not change.
+        expected: value of `results` without the hostile input.
         keeps: whether the command must leave its folder as it is if it ends with exit code 2.
-        prepare: makes the folder, for the first of its cases that is run.
+        prepare: function that makes the folder before its first case runs.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 def state(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return size and time of change of every file in a folder; -1 for a folder in it."""
+    """Return size and modification time of every file in a folder; -1 for a folder in it."""
     found = {path: path.lstat() for path in folder.rglob("*")}
     return {
         path: (-1, -1) if path.is_dir() else (about.st_size, about.st_mtime_ns)
@@ -66,7 +66,7 @@ def state(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def run(command: str, folder: Path) -> Ran:
-    """Run a command line in a folder under limits, in a fork of this process, which has the imports."""
+    """Run a command line in a folder under limits, in a fork of this process that has the imports."""
     start = time.monotonic()
     with tempfile.TemporaryFile() as output:
         if (child := os.fork()) == 0:
@@ -83,7 +83,7 @@ def run(command: str, folder: Path) -> Ran:
 
 
 def _become(command: str, folder: Path, output: int) -> None:
-    """Be the command line, and end."""
+    """Run the command line in this process, and end it."""
     os.setsid()
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
@@ -95,7 +95,7 @@ def _become(command: str, folder: Path, output: int) -> None:
 
 
 def be_command(command: str) -> NoReturn:
-    """Run a command line, its words divided by |, and end this process with its exit code."""
+    """Run a command line, with words separated by |, and end this process with its exit code."""
     sys.argv = ["lookonce", *command.split("|")]
     code: object = 0
     try:
@@ -111,7 +111,7 @@ def be_command(command: str) -> NoReturn:
 
 
 def complaints(case: Case, ran: Ran, before: dict[Path, tuple[int, int]]) -> Iterator[str]:
-    """Yield what is wrong with the way a command ended; `before` is the state of its folder."""
+    """Yield problems with the end of a command; `before` is the state of its folder."""
     if ran.code not in case.codes:
         yield f"exit {ran.code}, expected {' or '.join(map(str, case.codes))}"
     if "Traceback" in ran.output:

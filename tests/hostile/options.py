@@ -1,7 +1,7 @@
 """Wrong, absurd and contradictory values for every option of every command.
 
-The values follow from the kind of an option, as its help shows it, so an option that is added is tried as
-well. `CONTRADICTIONS` holds options that exclude each other, and values that only one option knows.
+The values follow from the kind of an option, as shown in its help, so new options are covered too.
+`CONTRADICTIONS` has options that exclude each other, and values that only one option accepts.
 """
 
 import shutil
@@ -148,7 +148,7 @@ CONTRADICTIONS = (
     "models|extra",
     "recipes|extra",
 )  # fmt: skip
-# words that make each command run, and end soon where a value is harmless after all
+# arguments with which each command runs, and ends soon if a value is harmless
 WORDS = {
     "demo": "demo",
     "train": "train|lines.txt|--names=names.txt|--out=out|--model=yolov3-tiny|--size=64|--epochs=1|--batch=1"
@@ -173,8 +173,8 @@ WORDS = {
     "data_convert": "data|convert|lines.txt|--names=names.txt|--to=coco|--out=out",
     "data_next": "data|next|cats.onnx|photo.png|--out=next.txt",
 }
-MISSING = {"fetch": "|yolov3-tiny", "rename": "|cat=cow"}  # what contradictions give themselves
-SLOW = {"advise", "bench", "tune"}  # tens of seconds, so only with values that are refused
+MISSING = {"fetch": "|yolov3-tiny", "rename": "|cat=cow"}  # options that the contradictions set themselves
+SLOW = {"advise", "bench", "tune"}  # these take tens of seconds, so they run only with rejected values
 
 
 def ready(folder: Path) -> Path:
@@ -192,7 +192,7 @@ def ready(folder: Path) -> Path:
 
 
 def wrong_values(flag: str, kinds: set[Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield values for an option, and the exit codes that they may end with."""
+    """Yield values for an option, with the exit codes that are allowed for them."""
     kind = next(iter(kinds - {type(None)}))
     yield from ((value, (2,)) for value in WRONG.get(kind, ()))
     yield from ((value, (0, 1, 2)) for value in (*EDGES.get(kind, ()), *BY_OPTION.get(flag, ())))
@@ -205,7 +205,7 @@ def wrong_values(flag: str, kinds: set[Any]) -> Iterator[tuple[str, tuple[int, .
 
 
 def option_cases(top: Path) -> Iterator[Case]:
-    """Yield every option of every command with wrong values, then what contradicts itself."""
+    """Yield every option of every command with wrong values, and then contradictory options."""
     made = ready(top / "ready")
     verbs = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
     for verb in verbs:

@@ -1,9 +1,9 @@
 """Run lookonce on hostile inputs, one process each: `python -m tests.hostile.run --kind images --every 9`.
 
-Each input is read alone and, where a run reads many, among good ones. Demanded: exit code 1 or 2 (0 only
-where what is odd may be read), one short line of error, no traceback, no control character, at most ten
-seconds and one GiB of memory, nothing left in place of an input; among good ones, the results of the good
-ones as they are without it. `--folder DIR` takes the cases in a folder instead of our own.
+Each input is read alone and, if a run reads several inputs, among good ones. Required are exit code 1 or 2 (0
+only for unusual but valid input), a short one-line error, no traceback, no control characters, at most ten
+seconds and one GiB of memory, and unchanged inputs; among good inputs, also the same results for these as
+without the hostile one. `--folder DIR` runs the cases in a folder instead.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.hostile.limits import Case, complaints, run, state
 
 
 def main() -> int:
-    """Run the cases asked for; the exit code is 1 if any went wrong."""
+    """Run the chosen cases; the exit code is 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind of input")
     parser.add_argument("--folder", type=Path, action="append", help="the cases in this folder")

@@ -21,7 +21,7 @@ HERE = Path(__file__).parents[2]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and FIFOs")
 def test_hostile_inputs_end_in_one_line() -> None:
-    """All in one process, whose imports take longer than the cases."""
+    """All cases run in one process, because imports take longer than the cases."""
     words = [word for pick in PICKS for word in ("--pick", pick)]
     command = [sys.executable, "-m", "tests.hostile.run", *words]
     ran = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Hostile videos: damaged, cut short, lying about size, rate and length, or pointing at other files."""
+"""Hostile videos: damaged, cut short, with false size, rate and length, or with references to other files."""
 
 import random
 import struct
@@ -22,7 +22,7 @@ KINDS = {
     "wmv": "WMV2",
     "ts": "mp4v",
 }
-MUTATIONS = 15  # of each kind
+MUTATIONS = 15  # per kind
 HUGE = (0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 
 
@@ -45,7 +45,7 @@ def videos() -> Iterator[tuple[str, Content]]:
 
 
 def _whole(path: Path, codec: str) -> bytes:
-    """Return a video of a bar that grows."""
+    """Return a video of a growing bar."""
     frames = []
     for number in range(FRAMES):
         frames.append(np.full((HEIGHT, WIDTH, 3), 40, np.uint8))
@@ -54,7 +54,7 @@ def _whole(path: Path, codec: str) -> bytes:
 
 
 def _mutated(data: bytes, seed: int) -> bytes:
-    """Return the data with a few other bytes, half of them in its first KiB."""
+    """Return the data with a few bytes changed, half of them in the first KiB."""
     chosen, changed = random.Random(seed), bytearray(data)
     for number in range(chosen.randint(1, 12)):
         end = min(1024, len(data)) if number % 2 else len(data)
@@ -63,13 +63,13 @@ def _mutated(data: bytes, seed: int) -> bytes:
 
 
 def _patched(data: bytes, at: int, *values: int) -> bytes:
-    """Return the data with little-endian numbers of 32 bits at a place."""
+    """Return the data with 32-bit little-endian numbers at an offset."""
     packed = struct.pack(f"<{len(values)}I", *values)
     return data[:at] + packed + data[at + len(packed) :]
 
 
 def _avis(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield AVIs whose headers lie."""
+    """Yield AVIs with false headers."""
     main, stream, form = (data.index(word) + 8 for word in (b"avih", b"strh", b"strf"))
     for value in HUGE:
         yield f"avi_interval_{value}.avi", _patched(data, main, value)
@@ -88,7 +88,7 @@ def _avis(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _mp4s(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield MP4s whose tables lie."""
+    """Yield MP4s with false tables."""
     for box, places in {
         "mvhd": (12, 16),
         "tkhd": (20, 76, 80),
@@ -115,7 +115,7 @@ def _mp4s(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _raw() -> Iterator[tuple[str, Content]]:
-    """Yield videos without a container of their own, which have a size in each frame."""
+    """Yield videos without a container, which have a size in each frame."""
 
     def jpeg(height: int, width: int) -> bytes:
         return cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))[1].tobytes()
@@ -149,7 +149,7 @@ def _raw() -> Iterator[tuple[str, Content]]:
 
 
 def _texts() -> Iterator[tuple[str, bytes]]:
-    """Yield texts that name other files and hosts, under the suffix of a video."""
+    """Yield texts that refer to other files and hosts, with the suffix of a video."""
     segments = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
     for name, target in {
         "passwd": "file:///etc/passwd",

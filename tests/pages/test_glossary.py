@@ -1,4 +1,4 @@
-"""One glossary for the pages and the documentation."""
+"""The glossary of the pages is that of the documentation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The frame of every page, in a real browser."""
+"""The base template of all pages, in a real browser."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.browser import DESKTOP, PHONE, opened
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """A page that tries to fetch an image."""
+    """Return a page that tries to load an image."""
     body = '{% extends "base.html" %}{% block main %}<img src="http://127.0.0.1:9/x.png">{% endblock %}'
     file = tmp_path / "a page.html"
     file.write_text(_environment().from_string(body).render(lookonce_version="0"), encoding="utf-8")
@@ -42,7 +42,7 @@ def test_what_gets_into_a_page_neither_runs_nor_styles(tmp_path: Path, injected:
     with opened(file) as seen:
         assert seen.page.evaluate("document.body.id") == "own"
         assert seen.page.title() == ""
-        assert seen.page.evaluate("getComputedStyle(document.body).margin") == "0px"  # its own style holds
+        assert seen.page.evaluate("getComputedStyle(document.body).margin") == "0px"  # by the page's style
         for element in ("main", "main > b"):
             color = f"(document.querySelector('{element}') || document.body)"
             assert seen.page.evaluate(f"getComputedStyle({color}).color") != "rgb(1, 2, 3)"

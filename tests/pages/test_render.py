@@ -1,4 +1,4 @@
-"""Pages: what a stranger's data cannot do, and what a template must be given."""
+"""Pages are safe with untrusted data, and a template needs all of its values."""
 
 import re
 from base64 import b64decode

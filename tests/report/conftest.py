@@ -1,4 +1,4 @@
-"""A report with everything in it, whose names are HTML."""
+"""A report with all parts, whose names are HTML."""
 
 import json
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ TRAINING = {
 
 @dataclass
 class Written:
-    """A report on disk, and its figures."""
+    """A written report and its figures."""
 
     page: Path
     tree: dict[str, Any]
@@ -59,7 +59,7 @@ def write(
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Forty images, three classes, hostile names, a training and findings of the doctor."""
+    """Write a report of forty images and three classes, with hostile names, training and findings."""
     return write(
         tmp_path_factory.mktemp("report"),
         random_case(1, 40, 3, 12),

@@ -1,4 +1,4 @@
-"""Figures of the report: points on the curves, and what the JSON holds."""
+"""Figures of the report: points on the curves, and the contents of the JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Images of the report, with the ground truth beside the detections."""
+"""Images of the report, with ground truth and detections side by side."""
 
 import base64
 import itertools
@@ -18,11 +18,11 @@ from lookonce.samples import Sample
 
 BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
 NAMES = ("cat", "dog")
-APART = 20  # distance in CIE L*a*b* at which two colors are told apart at a glance
+APART = 20  # distance in CIE L*a*b* at which two colors are easily distinguished
 
 
 def outcomes_of(names: tuple[str, ...] = NAMES) -> Outcomes:
-    """A cat found, a cat with a loose box, a dog missed, and a dog where there is nothing."""
+    """Return outcomes: a found cat, a cat with a loose box, a missed dog, and a dog on the background."""
     truth = Sample(Path("a.png"), np.array([BOX, FAR, AWAY], np.float32), np.array([0, 0, len(names) - 1]))
     boxes = np.array([BOX, [100, 100, 140, 112], [300, 300, 340, 340]], np.float32)
     labels = np.array([0, 0, len(names) - 1])
@@ -73,7 +73,7 @@ def test_deep_images_are_shown_in_the_range_of_the_model(tmp_path: Path) -> None
         for each in (own, model)
     ]
     assert means[0] > 100
-    assert means[1] < 60  # but for the boxes, black
+    assert means[1] < 60  # black except for the boxes
 
 
 def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page: its numbers are those of the JSON; phone, print, keyboard and screen readers."""
+"""The page has the numbers of the JSON, and works on phones, in print, by keyboard and screen reader."""
 
 import json
 import re
@@ -134,7 +134,7 @@ def test_it_prints_on_white_paper_without_controls(written: Written) -> None:
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not seen.page.locator("nav").is_visible()
-        seen.page.set_viewport_size({"width": 950, "height": 1300})  # as Chromium lays it out for A4
+        seen.page.set_viewport_size({"width": 950, "height": 1300})  # width of A4 in Chromium
         cut_off = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
         assert seen.page.locator(".scroll").evaluate_all(cut_off) == []
         assert seen.page.pdf(format="A4").startswith(b"%PDF")
@@ -159,7 +159,7 @@ def test_pages_of_extremes(case: Case, tmp_path: Path) -> None:
 
     assert "nan" not in re.sub(r"base64,[\w+/=]+", "", page)
     assert "The data was not checked" in page
-    assert "does not say how it was trained" in page
+    assert "has no record of its training" in page
 
 
 def test_every_type_of_error_is_explained(written: Written) -> None:

@@ -1,4 +1,4 @@
-"""The first sentence: its numbers, and the advice that it ends with."""
+"""The summary: its numbers, and the advice at its end."""
 
 from typing import Any
 
@@ -59,13 +59,13 @@ def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
 
 
 def test_numbers_of_the_sentence() -> None:
-    """Two of three cats found, one of two boxes on nothing."""
+    """Two of three cats are found, and one of three detections is on the background."""
     truth, boxes = [sample([BOX, FAR]), sample([BOX])], [found([BOX, AWAY], [0.9, 0.8]), found([BOX], [0.7])]
 
     numbers = summary_of((truth, boxes, ("cat",)))
 
     assert (numbers["objects"], numbers["found"], numbers["detections"]) == (3, 2, 3)
-    # counted half by half, each at the threshold of the other: one of three is not counted
+    # each half is counted at the threshold of the other half: one of three is not counted
     assert numbers["count_error"] == pytest.approx(-1 / 3)
 
 

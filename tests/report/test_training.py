@@ -1,4 +1,4 @@
-"""How a model was trained, from its own description and its run folder."""
+"""The training record of a model, from its description and its run folder."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The same image through every engine: the same detections.
+"""Every engine gives the same detections for the same image.
 
-Tolerances: boxes 0.1 pixels of the original image, scores 1e-4; as many detections, of the same classes, in
-the same order.
+Tolerances are 0.1 image pixels for boxes, and 1e-4 for scores. The number of detections, their classes and
+their order must be equal.
 """
 
 import json
@@ -25,7 +25,7 @@ NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one model of random weights in every form."""
+    """Write a model with random weights in every format; return its folder."""
     folder = tmp_path_factory.mktemp("models")
     write_every_form(folder / "model", THREE_SCALES)
     return folder

@@ -1,4 +1,4 @@
-"""PyAV's reader: times, damaged data, and frames that OpenCV cannot convert. Skipped without PyAV."""
+"""The reader of PyAV: times, damaged data, and frames that OpenCV cannot convert. Skipped without PyAV."""
 
 import re
 import struct
@@ -31,7 +31,7 @@ def test_frames_come_in_order_and_in_rgb(tmp_path: Path, name: str, codec: str) 
 
 
 def test_interlaced_frames_are_converted() -> None:
-    path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # red and blue bars that move, MPEG-2
+    path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # MPEG-2 with moving red and blue bars
     assert [image.mean() for image, _ in read_by_av(path)] == pytest.approx([103] * 6, abs=5)
 
 
@@ -55,7 +55,7 @@ def test_times_are_those_of_the_frames_and_begin_at_0(tmp_path: Path) -> None:
 def test_time_advances_where_the_file_says_that_it_stands_still(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "a.mp4", "mp4v", 4)
     content = bytearray(path.read_bytes())
-    at = content.index(b"stts") + 12  # ISO 14496-12 8.6.1.2: the one entry, frames and ticks of each
+    at = content.index(b"stts") + 12  # ISO 14496-12 8.6.1.2: one entry, frames and ticks
     struct.pack_into(">II", content, at, 4, 0)
     path.write_bytes(content)
 
@@ -79,11 +79,11 @@ def test_damaged_data_is_an_error_after_the_frames_before_it(tmp_path: Path) -> 
     with pytest.raises(ImageError, match=r"a\.avi: expected 12 frames, found [456]: the video is damaged"):
         collect()
     assert seen == list(range(len(seen)))
-    assert 4 <= len(seen) <= 6  # the decoder may hold one or two back
+    assert 4 <= len(seen) <= 6  # the decoder may delay one or two frames
 
 
 def test_a_stream_whose_frames_become_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV scales such frames to the size of the first."""
+    """OpenCV would scale such frames to the size of the first one."""
     monkeypatch.setattr("lookonce.runtime.video_checks.MAX_FRAME", SIZE[0] * SIZE[1])
     url = f"http://127.0.0.1:{(port := free_port())}/grows"
     with (

@@ -1,4 +1,4 @@
-"""Which engine runs which file, by suffix or by choice, and where what one of them needs is missing."""
+"""Choice of the engine for a file, by suffix or by name, also if its package or weights are missing."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Annotated videos: size, rate, time, and a browser that plays them."""
+"""Annotated videos: size, rate and times; a browser plays them."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ def write(
     writer = ClipWriter(path, size, rate)
     for number, second in enumerate(seconds):
         writer.add(scene(number)[: size[0], : size[1]], Moment(number, second, rate))
-    assert not path.exists()  # before it is whole
+    assert not path.exists()  # before the video is complete
     writer.close()
     return path
 
@@ -44,8 +44,8 @@ def test_an_odd_side_loses_no_pixel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        ([0, 1, 2], [0, 0, 1, 1, 2]),  # half the declared rate: each twice
-        ([5, 5.5, 6.5], [0, 1, 1, 2]),  # begins later, and waits once
+        ([0, 1, 2], [0, 0, 1, 1, 2]),  # half the declared rate: each frame is written twice
+        ([5, 5.5, 6.5], [0, 1, 1, 2]),  # begins later, and has one gap
         ([0, 0.1, 0.2, 0.5, 1.0], [0, 3, 4]),  # faster than the rate
         ([0, 1e9, 1e9 + 0.5], [0, 1, 2]),  # a damaged time
     ],
@@ -75,7 +75,7 @@ def test_a_clip_that_was_not_written_whole_is_not_left(tmp_path: Path) -> None:
     writer = ClipWriter(tmp_path / "out.webm", (HEIGHT, WIDTH), RATE)
     for number in range(3):
         writer.add(scene(number), Moment(number, number / RATE, RATE))
-    writer._writer.release()  # as when the disk is full: OpenCV drops what follows without a word
+    writer._writer.release()  # as on a full disk, where OpenCV drops later frames silently
     for number in range(3, 60):
         writer.add(scene(number), Moment(number, number / RATE, RATE))
 

@@ -1,4 +1,4 @@
-"""Compiled networks in the cache: used if they are intact, this user's, and made for exactly this model."""
+"""Compiled networks in the cache are used only if they are intact, the user's, and made from this model."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_the_network_is_kept_and_used(folder: Path, model: Path) -> None:
     (name,) = {file.name for file in folder.iterdir()} - {kept.name}
     swapped = (folder / name).read_bytes()
     kept.write_bytes(swapped)
-    np.testing.assert_array_equal(run(model), other)  # so it is the kept network that runs
+    np.testing.assert_array_equal(run(model), other)  # so the cached network runs
     kept.write_bytes(intact[:CHECKSUM] + swapped[CHECKSUM:])
     np.testing.assert_array_equal(run(model), compiled)
     assert read_compiled(kept) is not None  # made again
@@ -124,7 +124,7 @@ def test_one_file_for_each_content_shape_and_setting(folder: Path, tmp_path: Pat
     OpenVinoBackend(model)(IMAGES[:, :32])
     backend = OpenVinoBackend(model)
     backend(np.concatenate([IMAGES, IMAGES]))
-    write_tiny_model(model, replace(INFO, names=("a", "b")))  # the same path, and another description
+    write_tiny_model(model, replace(INFO, names=("a", "b")))  # the same path with another description
     run(model)
 
     assert len(list(folder.iterdir())) == 5
@@ -196,7 +196,7 @@ def test_the_files_used_last_are_kept(folder: Path) -> None:
         write_compiled(path, b"network")
         os.utime(path, (moment, moment))
     (folder / ".lookonce-unfinished.blob").write_bytes(b"of a killed process")
-    own_of_a_project = folder / "network.blob"  # where LOOKONCE_CACHE names the folder of a project
+    own_of_a_project = folder / "network.blob"  # LOOKONCE_CACHE may be the folder of a project
     own_of_a_project.touch()
     for path in (folder / ".lookonce-unfinished.blob", own_of_a_project):
         os.utime(path, (0, 0))

@@ -1,4 +1,4 @@
-"""A new description in a model file: the weights stay byte for byte."""
+"""A new description in a model file leaves the weights unchanged, byte for byte."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Detector over a tiny real ONNX network."""
+"""The Detector with a tiny ONNX network."""
 
 import subprocess
 import sys
@@ -69,7 +69,7 @@ def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> Non
 
 
 def test_options(model: Path) -> None:
-    # Objectness and color both fade: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
+    # Objectness and class probability both decrease: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
     rgb = image(
         (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), (204, 204, 0)), ((64, 0, 96, 32), (204, 0, 204))
     )
@@ -104,7 +104,7 @@ def test_soft_nms_keeps_second_boxes_with_less_score(
 
 
 def test_rect_leaves_out_padding_and_groups_equal_shapes(model: Path) -> None:
-    # 192 x 192 shrinks to 96 x 96; half as high, to 48 x 96 in 64 x 96, with 8 rows of padding.
+    # 192 x 192 is reduced to 96 x 96; 96 x 192 is reduced to 48 x 96 in 64 x 96, with 8 rows of padding.
     square = image((192, 192), ((64, 0, 128, 64), YELLOW))
     wide = image((96, 192), ((64, 48, 128, 96), MAGENTA))
 
@@ -118,7 +118,7 @@ def test_rect_leaves_out_padding_and_groups_equal_shapes(model: Path) -> None:
 
 
 def recorded(detector: Detector) -> list[tuple[int, ...]]:
-    """The shapes that reach the network from now on."""
+    """Record the shapes of the network's inputs from now on; return the growing list."""
     backend, shapes = detector._backend, []
     assert backend is not None
 
@@ -136,7 +136,7 @@ def recorded(detector: Detector) -> list[tuple[int, ...]]:
 def test_a_file_with_a_fixed_size(tmp_path: Path) -> None:
     fixed = write_tiny_model(tmp_path / "fixed.onnx", replace(INFO, input_size=(96, 96)), ("batch", 64, 96))
 
-    assert Detector.open(fixed).size == (64, 96)  # what it is, not what it was made as
+    assert Detector.open(fixed).size == (64, 96)  # the size in the graph, not in the description
     assert Detector.open(fixed, size=(64, 96)).size == (64, 96)
     with pytest.raises(ConfigError, match=r"size: expected 64x96 \(height x width\).*, found 96x96"):
         Detector.open(fixed, size=96)
@@ -174,7 +174,7 @@ def test_rect_on_real_photographs(
     ):
         pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
 
-    # Every sure object is found again: gray beside the image is not what the network needs.
+    # Every object with a high score is found again: the network does not need the gray padding.
     assert sum(len(one) for one, _ in pairs) >= len(photographs)
     for one, other in pairs:
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
@@ -197,8 +197,8 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(model: Path, tmp_path: Pa
             assert each.image_size == (768, 1152)
             assert each.labels.tolist() == whole.labels.tolist()
             np.testing.assert_allclose(each.boxes, whole.boxes, atol=2)
-            assert each.scores.tolist() != whole.scores.tolist()  # other pixels
-        assert reducing(read_image(path)) == whole  # pixels in memory are whole
+            assert each.scores.tolist() != whole.scores.tolist()  # different pixels
+        assert reducing(read_image(path)) == whole  # pixels in memory are never reduced
         small = image((64, 96), ((0, 0, 32, 32), YELLOW))
         write_image(tmp_path / "small.jpg", small)
         assert reducing(tmp_path / "small.jpg") == exact(tmp_path / "small.jpg")
@@ -211,11 +211,11 @@ def test_any_size_of_multiples_of_32(model: Path) -> None:
 
     assert Detector.open(model, size=(128, 192)).size == (128, 192)
     assert found(Detector.open(model, size=96)(rgb))[0][0] == "green"
-    assert len(Detector.open(model, size=(128, 192))(rgb)) == 4  # twice as fine: four cells
+    assert len(Detector.open(model, size=(128, 192))(rgb)) == 4  # an object covers four cells
 
 
 def test_sides_fit_the_coarsest_scale(tmp_path: Path) -> None:
-    # as a Darknet model may have
+    # as in some Darknet models
     info = replace(INFO, anchors=INFO.anchors * 2, strides=(16, 64), input_size=(64, 128))
     model = write_tiny_model(tmp_path / "coarse.onnx", info)
 
@@ -267,7 +267,7 @@ def test_batches_are_lazy_and_in_order(detector: Detector) -> None:
             seen.append(number)
             yield image((64, 96 + number), *[((0, 0, 32, 32), YELLOW)] * (number % 2))
 
-    detector(image((64, 96)))  # a batch of one before, so that the buffer has to grow
+    detector(image((64, 96)))  # after a batch of one, the buffer has to grow
     results = detector.detect_many(images(), batch=3)
 
     assert len(next(results)) == 0
@@ -350,7 +350,7 @@ def test_repr_says_what_runs(model: Path) -> None:
 
 
 def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
-    """Of an object at a tile's border, the best box ends at it, a worse one inside; neither is the object."""
+    """At the border of a tile, the best box of an object ends at the border, and a worse box ends inside."""
 
     class AtTheBorder:
         info = INFO
@@ -358,7 +358,7 @@ def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
 
         def __call__(self, images: np.ndarray) -> np.ndarray:
             found = np.zeros((len(images), 2, 7), np.float32)
-            if images[0, 0, 0, 0] == 255:  # the tile with a white corner
+            if images[0, 0, 0, 0] == 255:  # a tile with a white corner
                 found[0] = [[40, 10, 64, 40, 0.9, 1, 0], [38, 10, 58, 40, 0.6, 1, 0]]
             return found
 

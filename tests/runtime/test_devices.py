@@ -1,4 +1,4 @@
-"""Which device an engine gets, on machines that are made up: none of these devices is needed here."""
+"""Choice of the device, on simulated machines, so none of the devices is needed."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecu
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One model as `m.safetensors`, `m.onnx`, `m.xml`."""
+    """Write a model as `m.safetensors`, `m.onnx` and `m.xml`; return its folder."""
     folder = tmp_path_factory.mktemp("models")
     write_every_form(folder / "m")
     return folder
@@ -35,11 +35,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine with the devices named under `devices`, whose work the CPU does.
+    """Simulate a machine with the devices in `devices`; the CPU does their work.
 
     Each network is appended to `compiled`: its device, shape and settings.
     """
-    monkeypatch.setenv("LOOKONCE_CACHE", os.devnull)  # nothing compiled earlier
+    monkeypatch.setenv("LOOKONCE_CACHE", os.devnull)  # without networks compiled earlier
     real = openvino_backend.openvino_core()
     made: dict[str, Any] = {"devices": ["CPU", "GPU.0", "GPU.1", "NPU"], "compiled": []}
 
@@ -71,7 +71,7 @@ def pixels(batch: int = 1, height: int = INFO.input_size[0]) -> np.ndarray:
         ("cuda", ["cuda:0", "cuda:1", "cpu"], "cuda:0"),
         ("cuda:1", ["cuda:0", "cuda:1", "cpu"], "cuda:1"),
         ("gpu:1", ["cpu", "gpu:0", "gpu:1"], "gpu:1"),
-        ("gpu:0", ["cpu", "gpu"], "gpu"),  # OpenVINO numbers them only if there are several
+        ("gpu:0", ["cpu", "gpu"], "gpu"),  # OpenVINO numbers devices only if there are several
         ("gpu", ["cpu", "gpu"], "gpu"),
     ],
 )
@@ -121,7 +121,7 @@ def test_onnx_runtime_without_cuda_is_an_error_not_a_slow_answer(
 ) -> None:
     with pytest.raises(ConfigError, match=r"^device: expected CUDAExecution.*onnxruntime-gpu.*found"):
         open_backend(models / "m.onnx", device="cuda")
-    # a build with CUDA on a machine without GPU: ONNX Runtime itself takes the CPU without a word
+    # a build with CUDA on a machine without a GPU: ONNX Runtime silently uses the CPU
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     opened = onnx_backend._open_session
     monkeypatch.setattr(
@@ -182,7 +182,7 @@ def test_an_npu_gets_fixed_shapes_alone(models: Path, machine: dict[str, Any]) -
     heights = [32 * (1 + number) for number in range(MOST_SHAPES + 2)]
     for height in heights:
         assert backend(pixels(2, height)).shape[0] == 2
-    backend(pixels(2, heights[0]))  # made room, so it is compiled again
+    backend(pixels(2, heights[0]))  # dropped to make room, so it is compiled again
     shapes = [shape for _, shape, _ in machine["compiled"]]
     width = INFO.input_size[1]
     assert shapes == [f"[2,{height},{width},3]" for height in [*heights, heights[0]]]
@@ -224,7 +224,7 @@ def test_bfloat16_on_a_gpu_of_openvino_is_refused(models: Path, machine: dict[st
     ("gpus", "apple", "wanted", "chosen"),
     [
         (0, False, "auto", "cpu"),
-        (0, True, "auto", "cpu"),  # by request alone: it is not tested on such a machine
+        (0, True, "auto", "cpu"),  # only on request, because it was never tested on such a machine
         (0, True, "mps", "mps"),
         (2, False, "auto", "cuda:0"),
         (2, False, "cuda:1", "cuda:1"),

@@ -1,4 +1,4 @@
-"""Features of an image: the same means of the same feature maps from every engine."""
+"""Features of an image: every engine gives the same means of the same feature maps."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -39,7 +39,7 @@ def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
 
 
 def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one asks while the first one still prepares the network."""
+    """The second thread starts while the first one still prepares the network."""
     image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     with (
         Detector.open(write_model(tmp_path / "model.safetensors", THREE_SCALES)) as detector,
@@ -59,7 +59,7 @@ def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_darknet_network(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images that look alike are nearer to each other than to others."""
+    """Similar images have smaller distances than different ones."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     nano = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     dog, eagle = (read_image(data / "photos" / f"{name}.jpg") for name in ("dog", "eagle"))

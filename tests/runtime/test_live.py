@@ -1,4 +1,4 @@
-"""Live streams, from a real server that is killed and comes back."""
+"""Live streams, from a real server that is killed and restarted."""
 
 import socket
 import threading
@@ -39,7 +39,7 @@ def test_whoever_is_slow_gets_the_newest_frame(port: int) -> None:
         taken = []
         for image, moment in islice(frames, 6):
             assert image.shape == (*SIZE, 3)
-            assert abs(int(image[0, 0, 0]) - moment.number % 256) <= 2  # the very frame of this number
+            assert abs(int(image[0, 0, 0]) - moment.number % 256) <= 2  # exactly the frame with this number
             taken.append(moment)
             time.sleep(0.1)
 
@@ -56,7 +56,7 @@ def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch
     with closing(sources.map(lambda frame: frame.image.shape, Parallel.of(sources.count()))) as results:
         with camera(port):
             before = [frame.moment.number for frame, _ in islice(results, 5) if frame.moment]
-        with camera(port):  # the first was killed
+        with camera(port):  # the first server was killed
             after: list[Any] = []
             while sources.live.reconnects == 0 or len(after) < 5:
                 frame, _ = next(results)
@@ -81,7 +81,7 @@ def test_a_stream_that_does_not_come_back_is_named(port: int, monkeypatch: pytes
     assert problem.place == f"http://127.0.0.1:{port}/"
     assert "ended after" in problem.what
     assert "3 attempts to reconnect in 0 s failed" in problem.what
-    assert rest <= 3  # what was on its way
+    assert rest <= 3  # frames that had already been sent
 
 
 def test_a_stream_of_frames_that_are_too_large_is_an_error(
@@ -118,13 +118,13 @@ def test_a_server_that_says_nothing_does_not_hold_up_the_end(monkeypatch: pytest
         assert list(frames) == []
         closer.join()
         readers = [thread for thread in threading.enumerate() if thread.name == "lookonce-reader"]
-        assert readers  # still stuck, and not waited for
+        assert readers  # still blocked, and not waited for
         for reader in readers:
             reader.join(30)
 
 
 def taken_from(handover: Handover[int], work: Callable[[], None]) -> list[int]:
-    """What arrives when `work` runs in another thread."""
+    """Return the results that arrive while `work` runs in another thread."""
     thread = threading.Thread(target=work)
     thread.start()
     taken = list(handover)
@@ -175,7 +175,7 @@ def test_handover_lets_go_of_a_reader_that_waits_for_room() -> None:
 
 
 def test_an_interlaced_stream_is_right_or_said(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Television over HTTP, without an end; OpenCV gives the first memory it had for each of its frames."""
+    """For endless interlaced video over HTTP, OpenCV may return unwritten memory for each frame."""
     program = (Path(__file__).parents[1] / "data" / "interlaced.mpg").read_bytes()
 
     class Station(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""ONNX files that work, and files that are no model."""
+"""ONNX files that work, and files that are not models."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

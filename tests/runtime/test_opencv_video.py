@@ -1,4 +1,4 @@
-"""OpenCV's reader: numbers of frames, their times, and frames that it cannot convert."""
+"""The reader of OpenCV: numbers of frames, their times, and frames that it cannot convert."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_frame_numbers_are_exact_where_an_index_lists_them(tmp_path: Path) -> No
 
 def test_time_never_stands_still_and_absurd_rates_are_replaced() -> None:
     class Capture:
-        """As OpenCV's, with the rates and times of a damaged file."""
+        """Stands in for `cv2.VideoCapture`, with the rates and times of a damaged file."""
 
         def __init__(self, rate: float, times: list[float]) -> None:
             self.rate, self.times, self.at = rate, times, -1
@@ -52,8 +52,8 @@ def test_time_never_stands_still_and_absurd_rates_are_replaced() -> None:
 
 
 def test_interlaced_frames_are_an_error() -> None:
-    path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # red and blue bars that move, MPEG-2
-    # unwritten memory may hold, by chance, an image that resembles the first frame
+    path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # MPEG-2 with moving red and blue bars
+    # unwritten memory may by chance contain an image that resembles the first frame
     with pytest.raises(
         ImageError, match=r"frame [01]: expected .* can convert, found an interlaced one; .*video"
     ):
@@ -63,7 +63,7 @@ def test_interlaced_frames_are_an_error() -> None:
 def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As OpenCV gives interlaced frames once a model was in the memory: black from first to last, nearly."""
+    """OpenCV returns such interlaced frames if the memory was used by a model: almost completely black."""
     left = np.zeros((576, 720, 3), np.uint8)
     left[0, 8] = 113
     path = write_video(tmp_path / "a.mp4", [left] * 3, RATE)

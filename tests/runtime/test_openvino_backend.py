@@ -1,4 +1,4 @@
-"""OpenVINO files that work, files that are no model, and what OpenVINO must not do unasked."""
+"""OpenVINO files that work, files that are not models, and connections that OpenVINO must not open."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def write_tiny_ir(
     info: ModelInfo | None = INFO,
     shape: tuple[int | str, int | str, int | str] = ("batch", "height", "width"),
 ) -> Path:
-    """The tiny network as `.xml` and `.bin`."""
+    """Write the tiny network as `.xml` and `.bin`."""
     source = write_tiny_model(path.with_name("source.onnx"), info, shape)
     ov.save_model(ov.Core().read_model(source), path, compress_to_fp16=False)
     source.unlink()
@@ -105,7 +105,7 @@ def test_eight_threads_get_what_one_gets(model: Path, threads: int | None) -> No
 
 
 def test_the_first_calls_of_a_process_may_come_at_once(model: Path) -> None:
-    """Two threads that ask OpenVINO for its first conversion at the same time used to wait for ever."""
+    """Two simultaneous first conversions in OpenVINO used to deadlock."""
     code = f"""
 import sys
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_the_first_shapes_are_compiled_once_and_the_others_share_one(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino_backend, "MOST_SHAPES", 2)
-    monkeypatch.setenv("LOOKONCE_CACHE", os.devnull)  # nothing compiled earlier
+    monkeypatch.setenv("LOOKONCE_CACHE", os.devnull)  # without networks compiled earlier
     backend = OpenVinoBackend(model)
     compiled, compile_model = [], openvino_backend.openvino_core().compile_model
 
@@ -226,7 +226,7 @@ def test_a_description_of_another_network(tmp_path: Path) -> None:
 
 
 def test_nothing_is_reported_to_anyone(model: Path) -> None:
-    """Neither its package for that is loaded, nor is a host looked up."""
+    """Neither the telemetry package is loaded, nor is a host name resolved."""
     program = f"""
 import socket, sys
 def refuse(*_, **__):

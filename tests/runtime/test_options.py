@@ -1,4 +1,4 @@
-"""The options of a detection: they check themselves, and have one list of names."""
+"""The options of detection: their checks, and the list of their names."""
 
 import json
 from dataclasses import fields, replace
@@ -65,7 +65,7 @@ def test_a_record_is_what_json_reads_back() -> None:
 
     assert json.loads(json.dumps(record)) == record
     assert record["size"] == [320, 416]
-    assert "threads" not in record  # decides the time, not the results
+    assert "threads" not in record  # affects the time, not the results
     assert record == replace(options, threads=1).as_record()
 
 

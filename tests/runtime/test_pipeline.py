@@ -1,4 +1,4 @@
-"""Working in parallel: order, bounds, errors, and no thread left behind."""
+"""Parallel work: order, bounds, errors, and no thread left over."""
 
 import os
 import threading
@@ -28,7 +28,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 class Counter:
-    """Counts up, and remembers how far it got and who asked."""
+    """Counts up, and records the last number and the threads that requested one."""
 
     def __init__(self, stop: int) -> None:
         self.made = 0
@@ -47,7 +47,7 @@ class Counter:
 
 
 def settle(counter: Counter) -> int:
-    """What `made` comes to once nothing more happens."""
+    """Return the value of `made` once it no longer changes."""
     made = -1
     while made != counter.made:
         made = counter.made
@@ -131,7 +131,7 @@ def test_a_result_does_not_wait_for_the_next_item() -> None:
 
     def slow_source() -> Iterator[int]:
         yield 1
-        assert used.wait(timeout=30)  # as a camera, whose next frame comes when it comes
+        assert used.wait(timeout=30)  # like a camera, whose next frame may take any time
         yield 2
 
     results = in_parallel(slow_source(), same, workers=2)
@@ -218,13 +218,13 @@ def test_an_error_while_closing_the_items_is_not_a_hang() -> None:
 @pytest.mark.parametrize("ahead", [0, 4])
 @pytest.mark.parametrize("used", [1, 2, 7])
 def test_leaving_early_closes_the_items(workers: int, ahead: int, used: int) -> None:
-    for _ in range(20):  # the threads are met in different moments
+    for _ in range(20):  # the threads are stopped at different moments
         counter = Counter(1000)
         items = iter(counter)
         with closing(in_parallel(items, same, workers, ahead)) as numbers:
             for _ in range(used):
                 next(numbers)
-        assert counter.closed  # although `items` is still held here
+        assert counter.closed  # although `items` is still referenced here
         assert counter.made < 1000
 
 
@@ -260,11 +260,11 @@ def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
 @pytest.mark.parametrize(
     ("cores", "frames", "threads", "expected"),
     [
-        (4, 0, None, Parallel(1, 4)),  # a video that does not know its length
-        (4, 1, None, Parallel(1, 4)),  # one image: all cores for it
+        (4, 0, None, Parallel(1, 4)),  # a video of unknown length
+        (4, 1, None, Parallel(1, 4)),  # one image uses all cores
         (4, 2, None, Parallel(2, 2)),
         (4, 200, None, Parallel(4, 1)),
-        (4, None, None, Parallel(1, 4, ahead=1)),  # live: the newest frame as soon as can be
+        (4, None, None, Parallel(1, 4, ahead=1)),  # live: lowest latency for the newest frame
         (4, 200, 2, Parallel(2, 2)),
         (4, 200, 9, Parallel(1, 9)),
         (4, None, 2, Parallel(1, 2, ahead=1)),

@@ -1,4 +1,4 @@
-"""Plans of `lookonce tune`: used where they were measured, and nowhere else."""
+"""Plans of `lookonce tune` are used only on the machine on which they were measured."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ def test_rows_of_one_image_and_of_several_are_not_compared(model: Path) -> None:
     assert four.best(1) == WAYS[1]
     assert (
         four.best(2) == WAYS[2]
-    )  # no row of two threads has several images at a time; 18 ms is one of those
+    )  # with several images at a time, there is only the row of 18 ms, with one thread
     assert replace(four, ways=(WAYS[1], alone)).best(2) == alone
 
 
@@ -78,7 +78,7 @@ def test_the_detector_runs_as_the_plan_says_and_says_so(
 @pytest.mark.parametrize(
     ("options", "engine"),
     [
-        ({"threads": 1}, OnnxBackend),  # many images, one on each core
+        ({"threads": 1}, OnnxBackend),  # many images, one per core
         ({"threads": 2}, OpenVinoBackend),
         ({"precision": "float32"}, OnnxBackend),
         ({"backend": "onnxruntime"}, OnnxBackend),
@@ -91,7 +91,7 @@ def test_threads_and_explicit_options(model: Path, options: dict[str, object], e
 
 
 def test_no_more_threads_than_were_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of four cores two: nothing was timed so, and the fastest way takes all of them."""
+    """Two of four cores: no row was timed with two, and the fastest row uses all four."""
     monkeypatch.setattr(plans, "this_cpu", lambda: replace(HERE, cores=4))
     ways = [Way("onnxruntime", "float32", 4, 1, "", 20.0, 0.5, 1.0)]
     SpeedPlan(replace(HERE, cores=4), engine_versions(), "", 0.003, tuple(ways), plan_folder(model)).write()
@@ -184,11 +184,11 @@ def test_a_plan_whose_file_is_gone_falls_back(model: Path, caplog: pytest.LogCap
 def test_int8_by_request_is_the_fastest_accepted_one(model: Path) -> None:
     written(model)
     with pytest.raises(ConfigError, match="precision: expected a model in int8"):
-        Detector.open(model, precision="int8")  # the plan's only one was rejected
+        Detector.open(model, precision="int8")  # the only row of the plan was rejected
 
     plan = written(model, *WAYS, Way("openvino", "int8", 2, 1, "small.onnx", 25.0, 0.5, 1.0))
     write_tiny_model(plan.folder / "small.onnx")
-    with pytest.raises(ConfigError, match=r"found .*small\.onnx in float"):  # the tiny model is no int8
+    with pytest.raises(ConfigError, match=r"found .*small\.onnx in float"):  # the tiny model is not int8
         Detector.open(model, precision="int8")
 
 

@@ -1,4 +1,4 @@
-"""From candidates to detections: by hand, and against the reference."""
+"""From candidates to detections, compared with values by hand and with the reference."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ def test_score_is_objectness_times_the_best_class() -> None:
 
     assert found.boxes.tolist() == [[10, 20, 30, 60]]
     assert found.scores.tolist() == [pytest.approx(0.6)]
-    assert found.labels.tolist() == [1]  # the first on ties
+    assert found.labels.tolist() == [1]  # for equal scores, the first one
 
 
 def test_confidence_is_a_strict_limit_on_the_score() -> None:
@@ -97,8 +97,8 @@ def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
     letterbox = Letterbox.fit((50, 100), (200, 200))  # scale 2, 50 rows of padding
     candidates = rows(
         [20, 60, 40, 90, 0.9, 1],  # inside
-        [150, 40, 220, 170, 0.8, 1],  # beyond three borders
-        [20, 0, 40, 50, 0.7, 1],  # in the padding alone
+        [150, 40, 220, 170, 0.8, 1],  # crosses three borders
+        [20, 0, 40, 50, 0.7, 1],  # entirely in the padding
         [70, 70, 60, 80, 0.6, 1],  # inverted
         [np.nan, 70, 60, 80, 0.5, 1],
     )
@@ -107,7 +107,7 @@ def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
 
 
 def test_boxes_are_cut_before_suppression() -> None:
-    one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal where the image is
+    one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal within the image
 
     assert postprocess(one_object, SQUARE).scores.tolist() == [pytest.approx(0.9)]
 
@@ -137,7 +137,7 @@ def case(request: pytest.FixtureRequest, reference: Path) -> dict[str, Any]:
 
 
 class ReferenceWayBack(Letterbox):
-    """The reference's rule: unrounded padding, one scale, low corner cut at 0 only, high at side - 1."""
+    """The rule of the reference: unrounded padding, one scale, low corner clipped at 0, high at side - 1."""
 
     def boxes_out(self, boxes: np.ndarray) -> np.ndarray:
         (height, width), (rows, columns) = self.source, self.target
@@ -167,7 +167,7 @@ def test_with_the_references_way_back_the_result_is_the_references(case: dict[st
 
 
 def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]) -> None:
-    """Whole padding and true scales: up to a pixel of the input. Cut at side: a pixel of the image."""
+    """Whole padding and exact scales move a box by up to an input pixel, clipping by an image pixel."""
     found = detect(Letterbox, case, iou=1.0)  # nothing is suppressed
     expected = case["before_nms"][np.argsort(-case["before_nms"][:, 4], kind="stable")]
     in_both = np.isin(found.scores, expected[:, 4])
@@ -175,7 +175,7 @@ def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]
 
     np.testing.assert_array_equal(found.scores[in_both], expected[:, 4])
     assert (np.abs(found.boxes[in_both] - expected[:, :4]) <= max(1, image_pixels) * 1.01).all()
-    # What the reference alone drops lies in the last pixel, where its rule leaves no side.
+    # Boxes that only the reference drops are in the last pixel, where its rule gives them no area.
     last_pixel = case["original_width"] - 1, case["original_height"] - 1
     assert (found.boxes[~in_both, :2] >= last_pixel).any(axis=1).all()
 

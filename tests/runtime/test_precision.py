@@ -1,4 +1,4 @@
-"""In which precision a network is computed, and what is refused where."""
+"""Precision of computation, and combinations that are rejected."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecu
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One model as `m.safetensors`, `m.onnx`, `m.xml`, `int8.onnx`."""
+    """Write a model as `m.safetensors`, `m.onnx`, `m.xml` and `int8.onnx`; return its folder."""
     folder = tmp_path_factory.mktemp("models")
     graph = write_every_form(folder / "m")
     inputs = np.random.default_rng(0).integers(0, 256, (2, *INFO.input_size, 3), np.uint8)
@@ -52,7 +52,7 @@ def test_bfloat16_is_near_float32_and_not_equal(
     assert rough.dtype == np.float32
     scores = np.abs(rough[..., 4:] - exact[..., 4:])
     assert scores.max() < 0.05
-    if this_cpu().computes_bfloat16 or name == "m.safetensors":  # OpenVINO does not imitate it
+    if this_cpu().computes_bfloat16 or name == "m.safetensors":  # OpenVINO does not emulate it
         assert scores.max() > 1e-6
     boxes = np.abs(rough[..., :4] - exact[..., :4])
     assert np.median(boxes) < 1
@@ -73,7 +73,7 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPa
     ):
         Detector.open("any.onnx", precision="bfloat16")
     for elsewhere in (DetectOptions(device="cuda"), DetectOptions(backend="tensorrt")):
-        replace(elsewhere, precision="bfloat16")  # the CPU does not compute
+        replace(elsewhere, precision="bfloat16")  # the CPU does not support
 
 
 def test_int8_is_a_file_that_is(models: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which files a source stands for, and what happens to bad ones."""
+"""Files of a source, and the handling of bad files."""
 
 import os
 import socket
@@ -50,7 +50,7 @@ def write_video(path: Path, frames: int) -> Path:
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Images in folders, with names that cause trouble; the tests stand in it."""
+    """Make folders of images with difficult names, and change to the outer folder."""
     for number, name in enumerate(
         ("b.png", "a.JPG", "c [1].png", "über all.webp", "more/a.png", "more/deep/b.png")
     ):
@@ -73,7 +73,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["b.png"], ["b.png"]),
         (["."], ["a.JPG", "b.png", "c [1].png", "über all.webp"]),
         (["*.png"], ["b.png", "c [1].png"]),
-        (["c [1].png"], ["c [1].png"]),  # a file before a pattern
+        (["c [1].png"], ["c [1].png"]),  # an existing file takes precedence over a pattern
         (["**/*.png"], ["b.png", "c [1].png", "more/a.png", "more/deep/b.png"]),
         (["more", "b.png"], ["more/a.png", "b.png"]),  # in the order given
         (["b.png", "./b.png", "more/../b.png"], ["b.png"]),
@@ -181,7 +181,7 @@ def serving(handler: Callable[..., QuietHandler]) -> Iterator[str]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """Serves `tmp_path` over HTTP."""
+    """Serve `tmp_path` over HTTP."""
     with serving(partial(QuietHandler, directory=tmp_path)) as address:
         yield address
 
@@ -253,7 +253,7 @@ def test_a_stream_that_is_not_there(album: Path, server: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.png?x=1", "a.png", "no-suffix", "photo.jpg"])
 def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: str) -> None:
-    """Upright, whatever its name: content type and first bytes decide."""
+    """The name does not matter: the content type and the first bytes do. EXIF rotation is applied."""
     picture = Image.new("RGB", (30, 20), (200, 0, 0))
     exif = picture.getexif()
     exif[274] = 6  # a quarter turn
@@ -350,7 +350,7 @@ def test_a_redirect_stays_with_http(album: Path, target: str) -> None:
         with pytest.raises(ImageError, match=r"/a\.png: expected an image or a video, found HTTP status 302"):
             list(Sources([f"{server.url}/a.png"]))
         listening.setblocking(False)
-        with pytest.raises(BlockingIOError):  # nobody has come
+        with pytest.raises(BlockingIOError):  # no connection was opened
             listening.accept()
 
 
@@ -426,7 +426,7 @@ def test_fifos_devices_and_loops_of_links(album: Path) -> None:
     (album / "more" / "loop").symlink_to(".")
     (album / "more" / "again").symlink_to("..")
     assert len(Sources(["**/*.png", "**/**/**/*.png"]).origins) == 4
-    assert len(Sources(["more/**"]).origins) == 6  # through the links too, each folder once
+    assert len(Sources(["more/**"]).origins) == 6  # links are followed too, and each folder is read once
     assert Sources(["."]).count() == 4
 
 
@@ -443,7 +443,7 @@ def test_reading_is_lazy(album: Path) -> None:
 
 
 def damage(album: Path) -> list[str]:
-    """Bad files among good ones: cut short, a web page, empty, a video that is none."""
+    """Write bad files among good ones: cut short, a web page, empty, and a fake video."""
     good = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
     (album / "cut.jpg").write_bytes(good[: len(good) // 2])
     (album / "page.png").write_text("<!DOCTYPE html><html>404</html>")
@@ -467,7 +467,7 @@ def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
     assert "empty" in by_name["nothing.jpg"]
     assert not any(name in what for name, what in by_name.items())  # named once
     list(sources)
-    assert len(sources.problems) == 4  # counted anew
+    assert len(sources.problems) == 4  # counted again
 
 
 def stack(path: Path, pages: int) -> Path:
@@ -480,7 +480,7 @@ def stack(path: Path, pages: int) -> Path:
 def test_a_damaged_block_of_a_large_image_is_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks are read while the image is processed, after its structure."""
+    """Blocks are read while the image is processed, after its structure was checked."""
     for name in ("a.png", "c.png"):
         write_gray(tmp_path / name)
     bad = write_tiff(tmp_path / "b.tif", (128, 128), tile=64)
@@ -551,7 +551,7 @@ def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
     assert found == {"a#1.tif": 1, "a#2-3.tif": 2, "a#2.tif": 100, "a#2-2.tif": 100}
     rest = Sources([tmp_path])
     rest.leave_out({str(tmp_path / "a#2.tif"), str(tmp_path / "a#2-2.tif")})
-    assert [str(frame.relative) for frame in rest] == ["a#1.tif", "a#2-3.tif"]  # as before, when resumed
+    assert [str(frame.relative) for frame in rest] == ["a#1.tif", "a#2-3.tif"]  # the same when resumed
 
 
 def test_strict_stops_at_the_first_bad_file(album: Path) -> None:
@@ -585,7 +585,7 @@ def test_a_video_that_ends_early_keeps_its_frames(album: Path) -> None:
 
 
 def test_kinds_of_images_that_are_not_read_are_named_and_are_no_videos(tmp_path: Path) -> None:
-    """FFmpeg takes some of them for a video of one frame."""
+    """FFmpeg reads some of them as a video of one frame."""
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
     for name in ("a.ico", "b.sgi", "c.qoi", "d.dds"):
         pixels.save(tmp_path / name)
@@ -745,10 +745,10 @@ def test_files_of_which_only_the_first_image_is_read_are_named(tmp_path: Path) -
         images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
     for name in ("c.gif", "d.png", "e.jpg"):
         images[0].save(tmp_path / name)
-    stack(tmp_path / "f.tif", 2)  # whose pages are all read
+    stack(tmp_path / "f.tif", 2)  # all pages of which are read
     sources = Sources([tmp_path])
 
-    for _ in range(2):  # named anew
+    for _ in range(2):  # named again
         assert len(list(sources)) == 7
         assert [Path(name).name for name in sources.series] == ["a.gif", "b.WEBP"]
 
@@ -871,7 +871,7 @@ def test_closing_does_not_wait_for_the_next_frame(tmp_path: Path, monkeypatch: p
 
 
 def test_as_many_images_are_worked_on_at_a_time_as_there_are_workers(album: Path) -> None:
-    together = Barrier(3)  # nobody leaves before three have come
+    together = Barrier(3)  # no thread leaves before three have come
     names = ["b.png", "a.JPG", "c [1].png"]
     results = Sources(names).map(lambda frame: together.wait(5), Parallel(3, threads=1, ahead=1))
     assert sorted(turn for _, turn in results) == [0, 1, 2]

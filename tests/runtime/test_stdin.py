@@ -1,4 +1,4 @@
-"""Cutting bytes into images: whole JPEGs of every kind, whatever pieces they come in."""
+"""Splitting a byte stream into whole JPEGs of every kind, however the bytes arrive."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def jpeg(seed: int, *options: int) -> bytes:
 
 
 def with_thumbnail(image: bytes) -> bytes:
-    """A JPEG inside a segment, as cameras write it."""
+    """Return a JPEG with a thumbnail inside a segment, as cameras write it."""
     inside = b"Exif\0\0" + jpeg(9)
     return image[:2] + b"\xff\xe1" + (len(inside) + 2).to_bytes(2) + inside + image[2:]
 
@@ -87,7 +87,7 @@ def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def detect_frames(sent: bytes) -> str:
-    """What another process sees of its standard input."""
+    """Return the frames that another process reads from its standard input."""
     code = (
         "from lookonce.runtime.sources import Sources; s = Sources(['-']);"
         "[print(f.name, f.relative, f.image.shape, f.moment and f.moment.number) for f in s];"

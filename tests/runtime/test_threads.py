@@ -1,4 +1,4 @@
-"""One Detector, eight threads, real networks and photographs: the same bits as one after the other."""
+"""One Detector in eight threads gives exactly the results of one thread, on real networks and photographs."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))  
 
 
 def opened(kind: str, cfg: Path) -> Backend:
-    """A real network; for torch, which knows the three classic ones alone, one with random weights."""
+    """Open a real network; for torch, which supports only classic ones, a network of random weights."""
     if kind == "torch":
         torch.manual_seed(0)
         info = ModelInfo("yolov3-tiny", ("a", "b"), ANCHORS, (16, 32), (256, 256), width=0.25)
@@ -49,7 +49,7 @@ def backend(
 
 @pytest.fixture(scope="module")
 def images(photographs: list[Path]) -> list[NDArray[np.uint8]]:
-    """The photographs in three sizes and shapes each."""
+    """Return each photograph in three sizes and shapes."""
     whole = [read_image(path) for path in photographs]
     half = [np.asarray(cv2.resize(each, None, fx=0.5, fy=0.5), np.uint8) for each in whole]
     return [*whole, *half, *(each[:, : each.shape[1] // 2] for each in whole)]

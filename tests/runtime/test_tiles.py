@@ -1,4 +1,4 @@
-"""Which tiles there are, which of their boxes count, and the Detector over them."""
+"""Places of tiles, the boxes in them that count, and the Detector with tiles."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -22,7 +22,7 @@ WHOLE = Window(0, 0, 200, 100)
 
 
 def test_a_grid_by_hand() -> None:
-    # Two columns that share a quarter: 2 x 120 - 30 = 210; the row is as high as the image.
+    # Two columns that overlap by a quarter: 2 x 120 - 30 = 210; one row has the height of the image.
     assert Tiling((1, 2), overlap=0.25).windows((100, 210)) == [
         Window(0, 0, 210, 100),
         Window(0, 0, 120, 100),
@@ -31,7 +31,7 @@ def test_a_grid_by_hand() -> None:
 
 
 def test_squares_by_hand() -> None:
-    # Steps of 80 would need tiles at 0, 80 and 160; those end at 260, so they move together.
+    # With steps of 80, tiles at 0, 80 and 160 would end at 260, so they are moved together.
     windows = Tiling(100, overlap=0.2).windows((100, 250))
 
     assert windows[1:] == [Window(0, 0, 100, 100), Window(75, 0, 175, 100), Window(150, 0, 250, 100)]
@@ -121,12 +121,12 @@ def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
         [WHOLE, left, right],
     )
 
-    # Gone: what ends at the left tile's right side, what begins at the right tile's left side.
+    # Dropped: boxes that end at the right side of the left tile, or begin at the left side of the right tile.
     assert joined.boxes.tolist() == [[0, 0, 200, 100], [0, 0, 30, 100], [90, 10, 110, 20], [85, 10, 200, 100]]
 
 
 def test_a_box_near_a_border_goes_if_another_tile_has_its_object_whole() -> None:
-    """The cut half of an object ends 3 pixels before the border of a tile of 200; see benchmarks/large.md."""
+    """The box of a cut object ends 3 pixels before the border of a tile of 200; see benchmarks/large.md."""
     image, left, right = Window(0, 0, 360, 200), Window(0, 0, 200, 200), Window(160, 0, 360, 200)
     half, whole = (150, 50, 197, 90), (10, 50, 80, 92)  # in the left tile, and in the right one
 
@@ -140,7 +140,7 @@ def test_a_box_near_a_border_goes_if_another_tile_has_its_object_whole() -> None
     of_two_classes = replace(part(whole), labels=np.ones(1, np.int64))
     assert len(join([part(), part(half), of_two_classes], [image, left, right])) == 2
     both_near = join([part(), part(half), part((2, 50, 30, 90))], [image, left, right])
-    assert len(both_near) == 2  # neither is whole, so neither says that the other is cut
+    assert len(both_near) == 2  # neither is whole, so neither shows that the other is cut
 
 
 def test_rows_have_inner_borders_too() -> None:
@@ -166,7 +166,7 @@ def test_the_detector_finds_in_tiles_what_is_too_small_in_the_whole(tmp_path: Pa
         0: [32, 64, 64, 96],
         1: [256, 224, 288, 256],
     }
-    assert len(found) == 2  # although nothing was suppressed
+    assert len(found) == 2  # although no box was suppressed
 
 
 def test_batches_of_tiles_are_bounded_and_images_keep_their_order(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_batches_of_tiles_are_bounded_and_images_keep_their_order(tmp_path: Path
 
 
 def test_tiles_of_a_real_photograph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kites far away: tiles find more of them, and lose nothing that the whole image shows well."""
+    """With tiles, more distant kites are found, and no object that is found in the whole image is lost."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     model = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
     photograph = read_image(data / "photos" / "kite.jpg")

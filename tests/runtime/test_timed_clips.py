@@ -1,4 +1,4 @@
-"""Annotated videos by PyAV: sound and frame times are those of the source. Skipped without PyAV."""
+"""Annotated videos by PyAV keep the sound and the frame times of the source. Skipped without PyAV."""
 
 import shutil
 from fractions import Fraction
@@ -16,14 +16,14 @@ from tests.runtime.test_video import HEIGHT, WIDTH, bar, scene
 
 av = pytest.importorskip("av")
 
-TIMES = [0.0, 0.04, 0.12, 0.5, 0.54, 1.3]  # seconds of the frames: a variable rate
-BEEP = 0.5, 0.7  # seconds of the sound that are not silent
+TIMES = [0.0, 0.04, 0.12, 0.5, 0.54, 1.3]  # times of the frames in seconds, at a variable rate
+BEEP = 0.5, 0.7  # start and end of the beep in seconds
 
 
 def write_source(
     path: Path, *, sound: float | None = 2.0, codec: str = "mpeg4", coder: str = "aac", begin: float = 0
 ) -> Path:
-    """A video of growing bars at `TIMES` + `begin`, with a beep; the sound lasts `sound` seconds."""
+    """Write a video of growing bars at `TIMES` + `begin`, with `sound` seconds of sound and a beep in it."""
     with av.open(str(path), "w") as out:
         picture = out.add_stream(codec, rate=25)
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -49,7 +49,7 @@ def write_source(
 
 
 def annotated(source: Path, out: Path, *, frames: int | None = None) -> Path:
-    """The frames of a source written anew, as `ImageWriter` does."""
+    """Write the frames of a source again, as `ImageWriter` does."""
     clip = None
     for image, moment in list(read_frames(source))[:frames]:
         clip = clip or open_clip(out, image.shape[:2], moment.rate, source)
@@ -61,7 +61,7 @@ def annotated(source: Path, out: Path, *, frames: int | None = None) -> Path:
 
 
 def sound_of(path: Path) -> tuple[float, float, float]:
-    """Beginning and end of the beep, and the length, in seconds."""
+    """Return the start and end of the beep and the length of the sound, in seconds."""
     with av.open(str(path)) as given:
         frames = list(given.decode(audio=0))
     level = np.concatenate([np.abs(frame.to_ndarray()).mean(axis=0) for frame in frames])
@@ -92,7 +92,7 @@ def test_times_and_sound_are_kept(tmp_path: Path, name: str, codec: str, coder: 
     assert given == pytest.approx(TIMES, abs=0.05)
     first, last, length = sound_of(tmp_path / "out.webm")
     assert (first, last) == pytest.approx(BEEP, abs=0.05)
-    assert length == pytest.approx(2.0, abs=0.1)  # longer than the frames, and kept
+    assert length == pytest.approx(2.0, abs=0.1)  # longer than the frames, and not cut
 
 
 def test_a_run_that_was_stopped_keeps_the_sound_of_its_frames(tmp_path: Path) -> None:

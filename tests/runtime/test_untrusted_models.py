@@ -1,4 +1,4 @@
-"""Exported files with ruined weights or an output other than declared: one line, whatever the engine."""
+"""Exported files with ruined weights or an undeclared output give a one-line error in every engine."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ def test_an_output_other_than_declared(tmp_path: Path, graph: onnx.ModelProto, b
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_scores_that_are_not_numbers_are_an_error(tmp_path: Path, backend: str) -> None:
-    """They are above no threshold, so the image would look empty."""
+    """NaN is above no threshold, so the image would seem empty."""
     divide = onnx.helper.make_node("Div", ["candidates", "zero"], ["end"])
     with_nodes(divide, zero=np.float32(0))(path := tmp_path / "divided.onnx")
     with pytest.raises(ModelFileError, match=r"divided\.onnx: expected scores and boxes, found NaN"):
@@ -81,7 +81,7 @@ def test_scores_that_are_not_numbers_are_an_error(tmp_path: Path, backend: str) 
 
 
 def add_infinite_bfloat16(path: Path) -> None:
-    """Let the graph add a constant that no layer of float32 shows."""
+    """Add a constant to the graph that is not among its float32 weights."""
     model = onnx.load(path)
     constant = onnx.helper.make_tensor("odd", onnx.TensorProto.BFLOAT16, [1], b"\x80\x7f", raw=True)
     model.graph.initializer.append(constant)
@@ -100,14 +100,14 @@ def test_an_infinite_weight_of_a_rare_type(tmp_path: Path) -> None:
     "factors",
     [
         [1, 1, 1, 1, 1e38, 1, 1],  # an infinite objectness
-        [1, 1, 1, 1, 1, float("nan"), float("nan")],  # classes alone
+        [1, 1, 1, 1, 1, float("nan"), float("nan")],  # only the classes
         [1, float("nan"), 1, 1, 1, 1, 1],  # one side of the boxes
     ],
 )
 def test_an_output_of_no_numbers_is_an_error_and_no_empty_image(
     tmp_path: Path, factors: list[float], backend: str
 ) -> None:
-    """NaN is above no threshold, so the image would look empty."""
+    """Without this check, the image would seem empty, because NaN is above no threshold."""
     given = np.array(factors, np.float32)
     nodes = [
         onnx.helper.make_node("Div", ["odd_factors", "odd_divisors"], ["odd_ratios"]),  # weights are finite
@@ -128,7 +128,7 @@ def test_an_output_of_no_numbers_is_an_error_and_no_empty_image(
 
 
 def test_a_file_that_is_cut_short_while_it_is_checked(tmp_path: Path) -> None:
-    """A mapped file would end the process (SIGBUS)."""
+    """Reading a memory-mapped file that is cut short would kill the process (SIGBUS)."""
     write_tiny_model(path := tmp_path / "model.onnx")
     model = onnx.load(path)
     large = onnx.numpy_helper.from_array(np.zeros(4 << 20, np.float32), "large")

@@ -1,4 +1,4 @@
-"""Videos that the test writes, whole and damaged."""
+"""Whole and damaged videos, which the tests write."""
 
 import struct
 from pathlib import Path
@@ -18,14 +18,14 @@ HEIGHT, WIDTH, RATE = 48, 80, 12.5
 
 
 def scene(number: int) -> np.ndarray:
-    """A red image with a blue bar that grows by 4 columns a frame."""
+    """Return a red image with a blue bar that grows by 4 columns per frame."""
     rgb = np.full((HEIGHT, WIDTH, 3), (200, 0, 0), np.uint8)
     rgb[:, : 4 * number] = (0, 0, 200)
     return rgb
 
 
 def bar(rgb: np.ndarray) -> int:
-    """The bar's width, in frames."""
+    """Return the width of the bar in frames."""
     return round(float((rgb[:, :, 2] > 100).mean()) * WIDTH / 4)
 
 
@@ -69,7 +69,7 @@ def test_reading_is_lazy_and_lets_go(clip: Path) -> None:
     ],
 )
 def test_a_playlist_reads_no_file_that_nobody_named(tmp_path: Path, text: str, name: str) -> None:
-    """FFmpeg follows one with any suffix that it knows, or in any file, from this folder or from `/`."""
+    """FFmpeg would read the files in a playlist with any suffix it knows, from this folder or from `/`."""
     write_scenes(tmp_path / "secret.avi", "MJPG", 5)
     for target in ("secret.avi", tmp_path / "secret.avi", f"file://{tmp_path}/secret.avi", "/etc/passwd"):
         (tmp_path / name).write_text(text.format(target))
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_video(tmp_path: Path, content: bytes, capfd: pytest.C
     ):
         next(read_frames(path))
     assert count_frames(path) == 0
-    assert capfd.readouterr().err == ""  # said once, by us
+    assert capfd.readouterr().err == ""  # reported once, by lookonce
 
 
 def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_flash_video_without_its_last_tag_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(whole[: -4 - last])
     with pytest.raises(ImageError, match=r"expected [\d,]+ bytes, found"):
         list(read_frames(path))
-    path.write_bytes(whole[: -4 - last].replace(b"filesize", b"filesizf"))  # a live recording declares none
+    path.write_bytes(whole[: -4 - last].replace(b"filesize", b"filesizf"))  # a live recording has none
     assert len(list(read_frames(path))) in (14, 15)
 
 

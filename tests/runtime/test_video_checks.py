@@ -1,4 +1,4 @@
-"""Names of videos, and frames found beside those declared."""
+"""Names of videos, and numbers of declared and found frames."""
 
 import pytest
 

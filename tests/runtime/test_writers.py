@@ -1,4 +1,4 @@
-"""What the writers leave on the disk."""
+"""Files that the writers write."""
 
 import csv
 import json
@@ -64,7 +64,7 @@ def test_json(tmp_path: Path) -> None:
     with JsonWriter(path, NAMES) as writer:
         writer.add(frame("pics/ü.png"), two())
         writer.add(frame("clip.mp4", Moment(7, 0.28, 25.0)), NONE)
-        assert not path.exists()  # before it is whole
+        assert not path.exists()  # before the file is complete
 
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "names": list(NAMES),
@@ -330,7 +330,7 @@ def test_a_webp_too_large_to_encode_becomes_a_png(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 120 + ".heic", "b" * 251 + ".png", "c" * 253 + "#2.png"])
 def test_names_of_any_length_are_written(tmp_path: Path, name: str) -> None:
-    """The last is a page's of a TIFF whose own name just fits."""
+    """The last name is that of a TIFF's page; the name of the TIFF itself just fits."""
     other = name[:210] + "other" + name[215:]
     with ImageWriter(tmp_path) as writer:
         writer.add(frame(name), NONE)
@@ -510,7 +510,7 @@ def test_json_takes_a_threshold_per_class(tmp_path: Path, thresholds: tuple[floa
 
 
 def test_a_large_image_is_annotated_on_a_small_copy(tmp_path: Path) -> None:
-    """A side above 4,096 pixels is divided: 8,193 columns by 3, and 64 rows become 22."""
+    """Sides above 4,096 pixels are reduced: 8,193 columns by the factor 3, so 64 rows become 22."""
     tiff = write_tiff(tmp_path / "a.tif", (64, 8193), [((0, 0, 99, 64), (0, 0, 90))])
     large = Frame(LargeImage(tiff), "a.tif", Path("a.tif"), tiff)
     box = np.array([[3000, 32, 6000, 48]], np.float32)
@@ -545,7 +545,7 @@ def test_the_sound_of_a_video_is_kept_to_its_end_unless_the_run_is_stopped(
     pytest.importorskip("av")
     from tests.runtime.test_timed_clips import TIMES, sound_of, write_source
 
-    source = write_source(tmp_path / "a.mp4")  # with 2 s of sound, and the last frame before
+    source = write_source(tmp_path / "a.mp4")  # 2 s of sound, longer than the frames
     writer = ImageWriter(tmp_path / "out")
     for each in list(Sources([source]))[:5]:
         writer.add(each, NONE)

@@ -42,7 +42,7 @@ def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) 
         model: model as given by the user.
         path: file that engines run for it.
         info: description of the model.
-        console: receives a line about what is not tried, and why.
+        console: receives a line on candidates that are not tried, with the reason.
     """
     bfloat16 = this_cpu().computes_bfloat16
     openvino = find_spec("openvino") is not None

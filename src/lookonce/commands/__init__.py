@@ -1,1 +1,1 @@
-"""Run the commands, one per file: read input, call the packages below, print and write results."""
+"""The commands, one per file: read the input, call the packages below, print and write the results."""

@@ -28,13 +28,13 @@ ELSEWHERE = "after two minutes on two cores, on 420 images of heads (the lower o
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """Time of a network on this machine, and its AP on other images.
+    """The times of a network on this machine, and its AP on other images.
 
     Attributes:
         options: options of `lookonce train` that choose the network.
-        milliseconds: time of one image in the network alone, in ONNX Runtime on all cores.
+        milliseconds: time per image in the network alone, in ONNX Runtime on all cores.
         images_per_second: speed of training.
-        minutes: length of a run of 30 epochs, without evaluation.
+        minutes: length of a run of `EPOCHS` epochs, without evaluation.
         ap_elsewhere: AP on two other data sets, the lower one first.
     """
 
@@ -114,14 +114,14 @@ def advise(
 def choose_network(
     limit: str, data: GivenData, size: tuple[int, int] | None, console: Console
 ) -> tuple["NetworkChoice", tuple[int, int]]:
-    """Choose the network for `--for`; return it with the (height, width) of its input.
+    """Choose the network for `--for`, and the (height, width) of its input.
 
-    Without a size, the size that suits the boxes is tried first, then the smaller ones.
+    Without a size, the size that suits the boxes is tried first, then smaller ones.
 
     Args:
-        limit: largest time per image, such as `5ms` or `5`.
+        limit: longest accepted time per image, such as `5ms` or `5`.
         data: annotated images.
-        size: (height, width) that the user gave; None to choose it.
+        size: (height, width) given by the user; None to choose it.
         console: console for the progress bar and the choice.
 
     Raises:

@@ -52,7 +52,7 @@ def bench(
     batches = _numbers("--batch", batch)
     counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
     if out is not None:
-        require("matplotlib", extra="evaluate")  # fail before measuring, not after
+        require("matplotlib", extra="evaluate")  # fail before measuring
     inputs = [model, *([weights] if weights else [])]
     with Outputs("bench", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
@@ -95,7 +95,11 @@ def bench(
 
 
 def _contenders(against: str | None, files: Files) -> list[str]:
-    """Return the contenders to measure. The Detector comes first, because all ratios are relative to it."""
+    """Return the contenders to measure, the Detector first, because all ratios are relative to it.
+
+    Raises:
+        ConfigError: there is no such contender, it is not installed, or it cannot run the files.
+    """
     if against is None:
         return [name for name, each in CONTENDERS.items() if each.installed and each.fits(files)]
     wanted = [name.strip() for name in against.split(",")]

@@ -18,7 +18,7 @@ from lookonce.geometry.anchors import fit_anchors, flatten
 from lookonce.networks import MODELS
 from lookonce.samples import input_shapes
 
-DECIMALS = 1  # anchors are rounded to tenths of a pixel, and measured after rounding
+DECIMALS = 1  # of anchors in pixels, which are measured after rounding
 
 
 def data_anchors(

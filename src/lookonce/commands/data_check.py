@@ -24,8 +24,8 @@ from lookonce.errors import AnnotationError, ConfigError
 from lookonce.networks import MODELS, START, model_path
 from lookonce.samples import Sample, SampleSet
 
-SHOWN = 3  # number of places printed per kind
-MOST_INDENTED = 10_000  # findings; with more, JSON is not indented, which would take several times as long
+SHOWN = 3  # places to print for each kind of finding
+MOST_INDENTED = 10_000  # findings; for more, JSON is not indented, which would take several times as long
 
 
 def data_check(
@@ -73,7 +73,7 @@ def data_check(
         stack.enter_context(Outputs("data check --fix", folder=fix, inputs=inputs))
         network, doubted = plan_network(model, size, detector, stack)
         sets = load_splits(data, names, images=images)
-        # even if every image was skipped, continue: the findings give the reasons
+        # if all images were skipped, continue, because the findings have the reasons
         if not any(found.samples or found.problems for found in sets.values()):
             raise AnnotationError(f"{data}: expected annotated images, found none")
         for found in sets.values():
@@ -105,10 +105,10 @@ def data_check(
             console,
         )
     command = ["train", data if written is None else written.data]
-    advised = list(diagnosis.advice.settings)  # a size and a model that the user gave are kept
+    advised = list(diagnosis.advice.settings)  # a size or model given by the user replaces the advice
     settings = ["--model", model] if model else []
     settings += ["--size", size, *advised[2:]] if size is not None else advised
-    again = GivenData(data, names, images) if written is None else None  # the copy needs neither option
+    again = GivenData(data, names, images) if written is None else None  # the copy needs no such options
     say(f"to train on it: {shared.command_line(*command, *settings, data=again)} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
@@ -116,9 +116,16 @@ def data_check(
 def plan_network(
     model: str | None, size: str | None, detector: Path | None, stack: ExitStack
 ) -> tuple[PlannedNetwork, Callable[[SampleSet, Sample], Iterator[Finding]] | None]:
-    """Return the network of the planned run, and a function that yields doubted labels, or None.
+    """Return the network of the planned run, and a function that finds labels at odds with a detector.
 
-    `stack` closes the model that doubts them.
+    Args:
+        model: network to train; None for that of the detector, or for the default.
+        size: input size as given by the user; None for that of the detector or network.
+        detector: trained model to compare the labels with; None for no such function.
+        stack: receives the opened detector, to close it.
+
+    Raises:
+        ConfigError: the network or the size cannot be used.
     """
     wanted, doubted, network = shared.input_size(size), None, None
     if detector is not None:
@@ -166,7 +173,7 @@ def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _say_findings(diagnosis: Diagnosis, console: Console) -> None:
-    """Print the kinds of defects, the most serious first, with the first places of each."""
+    """Print the kinds of findings, the most serious first, with the first places of each."""
     for kind, found in diagnosis.by_kind().items():
         about = KINDS[kind]
         say("", console)

@@ -29,7 +29,7 @@ from lookonce.suffixes import SERIES_SUFFIXES
 if TYPE_CHECKING:
     from lookonce.choose import Looked
 
-SHOWN = 3  # number of images named in the summary
+SHOWN = 3  # images named in the summary
 
 
 def data_next(
@@ -87,7 +87,7 @@ def _next(
     *,
     empty: bool,
 ) -> int:
-    """Detect on the images, choose, and write the list."""
+    """Detect on the images, choose some of them, and write the list."""
     from lookonce.choose import LOW, look_at
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
@@ -105,7 +105,7 @@ def _next(
             new = [path for path in paths if path not in known]
             looked = looking(new, features=False, done=done)
         else:
-            # far enough below the lowest threshold to include what just fails to be a detection
+            # well below the lowest threshold, to include candidates that are almost detections
             looked = looking(paths, conf=min(LOW, float(thresholds.min()) / 4), done=done)
             known &= {each.path for each in looked}
     several = (each.path for each in looked if each.path.suffix.lower() in SERIES_SUFFIXES)
@@ -127,7 +127,7 @@ def _next(
             f"  images of which only the first frame or page was read: {len(series)}, {series[0]}"
             f"{', ...' if len(series) > 1 else ''}"
         )
-    # absolute paths, because train reads them relative to the list, and detect relative to the working folder
+    # absolute paths, because `train` resolves them relative to the list and `detect` to the working folder
     write_text(out, encodable("".join(f"{Path(entry['file']).absolute()}\n" for entry in entries)))
     if json_to is not None:
         summary = {
@@ -147,7 +147,7 @@ def _next(
 
 
 def _alarms(looked: "Sequence[Looked]", count: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose images with false alarms; return an entry for each, and the lines to print."""
+    """Choose images with false alarms; return an entry per image, and the lines to print."""
     from lookonce.choose import false_alarms
 
     chosen = false_alarms(looked, count)
@@ -163,7 +163,7 @@ def _alarms(looked: "Sequence[Looked]", count: int) -> tuple[list[dict[str, Any]
 def _doubts(
     looked: "Sequence[Looked]", count: int, thresholds: NDArray[np.float32], known: Collection[Path]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose images to label; return an entry for each, and the lines to print."""
+    """Choose images to label; return an entry per image, and the lines to print."""
     from lookonce.choose import choose
 
     chosen = choose(looked, count, thresholds, [each.path in known for each in looked])

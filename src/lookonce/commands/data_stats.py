@@ -22,7 +22,7 @@ from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import Statistics, statistics
 from lookonce.pages.render import render
 
-PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network that the plots are for; `data check` accepts any
+PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network for the plots; `data check` has options for others
 
 
 def data_stats(
@@ -82,7 +82,7 @@ def data_stats(
 
 
 def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
-    """Return the title of each row and its cell for each split; a row without cells is a heading."""
+    """Return the title of each row and its cells, one per split; a row without cells is a heading."""
     return [
         ("images", [str(s.images) for s in each]),
         ("  without objects", [str(s.background) for s in each]),

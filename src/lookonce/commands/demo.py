@@ -1,4 +1,4 @@
-"""`lookonce demo`: run every step on rendered images, and show each as the command that a user would type.
+"""`lookonce demo`: run all steps on rendered images, and print the command for each of them.
 
 demo/
     images/ annotations/   rendered images, with train, val and test splits
@@ -6,7 +6,7 @@ demo/
     model.safetensors      best model of the run
     report/                accuracy on the test images: report.html and its numbers
     unseen/                images without annotations
-    found/                 these images with the detections drawn on them
+    found/                 detections on the unseen images, also drawn on them
     explained.html         explanation of a test image with its ground truth
 """
 
@@ -27,7 +27,7 @@ from lookonce.errors import ConfigError
 
 COUNTS = {"train": 480, "val": 40, "test": 120}
 UNSEEN = 12
-# Settings chosen on the val images. There is no flip, because a mirrored letter is a different character.
+# Settings chosen on the val images. There is no flip, because mirrored letters are different characters.
 TRAINING = {
     "size": 256,
     "batch": 8,
@@ -37,7 +37,7 @@ TRAINING = {
     "augment.flip": 0,
     "evaluate_every": 8,
 }
-GOAL = 0.80  # AP50 on the test images below which the installation must be broken
+GOAL = 0.80  # AP50 on the test images; a lower value means that the installation is broken
 
 
 def demo(out: Annotated[Path, typer.Option(help="New or empty folder.")] = Path("demo")) -> int:
@@ -45,7 +45,7 @@ def demo(out: Annotated[Path, typer.Option(help="New or empty folder.")] = Path(
 
     Example: lookonce demo --out demo
     """
-    for package in ("torch", "faster_coco_eval", "matplotlib"):  # fail before the first image is drawn
+    for package in ("torch", "faster_coco_eval", "matplotlib"):  # fail before any image is rendered
         require(package, extra="train")
     model = out / "model.safetensors"
     with Outputs("demo", folder=out):
@@ -77,7 +77,7 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
     """Evaluate, detect and explain with the trained model.
 
     Returns:
-        The exit code: 0 if all went well, 1 if the model is worse than it should be, 130 after Ctrl-C.
+        Exit code: 0 on success, 1 if the model is worse than expected, 130 after Ctrl-C.
     """
     from lookonce.commands.detect import detect
     from lookonce.commands.evaluate import evaluate
@@ -109,6 +109,6 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
 
 
 def _say_command(words: list[str], console: Console) -> None:
-    """Print the command that a user would type for the next step."""
+    """Print the command for the next step."""
     say("", console)
     say(f"$ lookonce {shlex.join(words)}", console)

@@ -37,7 +37,7 @@ from lookonce.runtime.writers import Writer
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
-MOST_OF_ONE_FILE = 20  # number of problems printed per file; the results list all of them
+MOST_OF_ONE_FILE = 20  # problems to print per file; `--json` lists all of them
 
 
 def detect(
@@ -142,7 +142,7 @@ def detect(
             f"{name_of(others[0])}"
         )
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
-    # results to resume may come from another machine, where the list of written files does not apply
+    # results to resume may come from another machine, where the list of written files is not valid
     files = [shared.json_file(json_to)]
     with Outputs("detect", folder=out, files=files, inputs=inputs, force=force or resume):
         return _detect(model, frames, results, options, json_to, resume=resume)
@@ -160,8 +160,8 @@ def _detect(
     """Detect on all sources and write the results.
 
     Returns:
-        The exit code: 0 if all went well, 1 if files were skipped, or 128 plus the number of the signal that
-        stopped the run.
+        Exit code: 0 on success, 1 if files were skipped, or 128 plus the number of the signal that stopped
+        the run.
     """
     run = _identity(model, options, results)
     done = _resume(results, frames, run) if resume else None
@@ -170,7 +170,7 @@ def _detect(
     for _, earlier in done or ():
         tally.classes.update(name for name, _, _ in earlier)
     writers: dict[str, Writer] = {}
-    if "images" in results.kinds:  # import what drawing needs while the engine opens the model
+    if "images" in results.kinds:  # import the drawing module while the engine opens the model
         Thread(target=import_module, args=("lookonce.draw.boxes",)).start()
     with shared.open_detector(model, options, parallel.threads) as detector, Interrupts() as interrupts:
         say(describe(model, detector))
@@ -192,13 +192,13 @@ def _detect(
                 try:
                     _run(found, frames, total, [*writers.values()], tally, interrupts)
                 except LookonceError as error:
-                    if not tally.frames:  # there is nothing to keep
+                    if not tally.frames:  # no result to keep
                         stack.pop_all()
                         for writer in writers.values():
                             writer.abandon(type(error), error, error.__traceback__)
                     raise
         except KeyboardInterrupt:
-            pass  # everything done so far has been stored
+            pass  # all results so far are stored
         except OSError as error:
             why = error.strerror or error
             raise LookonceError(f"{results.folder}: results cannot be written: {why}") from error
@@ -210,7 +210,7 @@ def _detect(
         elif isinstance(writer, DoubtWriter):
             tally.doubtful = writer.count
     saved = {kind: writer.path for kind, writer in writers.items()}
-    if resume or not interrupts.signal:  # otherwise the files may hold more than the results of this run
+    if resume or not interrupts.signal:  # else leftovers of an earlier run may have more results than this
         for path in saved.values():
             remove_leftovers(path)
     report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
@@ -218,11 +218,11 @@ def _detect(
 
 
 def _identity(model: Path, options: DetectOptions, results: Results) -> dict[str, Any]:
-    """Return everything that determines the results, as far as it is known without reading the model."""
+    """Return everything that determines the results, without reading the model."""
     beside = model.with_suffix(WEIGHTS_BESIDE.get(model.suffix, ".bin"))
     files = [model, beside, *([Path(options.weights)] if options.weights else [])]
     if model.suffix.lower() in DARKNET and model.is_file():
-        with suppress(ModelFileError):  # reported when the model is opened, after errors in the .cfg
+        with suppress(ModelFileError):  # raised again when the model is opened, after errors in the .cfg
             files = [find_cfg(model), Path(options.weights or find_weights(model))]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
@@ -235,10 +235,10 @@ def _identity(model: Path, options: DetectOptions, results: Results) -> dict[str
 
 
 def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> list[Done]:
-    """Return the results of an earlier run, and remove its files from `frames`.
+    """Return the results of an earlier run, and leave its files out of `frames`.
 
     Raises:
-        ConfigError: the run cannot be resumed, or its results are of other sources.
+        ConfigError: the run cannot be resumed, or has results of other sources.
     """
     if "json" not in results.kinds:
         raise ConfigError("--resume: reads the json results; expected json among --save")
@@ -257,7 +257,7 @@ def _run(
     tally: Tally,
     interrupts: Interrupts,
 ) -> None:
-    """Write and count the results as other threads compute them."""
+    """Write and count the results while other threads compute them."""
     start = perf_counter()
     with ExitStack() as stack:
         stack.enter_context(closing(results))
@@ -282,7 +282,7 @@ def _run(
             try:
                 for writer in writers:
                     writer.add(*result)
-            except ImageError as error:  # such as an image that is too large for its format
+            except ImageError as error:  # for example, the image is too large for its format
                 if frames.strict:
                     raise
                 if not frames.problems or frames.problems[-1].place != result[0].name:  # once per video

@@ -1,4 +1,4 @@
-"""Print what `lookonce detect` reports: the model at the start, and counts at the end."""
+"""Print the messages of `lookonce detect`: the model at the start, and counts at the end."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,15 +17,15 @@ from lookonce.runtime.timed_clips import keeps_sound
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a run.
+    """The counts of a run.
 
     Attributes:
         kept: number of images and video frames kept from an earlier run.
-        frames: number of images and video frames processed by this run.
+        frames: number of images and video frames processed in this run.
         classes: number of detections by class name.
-        doubtful: number of images with an object below `--sure`; None without `--sure`.
-        seconds: time taken.
-        has_clips: whether a frame came from a video file.
+        doubtful: number of images with a detection below `--sure`; None without `--sure`.
+        seconds: time since the start of detection.
+        has_clips: whether any frame came from a video file.
     """
 
     kept: int = 0
@@ -37,7 +37,7 @@ class Tally:
 
 
 def describe(model: Path, detector: Detector) -> str:
-    """Return a line with the model, its input size and its engine."""
+    """Return a line that describes the model, its input size, its tiles and its engine."""
     options, classes = detector.options, counted(len(detector.names), "class")
     return (
         f"{model_name(model)}: {detector.info.architecture}, {classes}, "
@@ -50,7 +50,7 @@ def describe(model: Path, detector: Detector) -> str:
 def report(
     tally: Tally, frames: Sources, saved: Mapping[str, Path], json_to: Path | None, *, stopped: bool
 ) -> None:
-    """Print what a run has done, and write it as JSON if `json_to` is given."""
+    """Print a summary of the run, and write it as JSON if `json_to` is given."""
     if json_to is not None:
         summary = {
             "frames": tally.kept + tally.frames,

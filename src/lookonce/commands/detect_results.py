@@ -1,4 +1,4 @@
-"""The results that `lookonce detect` writes: their kinds, and a writer for each."""
+"""The kinds of results that `lookonce detect` writes, and a writer for each."""
 
 import json
 from collections import Counter
@@ -19,7 +19,7 @@ from lookonce.runtime.sources import Sources
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import named_as_in
 
-# in the order of writing: the files of each image first, so that they exist when the json results list them
+# In the order of writing: the files of an image come first, so that they exist when the json results list it.
 KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
 
 
@@ -30,8 +30,8 @@ class Results:
     Attributes:
         folder: output folder.
         kinds: kinds of results, in the order of `KINDS`.
-        sure: minimum score of the boxes for a labeling tool; None: all, and no list of images to check.
-        coco_ids: COCO annotations with the image and class ids for coco results.
+        sure: minimum score of boxes for a labeling tool; None for all boxes and no list of images to check.
+        coco_ids: COCO annotations with the ids of images and classes for coco results; None for no such file.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class Results:
         """Parse `--save`, a comma-separated list of kinds, and check the options that need one of them.
 
         Raises:
-            ConfigError: an unknown kind, or an option without its kind.
+            ConfigError: a kind is unknown, or an option is given without its kind.
         """
         given = [kind.strip() for kind in save.split(",")]
         if unknown := [kind for kind in given if kind not in KINDS]:
@@ -65,21 +65,21 @@ class Results:
 
     @property
     def json(self) -> Path:
-        """Return the path of the json results, from which a run can be resumed."""
+        """Return the path of the json results, from which a run is resumed."""
         return self.folder / "detections.json"
 
     def begin(
         self, detector: Detector, run: Mapping[str, Any], sources: Sources, done: Sequence[Done] | None
     ) -> dict[str, Writer]:
-        """Open a writer for each kind, and copy earlier results.
+        """Open a writer for each kind, and copy the results of an earlier run into it.
 
-        If that fails, the earlier results stay as they were.
+        If that fails, the files of the earlier run stay as they were.
 
         Args:
-            detector: the open detector.
-            run: everything that determines the results, recorded in the json results.
+            detector: open detector.
+            run: everything that determines the results, to be recorded in the json results.
             sources: sources that remain to be read.
-            done: results of the run that is resumed; None: this is a new one.
+            done: results of the run that is resumed; None for a new run.
         """
         names, used = detector.names, detector.options.thresholds_of(detector.names)
         numbers = detector.options.class_numbers(names)
@@ -119,9 +119,12 @@ class Results:
 def _coco_numbers(
     names: Sequence[str], annotations: Path | None
 ) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
-    """Return the COCO id of each class, and of each image by file name.
+    """Return the COCO id of each class, and that of each image by file name.
 
-    Without annotations, classes are numbered from 1, as is usual in COCO files.
+    Without annotations, classes are numbered from 1, as is usual in COCO files, and there are no image ids.
+
+    Raises:
+        AnnotationError: the annotations cannot be read, lack a class, or have a file name twice.
     """
     if annotations is None:
         return range(1, len(names) + 1), None
@@ -138,7 +141,7 @@ def _coco_numbers(
             f"found none named {', '.join(map(repr, missing))}"
         )
     (name, count), *_ = [*Counter(name for name, _ in images).most_common(1), ("", 0)]
-    if count > 1:  # the name is in several folders: results could get the id of another image
+    if count > 1:  # in several folders, so that results could get the id of another image
         raise AnnotationError(
             f"{annotations}: expected a file name for one image, found {count} called {name}"
         )

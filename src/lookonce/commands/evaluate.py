@@ -2,8 +2,8 @@
 
 DIR/
     report.html            everything on one page, with the worst and the best images
-    report.json            every number of the page
-    metrics.json, *.png    the metrics and the curves alone
+    report.json            all numbers of the page
+    metrics.json, *.png    metrics and curves
     explained/             pages that explain the worst images, linked from the report
 """
 
@@ -55,7 +55,7 @@ from lookonce.samples import Problem, Sample, group_numbers
 from lookonce.seen import Seen
 from lookonce.values import measure_values
 
-EXPLAINED = 6  # number of images; each takes a few seconds and a few megabytes
+EXPLAINED = 6  # worst images to explain; each takes a few seconds and a few megabytes
 
 
 def evaluate(
@@ -106,7 +106,7 @@ def evaluate(
         precision=precision,
         device=device,
     )
-    if set_thresholds:  # fail before detecting, not after
+    if set_thresholds:  # fail before detecting
         check_rewritable(model)
     for package in ("faster_coco_eval", "matplotlib"):
         require(package, extra="evaluate")
@@ -147,14 +147,14 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Detections of a model on annotated images.
+    """The detections of a model on annotated images.
 
     Attributes:
-        part: split or other choice of images, and how many of them the model has learned from.
-        truth: annotated images that could be read; labels index `names`.
-        found: detections on these images; labels index `names`.
-        names: classes that the model and the data share, by their names in the data.
-        numbers: (C,) number of each class in the model.
+        part: split or other choice of images, and how many of them the model was trained on.
+        truth: annotated images that could be read, with labels that index `names`.
+        found: detections on these images, with labels that index `names`.
+        names: names in the data of the classes that the model and the data have in common.
+        numbers: (C,) int64 number in the model of each of these classes.
         info: description of the model.
         size: (height, width) of the network's input.
         problems: everything that was skipped or repaired.
@@ -171,7 +171,7 @@ class Measured:
 
     @property
     def thresholds(self) -> list[float] | None:
-        """Return the score threshold of each class in the model file; None if it has none."""
+        """Return the score threshold of each class from the model file; None if it has none."""
         stored = self.info.thresholds
         return [stored[number] for number in self.numbers] if stored else None
 
@@ -187,10 +187,19 @@ def measure(
 ) -> Measured:
     """Detect on the images to measure on, and print what is measured and what is left out.
 
-    If `fresh` is true, it is an error if the model has learned from any of the images.
+    Args:
+        model: model file.
+        data: annotated images.
+        split: images to measure on; None to choose them.
+        options: detection options.
+        console: console for messages and progress.
+        fresh: whether images that the model was trained on are an error.
+
+    Raises:
+        LookonceError: the model, the data or an option cannot be used.
     """
     annotations, names = data.open(), data.class_names()
-    parallel = Parallel.of(usable_cores())  # with many images, one core per image
+    parallel = Parallel.of(usable_cores())  # one core per image
     with shared.open_detector(model, options, parallel.threads) as detector:
         info = detector.info
         part = choose_part(annotations, split, Seen.of(info.training), names, data.strict)
@@ -231,7 +240,7 @@ def measure(
 
 
 def store_thresholds(model: Path, measured: Measured, best: Sequence[float], console: Console) -> None:
-    """Store the best score threshold of each measured class in the model file; other classes keep theirs."""
+    """Store the best score thresholds of the measured classes in the model file; others keep theirs."""
     names, stored = measured.info.names, measured.info.thresholds
     chosen = dict(zip(names, stored or [CONF] * len(names), strict=True))
     chosen |= {names[number]: threshold for number, threshold in zip(measured.numbers, best, strict=True)}
@@ -250,9 +259,9 @@ def _explain(
     worst: Sequence[int],
     threshold: float,
 ) -> tuple[list[str], str]:
-    """Write a page for each of the `most` worst images; return links to them, and a remark for the report.
+    """Write a page for each of the `most` worst images; return the links, and a remark for the report.
 
-    If the layers of the model cannot be read, the report has no explanations but is otherwise complete.
+    If the model cannot be explained, the report is complete except for the explanations.
     """
     samples = [measured.truth[number] for number in worst[:most]]
     if not samples:
@@ -286,7 +295,7 @@ def _explain(
 
 
 def _print(evaluation: Evaluation, console: Console) -> None:
-    """Print a table by class, and COCO's metrics below it."""
+    """Print a table by class, and COCO's overall metrics below it."""
     metrics = evaluation.metrics
     table = Table("class", box=None, header_style="bold", title_justify="left")
     for heading in ("objects", "AP", "AP50", "VOC AP50", "best F1", "at conf", f"recall@P{PRECISION}"):
@@ -299,7 +308,7 @@ def _print(evaluation: Evaluation, console: Console) -> None:
         rows.append(("all", metrics, evaluation.to_dict()["voc_ap50"], evaluation.curves.overall))
     for name, row, voc, curve in rows:
         best, recall = curve.best(), curve.at_precision(PRECISION).recall
-        if curve.objects and math.isnan(recall):  # no threshold reaches that precision
+        if curve.objects and math.isnan(recall):  # no threshold gives this precision
             recall = 0.0
         numbers = (row.ap, row.ap50, voc, best.f1, best.threshold, recall)
         style = "bold" if row is metrics else None

@@ -1,4 +1,4 @@
-"""`lookonce explain`: show how one model processes one image, as a page, as JSON, or in the terminal."""
+"""`lookonce explain`: show how a model processes an image, as a page, as JSON, or in the terminal."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`lookonce export`: write a model for other programs, and compare both before the file gets its name."""
+"""`lookonce export`: write a model for other programs, and verify the file before it gets its final name."""
 
 import os
 import shlex
@@ -31,7 +31,7 @@ from lookonce.metadata import BN_EPSILON, WEIGHTS_BESIDE, ModelInfo
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import IOU, DetectOptions
 
-# suffixes of each form; error messages name the first
+# Suffixes of the files of each form; the first is that of the main file.
 SUFFIXES = {
     "onnx": (".onnx",),
     "openvino": (".xml", WEIGHTS_BESIDE[".xml"]),
@@ -41,7 +41,7 @@ SUFFIXES = {
 
 
 class ExportTarget(StrEnum):
-    """Forms of a model that can be written."""
+    """The forms of a model that can be written."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"
@@ -50,7 +50,7 @@ class ExportTarget(StrEnum):
 
 
 class Layout(StrEnum):
-    """Order of the input's axes."""
+    """The order of the input's axes."""
 
     NHWC = "nhwc"
     NCHW = "nchw"
@@ -58,14 +58,14 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Properties of an engine's file.
+    """The options for a file that an engine runs.
 
     Attributes:
-        size: (height, width) that the file records as its input size; None: the model's own.
-        fit: how images are fitted to that size; None: as the model was trained.
-        static: whether batch 1 and that size are fixed.
+        size: (height, width) of the input; None for the model's own size.
+        fit: how images are fitted to that size; None for the model's own.
+        static: whether the batch size is fixed to 1 and the input to that size.
         planes: whether the input is float planes of that size; see `runtime.backends.as_planes`.
-        nms: options with the thresholds for NMS in the graph; None for no NMS.
+        nms: options with the thresholds of NMS in the graph; None for no NMS.
     """
 
     size: tuple[int, int] | None = None
@@ -192,9 +192,9 @@ def export(
 def _export_graph(
     model: Path, weights: Path | None, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None
 ) -> Exported:
-    """Write a file for an engine, as floats or quantized."""
+    """Write and verify a file for an engine, in float32 or quantized."""
     if path.suffix == ".xml":
-        require("openvino", "openvino")  # fail before reading the model, not after
+        require("openvino", "openvino")  # fail before reading the model
     elif path.suffix == ".param":
         from lookonce.export.ncnn_backend import import_ncnn
 
@@ -219,7 +219,7 @@ def _export_graph(
     if path.suffix != ".param":
         graph = export_graph(source, shapes)
     original = Original(model, source.info, proof_images(verify_on, source.info), weights)
-    console = terminal()  # made now, because stdout is redirected later to silence the int8 tools
+    console = terminal()  # opened now, because the int8 tools run with stdout redirected
     if int8 is not None:
         made = export_int8(original, graph, shapes, path, int8, console)
         return Exported(made.path, int8=made, exit_code=_report_int8(made, int8.max_drop, console))
@@ -238,7 +238,7 @@ def _export_graph(
 
 
 def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
-    """Write `.cfg`, `.weights` and `.names`, and compare the raw maps on noise."""
+    """Write `.cfg`, `.weights` and `.names`, and compare raw maps on an image of noise."""
     require("torch", "train")
     from lookonce.model.darknet_io import largest_difference, save_darknet
     from lookonce.model.files import load_model
@@ -268,7 +268,7 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
 def _target(model: Path, to: str, out: Path, mark: str) -> Path:
     """Return the file to write: `out` if it has the suffix of the form, else a file in the folder `out`.
 
-    In a folder, the file gets the name of the model, followed by `mark`.
+    A file in a folder is named after the model, followed by `mark`.
 
     Raises:
         ConfigError: `out` has the suffix of another kind of file, or is the model itself.
@@ -302,7 +302,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
 
 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
-    """Print how the int8 file compares with the float file; return the exit code."""
+    """Print the comparison of the int8 file with the float file; return the exit code."""
     say(
         f"int8, calibrated on {counted(made.calibrated, 'image')}: {made.path}, "
         f"{made.share:.2f} x the float file",

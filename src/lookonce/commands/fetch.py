@@ -57,14 +57,14 @@ def fetch(
 
 
 class _Meter:
-    """A progress bar for a download, which appears only if something is downloaded."""
+    """A progress bar for a download, hidden until something is downloaded."""
 
     def __init__(self, bar: Progress, file: RemoteFile) -> None:
         self._bar, self._name = bar, file.name
         self._task = bar.add_task(file.name, total=file.size, visible=False)
 
     def begin(self, url: str, done: int) -> None:
-        """Start the clock after the `done` bytes of an earlier attempt, which must not count as speed."""
+        """Start measuring the speed after the `done` bytes of an earlier attempt."""
         host = urlsplit(url).netloc or "disk"
         self._bar.reset(self._task, completed=done, visible=True, description=f"{self._name} from {host}")
 

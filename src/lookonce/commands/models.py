@@ -14,15 +14,15 @@ from lookonce.networks import BUILT_IN
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model in the list. Numbers that are not known are None.
+    """A model in the list; unknown numbers are None.
 
     Attributes:
         name: name to use in commands.
-        built_in: whether it comes with the package; if not, `lookonce fetch` downloads it.
+        built_in: whether the model is in the package; others are downloaded by `lookonce fetch`.
         input_size: (height, width) of the input.
         classes: number of classes.
-        bytes: size of the weights.
-        coco_ap50: AP at IoU 0.50 on COCO, as published.
+        bytes: size of the weights in bytes.
+        coco_ap50: published AP at IoU 0.50 on COCO.
         milliseconds: time per image on one core.
     """
 

@@ -1,4 +1,4 @@
-"""Define the options shared by several commands, and parse those that are not plain values."""
+"""Define the options that several commands share, and parse their values."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lookonce.runtime.detector import Detector
 
 STANDARD_OUTPUT = Path("-")
-OWN = "as in the model"  # shown as the default of options whose value comes from the model file
+OWN = "as in the model"  # default shown for options whose value comes from the model file
 
 ModelArgument = Annotated[
     Path,
@@ -154,11 +154,11 @@ def read_options(
     """Convert detection options from their form on the command line.
 
     Args:
-        size: `416` or `320x416`; None: the model's own.
+        size: `416` or `320x416`; None for the model's own size.
         classes: names or numbers, separated by commas; None for all.
         tiles: `2x3` or `640`; None for no tiles.
-        conf: a number, or `dog=0.4,cat=0.2`; None: the model's own thresholds.
-        **values: further fields of `DetectOptions`, already converted.
+        conf: a number, or `dog=0.4,cat=0.2`; None for the model's own thresholds.
+        **values: other fields of `DetectOptions`, already converted.
 
     Raises:
         ConfigError: a text cannot be parsed, or a value is out of range; the message names the option.
@@ -175,7 +175,7 @@ def read_options(
 
 
 def parse_conf(text: str) -> float | dict[str, float]:
-    """Parse `0.3` or `dog=0.4,cat=0.2`.
+    """Parse `--conf`: `0.3` or `dog=0.4,cat=0.2`.
 
     Raises:
         ConfigError: the text has another form, or names a class twice.
@@ -194,12 +194,12 @@ def parse_conf(text: str) -> float | dict[str, float]:
 
 
 def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) -> str:
-    """Return a line with the score thresholds of the classes; empty if the model has none of its own.
+    """Return a line with the score thresholds; empty if one threshold applies and the model has none.
 
     Args:
         info: description of the model.
         used: score threshold of each class.
-        given: whether the user set some of them.
+        given: whether the user set any of them.
     """
     if not info.thresholds and len(set(used)) < 2:
         return ""
@@ -211,7 +211,7 @@ def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) 
 
 
 def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "Detector":
-    """Open a model file with the engine's number of threads, or its default for None.
+    """Open a model file with a number of engine threads; None lets the engine decide.
 
     Raises:
         LookonceError: the model cannot be opened with these options; a message about an option names it.
@@ -223,7 +223,7 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
 
 
 def command_line(*words: object, data: "GivenData | None" = None) -> str:
-    """Return a lookonce command, quoted for the shell, with the options about its data at the end."""
+    """Return a lookonce command, quoted for the shell, with the options that its data needs at the end."""
     options: list[object] = []
     if data is not None:
         options += ["--names", data.names] if data.names else []
@@ -234,10 +234,10 @@ def command_line(*words: object, data: "GivenData | None" = None) -> str:
 
 @contextmanager
 def options_named() -> Iterator[None]:
-    """Rename a field of `DetectOptions` in an error message to the option of the command.
+    """Replace a field of `DetectOptions` in an error message with the option of the command.
 
     Raises:
-        ConfigError: the error, with `--soft-nms` for `soft_nms`.
+        ConfigError: the same error, for example with `--soft-nms` for `soft_nms`.
     """
     try:
         yield
@@ -249,10 +249,10 @@ def options_named() -> Iterator[None]:
 
 
 def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:
-    """Parse `OLD=NEW` texts; return OLD -> NEW.
+    """Parse texts such as `OLD=NEW`, and return OLD -> NEW.
 
     Args:
-        texts: values as typed.
+        texts: values from the command line.
         empty: whether NEW may be empty.
 
     Raises:
@@ -278,7 +278,7 @@ def input_size(text: None) -> None: ...
 
 
 def input_size(text: str | None) -> tuple[int, int] | None:
-    """Parse `--size`, `416` or `320x416`, as (height, width); return None for None.
+    """Parse `--size`, `416` or `320x416`, as (height, width); None for None.
 
     Raises:
         ConfigError: the text has another form.
@@ -294,12 +294,12 @@ def input_size(text: str | None) -> tuple[int, int] | None:
 
 
 def json_file(target: Path | None) -> Path | None:
-    """Return the file that `--json` names; None without the option, or for standard output."""
+    """Return the file given with `--json`; None without the option or for standard output."""
     return None if target == STANDARD_OUTPUT else target
 
 
 def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
-    """Write a result as JSON to a file, or print it if the target is `-`."""
+    """Write a result as JSON to a file, or to standard output if the target is `-`."""
     if json_file(target) is None:
         print_json(tree, indent)
     else:
@@ -307,5 +307,5 @@ def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
 
 
 def height_width(size: tuple[int, int]) -> str:
-    """Format (height, width) as in all messages: `320x416 (height x width)`."""
+    """Format (height, width) for messages: `320x416 (height x width)`."""
     return f"{size_text(size)} (height x width)"

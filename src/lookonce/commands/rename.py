@@ -53,7 +53,7 @@ def rename(
 
             found = open_darknet(model, weights)
             written = renamed(found.info.names, wanted, model)
-            listed = names_text(out.with_suffix(".names"), written)  # may be refused, so it comes first
+            listed = names_text(out.with_suffix(".names"), written)  # may fail, so it comes before writing
             _copy(found.weights, out.with_suffix(".weights"))
             write_text(out.with_suffix(".names"), listed)
             _copy(model, out)
@@ -67,7 +67,7 @@ def rename(
 
 
 def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[str, ...]:
-    """Return the class names with some replaced, all at once, so that `a=b b=a` swaps two.
+    """Return the class names with all replacements made at once, so that `a=b b=a` swaps two names.
 
     Raises:
         ConfigError: the model does not have a name, or a name would occur twice.
@@ -81,7 +81,7 @@ def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file of a model, whole or not at all."""
+    """Copy a file of a model; the target gets its name when it is complete."""
     with (
         open_input(source, ModelFileError) as stream,
         replacing(target) as temporary,

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Result of a training run.
+    """The result of a training run.
 
     Attributes:
         folder: run folder.
-        model: path of the best model; None after a self-test, or if the run was stopped.
+        model: path of the best model; None after a self-test or a cross-validation, or if the run was
+            stopped.
         ap: AP of the best model on the validation images; NaN without validation images.
-        epoch: epoch of the best model; 0 if the last one counts as the best.
+        epoch: epoch of the best model; 0 if the last model counts as the best.
         epochs: number of finished epochs.
-        exit_code: 0 if all went well, 1 if a self-test failed, or 128 plus the number of the signal that
-            stopped the run.
+        exit_code: 0 on success, 1 if a self-test failed, or 128 plus the number of the signal that stopped
+            the run.
     """
 
     folder: Path
@@ -35,12 +36,12 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Result of an evaluation.
+    """The result of an evaluation.
 
     Attributes:
         folder: folder with `report.html`, `metrics.json` and the curves.
         evaluation: all metrics, by class and overall.
-        exit_code: 0 if all went well, 1 if some annotations or images were skipped.
+        exit_code: 0 on success, 1 if annotations or images were skipped.
     """
 
     folder: Path
@@ -49,19 +50,19 @@ class Evaluated:
 
     @property
     def metrics(self) -> "Metrics":
-        """Return COCO's metrics: `metrics.ap`, `metrics.ap50`, ..."""
+        """Return COCO's metrics, such as `metrics.ap` and `metrics.ap50`."""
         return self.evaluation.metrics
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Result of an export.
+    """The result of an export.
 
     Attributes:
-        path: file that was written; a rejected int8 file has `rejected` in its name.
+        path: path of the written file; the name of a rejected int8 file has `rejected` in it.
         proof: comparison with the model; None for int8 and Darknet files.
-        int8: calibration, and AP before and after; None unless `int8` was requested.
-        exit_code: 0 if the file was written, 1 if an int8 file was rejected.
+        int8: calibration, and AP before and after; None if `int8` was not requested.
+        exit_code: 0 on success, 1 if an int8 file was rejected.
     """
 
     path: Path

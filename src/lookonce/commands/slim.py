@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from lookonce.train.setup import TrainData
     from lookonce.train.slim import Parent, Slimmed
 
-START = "start.safetensors"  # in the run folder: the smaller network before training
+START = "start.safetensors"  # file in the run folder with the smaller network before training
 REJECTED = RUN_MODEL.replace(".", ".rejected.", 1)
 FASTER, LARGEST_SPEED_UP = 2.0, 20
-OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # settings that it fixes
+OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # fixed by the model
 
 
 def slim(
@@ -144,7 +144,7 @@ def _without_channels(
         def advance(count: int) -> None:
             progress.advance(bar, count)
             if stopping():
-                raise KeyboardInterrupt  # there is nothing to save yet
+                raise KeyboardInterrupt  # nothing to save yet
 
         channels = Channels(parent.network)
         importance = importance_of(channels, parent, found, settings, advance)
@@ -160,10 +160,10 @@ def _compare(
     json_to: Path | None,
     console: Console,
 ) -> int:
-    """Compare AP with the parent's, and rename the model file if it loses too much.
+    """Compare AP with that of the parent model, and rename the model file if it is rejected.
 
     Returns:
-        The exit code: 0 if the model is accepted, else 1.
+        Exit code: 0 if the model is accepted, else 1.
     """
     from lookonce.train.slim import judge
 

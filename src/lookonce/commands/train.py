@@ -58,7 +58,7 @@ def train(
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
     started = time.monotonic()
-    if device == "mps":  # torch reads this when it is imported, and computes on the CPU what Metal lacks
+    if device == "mps":  # read when torch is imported: what Metal does not support runs on the CPU
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     require("torch", extra="train")  # fail before any image is read
     from lookonce.model.backend import torch_device
@@ -133,16 +133,16 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Arguments of a training run, a self-test or a cross-validation.
+    """The arguments of a training run, a self-test or a cross-validation.
 
     Attributes:
         data: annotated images.
         out: run folder.
         weights: model to start from; None for random weights.
-        device: device, as `--device` names it.
+        device: value of `--device`.
         inputs: files and folders that no output may replace.
         again: command that resumes the run.
-        resume: whether to continue the run in `out`.
+        resume: whether to resume the run in `out`.
     """
 
     data: GivenData
@@ -166,7 +166,7 @@ def _train(
     from lookonce.train.teach import OLD, TAUGHT, Lessons, read_old_model, teach
 
     out, weights, resume = task.out, task.weights, task.resume
-    # a run to resume may come from another machine, where the list of written files does not apply
+    # a run to resume may come from another machine, where the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=task.inputs, force=resume or None)
     with join(task.device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
@@ -178,7 +178,7 @@ def _train(
         if keep_classes and not resume:
             assert weights is not None
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
-        elif not resume and group.is_first:  # left by a refused run with --keep-classes
+        elif not resume and group.is_first:  # left by a failed run with --keep-classes
             for name in (TAUGHT, OLD):
                 (out / name).unlink(missing_ok=True)
         teacher = None
@@ -207,7 +207,7 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
     """Overfit eight images, and print the verdict.
 
     Returns:
-        The exit code: 0 if the model overfits, or if time ran out and nothing points to a fault; else 1.
+        Exit code: 0 if the model overfits, or if time ran out without a sign of a fault; else 1.
     """
     from lookonce.train.parallel import Group
     from lookonce.train.reading import load_data
@@ -241,7 +241,11 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
 
 
 def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
-    """Train on each fold, and print how AP varies."""
+    """Train a model for each fold, and print how AP varies.
+
+    Returns:
+        Exit code: 0 on success, or 128 plus the number of the signal that stopped the run.
+    """
     from lookonce.train.folds import REPORT, train_folds
     from lookonce.train.parallel import Group
     from lookonce.train.reading import after_earlier_training, load_folds

@@ -1,4 +1,4 @@
-"""Define the options of `lookonce train`, and turn them into settings."""
+"""Define the options of `lookonce train`, and convert them to settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,10 +85,10 @@ SelfTestOption = Annotated[
 
 @contextmanager
 def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) -> Iterator[None]:
-    """Rename a setting in an error message to the option that set it: `--epochs`, or `--set NAME`.
+    """Replace a setting in an error message with the option that set it: `--epochs`, or `--set NAME`.
 
     Raises:
-        ConfigError: the error, with the renamed setting.
+        ConfigError: the same error, with the option.
     """
     try:
         yield
@@ -103,12 +103,12 @@ def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) ->
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command that are settings.
+    """The options of `lookonce train` that are settings.
 
     Attributes:
         recipe: file or name of a recipe; None for the default recipe.
-        assignments: texts of the form `a.b=c`.
-        named: values of top-level settings by name; None if the option was not given.
+        assignments: values of `--set`, such as `a.b=c`.
+        named: values of other options by the name of their setting; None for an option that was not given.
     """
 
     recipe: Path | None
@@ -116,21 +116,21 @@ class Options:
     named: Mapping[str, Any]
 
     def settings(self, recipe: Path | None = None) -> TrainSettings:
-        """Assemble the settings; `recipe` replaces the default recipe.
+        """Return the settings; `recipe` replaces the default recipe.
 
         Raises:
-            ConfigError: a setting is wrong; the message names its option if it has one.
+            ConfigError: a setting cannot be used; the message names its option if there is one.
         """
         with options_of_settings(self.assignments, self.named):
             return load_settings(self.recipe or recipe, self.assignments, **self.named)
 
     def with_network(self, weights: Path | None) -> "Options":
-        """Return options in which the weights choose the network if nothing else does, and its file the size.
+        """Return options with the network of the weights and the size of its file, unless given otherwise.
 
-        Training from a detector's weights uses padded squares, as `detect` pads, unless there is a recipe.
+        Unless there is a recipe, training from a detector's weights uses the settings `FROM_DETECTOR`.
 
         Raises:
-            ConfigError: the weights are built in and belong to another network.
+            ConfigError: the weights are built in, and another network is given.
             ModelFileError: the file of a network cannot be used.
         """
         from lookonce.darknet.described import holds_detector, published_size, settings_of
@@ -150,18 +150,18 @@ class Options:
         if weights and not self.recipe and holds_detector(weights):
             assignments = [*FROM_DETECTOR, *assignments]
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
-        # a wrong name is reported with the other settings
+        # an unknown name is reported when the settings are checked
         if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
             own = published_size(network)
             named["size"] = own and f"{own[0]}x{own[1]}"
         return replace(self, named=named, assignments=assignments)
 
     def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
-        """Assemble the settings of a run, and check its folder and its weights before any data is read.
+        """Return the settings of a run, after checking them and the run folder.
 
         Raises:
-            ConfigError: the folder does not suit, see `check_folder`, or the number of epochs differs from
-                that of the run to resume.
+            ConfigError: the folder cannot be used (see `check_folder`), a setting cannot be used, or the
+                number of epochs differs from that of the run to resume.
         """
         from lookonce.train.folder import SETTINGS, check_folder
 

@@ -1,4 +1,4 @@
-"""Finish `lookonce train`: write the report of the best model, and print the next commands."""
+"""The end of `lookonce train`: write the report on the best model, and print the next commands."""
 
 import shlex
 from pathlib import Path
@@ -21,16 +21,16 @@ def report_run(
     again: bool,
     device: str,
 ) -> None:
-    """Evaluate the best model on the held-out images, and print the next two commands.
+    """Evaluate the best model on the validation images, and print the next two commands.
 
-    A run is complete even without its report, so a failure is printed but does not change the exit code.
+    A run is complete even without its report, so an error is only printed.
 
     Args:
         model: file of the best model of the run.
-        data: annotations that it was trained on.
+        data: annotations that the model was trained on.
         out: run folder.
-        console: console for the printed lines.
-        again: whether the report of an earlier end of this run may be replaced.
+        console: console for messages.
+        again: whether to replace an earlier report on this run.
         device: device to detect on.
     """
     from lookonce.commands.evaluate import evaluate

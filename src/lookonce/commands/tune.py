@@ -1,4 +1,4 @@
-"""`lookonce tune`: find the fastest way to run a model on this machine with the same detections."""
+"""`lookonce tune`: find the fastest way to run a model on this machine without a loss of accuracy."""
 
 import json
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def tune(
 
 
 def _table(plan: SpeedPlan) -> list[str]:
-    """Return a row per engine and precision, with ms per image for each number of images and threads."""
+    """Return a row per engine and precision, with ms per image for each number of images x threads."""
     uses = list(dict.fromkeys((way.threads, way.calls) for way in plan.timed))
     times = [f"{calls} x {threads}" for threads, calls in uses]
     rows = [["engine", "precision", "AP", "alike", *times, ""]]
@@ -92,7 +92,7 @@ def _table(plan: SpeedPlan) -> list[str]:
 
 
 def _verdict(plan: SpeedPlan, rows: Sequence[Way]) -> str:
-    """Return what a row was chosen for, why it was rejected, or that it is slower here than float32."""
+    """Describe a row: what it is the fastest for, why it was rejected, or that it is slower than float32."""
     if rejected := next((way.rejected for way in rows if way.rejected), ""):
         return f"rejected: {rejected}"
     if chosen := [

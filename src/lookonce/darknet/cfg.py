@@ -110,7 +110,7 @@ def typed(sections: list[Section], file: str) -> Cfg:
 
 
 def _net(sections: list[Section]) -> Net:
-    """Read [net]; keys of other sections may tell how images are fitted to the input size."""
+    """Read [net]; keys of other sections may determine how images are fitted to the input size."""
     section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):

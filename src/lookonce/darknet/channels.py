@@ -1,4 +1,4 @@
-"""Remove channels from a network: which ones belong together, what they cost, and the smaller network.
+"""Remove channels from a network: channels that belong together, their cost, and the smaller network.
 
 Channels that are added or multiplied element by element can only be removed together. The same is true of
 the input and output channels of a depthwise convolution, and of the corresponding channels of each part if a

@@ -55,7 +55,7 @@ class Explainer:
         iou: float = IOU,
         objective: Objective | None = None,
     ) -> None:
-        """Prepare a model that is already read; most callers want `Explainer.open`.
+        """Prepare a model that is already read; `Explainer.open` is the usual way.
 
         Args:
             source: layers, weights and description of the model.

@@ -139,7 +139,7 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def verdict_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Yield the lines of stage 8: the verdicts on objects and wrong detections, and what the stages mean."""
+    """Yield the lines of stage 8: verdicts on objects and wrong detections, and the meaning of the stages."""
     rows = (
         (each.number, text(each.name), each.verdict.stage, text(each.verdict.text)) for each in truth.objects
     )

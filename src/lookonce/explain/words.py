@@ -23,9 +23,9 @@ _STAGES = (
     (
         "network",
         "Network",
-        "The backbone turns pixels into features and halves the resolution step by step. The neck starts "
-        "from the coarsest features and joins them, upsampled, with earlier ones, so that the fine scales "
-        "have context for small objects. Each head is one 1x1 convolution.",
+        "The backbone turns pixels into features and halves the resolution step by step. The neck upsamples "
+        "the coarsest features and joins them with earlier ones, so that the fine scales have context for "
+        "small objects. Each head is one 1x1 convolution.",
         ("multiply-adds = H * W * out * in / groups * size * size",),
         _ANY_NETWORK,
     ),
@@ -41,7 +41,7 @@ _STAGES = (
     (
         "decode",
         "Decode",
-        "The first two numbers place the center within the cell, the next two scale the anchor. Class "
+        "The first two numbers place the center within the cell, and the next two scale the anchor. Class "
         "probabilities are independent of each other. The score of a box is its objectness times the "
         "probability of its best class.",
         (
@@ -64,8 +64,8 @@ _STAGES = (
         "assignment",
         "Label assignment",
         "In training, each object is assigned to anchors. Every anchor of every scale is centered on the "
-        "cell that holds the object's center. Those that fit become positive; if none fits, the best of "
-        "all does. If two objects choose the same cell and anchor, the later one keeps it.",
+        "cell with the object's center. Anchors that fit become positive; if none fits, the best one "
+        "does. If two objects choose the same cell and anchor, the later one keeps it.",
         ("positive, by the write-up's rule: IoU(object, anchor on its cell) > 0.3, else the largest",),
         "lookonce.data.assign.assign",
     ),
@@ -93,7 +93,7 @@ _STAGES = (
     ),
     (
         "verdicts",
-        "Where it was lost",
+        "Where each object was lost",
         "A detection matches the object of its class that it overlaps most, if their IoU is 0.5 or more. "
         "Each object without a detection gets exactly one stage: the last one that its best prediction "
         "reached. Each detection without an object gets the reason it is wrong.",

@@ -1,4 +1,4 @@
-"""Export a model to files that other engines run: ONNX, OpenVINO, int8. Each file is verified."""
+"""Export models to files that other engines run: ONNX, OpenVINO, ncnn, int8; and verify each file."""
 
 from lookonce._callable import make_callable
 

@@ -1,4 +1,4 @@
-"""Choose images to calibrate int8 on, and prepare them for the network.
+"""Choose images for the calibration of int8, and prepare them for the network.
 
 Legend: **P** images, **H**, **W** input height and width.
 """
@@ -15,22 +15,22 @@ from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
-# On bccd and heads, AP moves by only 0.001 from 10 images up (docs/int8.md). The others are for data that is
-# less uniform.
+# With 10 images or more, AP on bccd and heads changes by only 0.001 (docs/int8.md). More images are for less
+# uniform data.
 IMAGES = 100
 
 
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """Return at most `count` paths, spread evenly over all; the choice is always the same."""
+    """Return at most `count` paths, evenly spaced among all, so that the choice is reproducible."""
     if len(paths) <= count:
         return list(paths)
     return [paths[number] for number in np.linspace(0, len(paths) - 1, count).round().astype(int)]
 
 
 def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint8], list[Problem]]:
-    """Fit images into the network's input as the Detector does.
+    """Read images and fit them to the input size, as the Detector does.
 
-    They are held in memory, at H*W*3 bytes each, because the tools iterate over them more than once.
+    They are kept in memory, with H*W*3 bytes each, because the tools iterate over them more than once.
 
     Returns:
         (P, H, W, 3) uint8 RGB, and the problems of unreadable images.

@@ -1,4 +1,4 @@
-"""Write exported graphs: ONNX, or OpenVINO's `.xml` with its `.bin`. The same graph gives the same bytes."""
+"""Write exported graphs as ONNX, or as OpenVINO's `.xml` and `.bin`; equal graphs give equal bytes."""
 
 import re
 from pathlib import Path
@@ -8,16 +8,16 @@ import onnx
 
 from lookonce._optional import require
 
-NUMBERED = re.compile(r"(.+)_\d+")  # OpenVINO's names for unnamed nodes: kind and counter
+NUMBERED = re.compile(r"(.+)_\d+")  # names that OpenVINO gives unnamed nodes: type and counter
 
 
 def write_onnx(graph: onnx.ModelProto, path: Path) -> None:
-    """Write one `.onnx` file."""
+    """Write an `.onnx` file."""
     path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
 def write_openvino(graph: onnx.ModelProto, path: Path) -> None:
-    """Write `path`, an `.xml` file, and the `.bin` beside it; weights stay float32.
+    """Write an `.xml` file and the `.bin` beside it, with weights in float32.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -26,7 +26,7 @@ def write_openvino(graph: onnx.ModelProto, path: Path) -> None:
 
 
 def read_openvino(graph: onnx.ModelProto) -> Any:
-    """Convert the graph to an `openvino.Model`.
+    """Convert a graph to an `openvino.Model`.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -38,10 +38,15 @@ def read_openvino(graph: onnx.ModelProto) -> Any:
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write an `openvino.Model` as `path` and the `.bin` beside it."""
+    """Write an `openvino.Model` as an `.xml` file and the `.bin` beside it.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        OSError: a file cannot be written.
+    """
     ov = require("openvino", "openvino")
     for number, node in enumerate(model.get_ordered_ops()):
-        # the counters depend on what the process did before
+        # the counters depend on what the process did before, so they are replaced by positions
         if (name := NUMBERED.fullmatch(node.get_friendly_name())) and name[1] == node.get_type_name():
             node.set_friendly_name(f"{name[1]}.{number}")
     try:

@@ -1,4 +1,4 @@
-"""Prepare the graph to export: `darknet.onnx_graph` builds it, and here it gets its shapes and is checked."""
+"""Prepare the graph to export: build it with `darknet.onnx_graph`, set its shapes, add NMS, and check it."""
 
 from dataclasses import dataclass, replace
 
@@ -14,13 +14,14 @@ from lookonce.geometry.sizes import size_advice
 
 @dataclass(frozen=True, slots=True)
 class GraphForm:
-    """Shapes and ports of a graph.
+    """The form of a graph's input and output.
 
     Attributes:
-        static: whether the batch is 1 and the input has the model's size, for engines that require it.
-        planes: whether the input is one image (1, 3, H, W) float32 in [0, 1] of that size, instead of
-            (B, H, W, 3) uint8: OpenCV's form; see `runtime.backends.as_planes`.
-        nms: settings of the NMS in the graph; None: its output is the candidates.
+        static: whether the batch size is fixed to 1 and the input to the model's size, as some engines
+            require.
+        planes: whether the input is one image (1, 3, H, W) float32 in [0, 1] at the model's size, as for
+            OpenCV, instead of (B, H, W, 3) uint8; see `runtime.backends.as_planes`.
+        nms: thresholds of NMS in the graph; None for candidates as the output.
     """
 
     static: bool = False
@@ -32,7 +33,7 @@ PLAIN = GraphForm()
 
 
 def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
-    """Return the same model for another (height, width).
+    """Return the same model with another input size (height, width).
 
     Raises:
         ConfigError: the network does not support this size.
@@ -47,7 +48,7 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
 
 
 def export_graph(source: FloatModel, form: GraphForm = PLAIN) -> onnx.ModelProto:
-    """Build one graph: RGB images in, candidates or detections out."""
+    """Build the graph of a model, from RGB images to candidates or detections."""
     model = build_onnx(source.network, source.weights, source.info, planes=form.planes)
     if form.static and not form.planes:
         height, width = source.info.input_size
@@ -60,5 +61,5 @@ def export_graph(source: FloatModel, form: GraphForm = PLAIN) -> onnx.ModelProto
                 dimension.dim_value = side
     if form.nms is not None:
         add_nms(model, form.nms)
-    onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here
+    onnx.checker.check_model(model, full_check=True)  # including shapes; a failure is a bug of lookonce
     return model

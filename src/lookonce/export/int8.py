@@ -1,4 +1,4 @@
-"""Quantize to int8, with images to calibrate on, and keep the result only if AP holds."""
+"""Quantize a model to int8, with images for calibration, and accept the result only if AP does not drop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
-REJECTED = ".rejected"  # in the name of a rejected file
+REJECTED = ".rejected"  # part of a rejected file's name, before the suffix
 
 T = TypeVar("T")
 
@@ -37,11 +37,11 @@ class Int8:
     """Options of quantization.
 
     Attributes:
-        calibrate: annotations, `annotations/split`, or a folder of images.
-        gate_on: annotations or `annotations/split`; None: the same as `calibrate`.
-        max_drop: largest loss of AP accepted.
+        calibrate: annotations, `annotations/split`, or a folder of images, to calibrate on.
+        gate_on: annotations or `annotations/split` to measure AP on; None for those of `calibrate`.
+        max_drop: largest accepted loss of AP.
         gate: whether to compare AP.
-        names: file of class names, for annotations with class numbers only.
+        names: file with class names, for annotations that only have class numbers.
     """
 
     calibrate: Path
@@ -52,11 +52,11 @@ class Int8:
 
 
 class QuantizationImages(NamedTuple):
-    """Images and their purposes.
+    """The images for calibration and for the gate.
 
     Attributes:
-        inputs: (P, H, W, 3) uint8 RGB, images to calibrate on.
-        compared_on: annotated images for the gate; None for no gate.
+        inputs: (P, H, W, 3) uint8 RGB images to calibrate on.
+        compared_on: annotated images for the gate; None without a gate.
     """
 
     inputs: Inputs
@@ -64,15 +64,15 @@ class QuantizationImages(NamedTuple):
 
 
 class Quantized(NamedTuple):
-    """A file that was written.
+    """A quantized file.
 
     Attributes:
-        path: path of the file; a rejected file has `REJECTED` in its name.
-        calibrated: number of images that it was calibrated on.
-        share: size of the file divided by that of the float file.
-        speed_up: time of the float file in the same engine, divided by the time of this file.
+        path: path of the file; the name of a rejected file has `REJECTED` in it.
+        calibrated: number of calibration images.
+        share: size of the file divided by the size of the float file.
+        speed_up: time of the float file divided by the time of this file, in the same engine.
         compared: AP of both files; None without a gate.
-        accepted: whether AP held, or was not compared.
+        accepted: whether AP did not drop by more than accepted, or was not compared.
     """
 
     path: Path
@@ -91,22 +91,22 @@ def export_int8(
     options: Int8,
     console: Console,
 ) -> Quantized:
-    """Write the graph in int8 and compare it with the float one.
+    """Write a graph in int8 and compare it with the float graph.
 
     Args:
-        original: model that the graph was made from, and images on which the two are first compared.
+        original: model of the graph, and images on which the float graph is first verified.
         graph: float graph with candidates as its output.
-        form: shapes and ports of the graph.
+        form: form of the graph's input and output.
         path: file to write, `.onnx` or `.xml`; `REJECTED` is added to the name of a rejected file.
         options: options of quantization.
-        console: console for the choice of images and the progress.
+        console: console for messages and progress.
 
     Raises:
-        GateDataError: there are no annotations to compare AP on.
+        GateDataError: there are no annotations for measuring AP.
         LookonceError: the data cannot be used.
-        MissingExtraError: a package that quantizes or measures is not installed.
+        MissingExtraError: a package for quantization or evaluation is not installed.
     """
-    if path.suffix == ".xml":  # fail before reading any image, not after
+    if path.suffix == ".xml":  # fail before any image is read
         from lookonce.export.quantize_openvino import import_nncf
 
         import_nncf()
@@ -143,15 +143,15 @@ def write_int8(
     symmetric: bool = False,
     first: bool = False,
 ) -> None:
-    """Write the graph in int8: `.onnx` for ONNX Runtime, or `.xml` and `.bin` for OpenVINO.
+    """Write a graph in int8, as `.onnx` for ONNX Runtime or as `.xml` and `.bin` for OpenVINO.
 
     Args:
         graph: float graph with candidates as its output.
-        inputs: (P, H, W, 3) images to calibrate on.
+        inputs: (P, H, W, 3) uint8 RGB images to calibrate on.
         path: file to write.
-        watch: function that passes images on and shows the progress.
-        symmetric: see `quantize_onnx`.
-        first: see `quantize_openvino`.
+        watch: function that yields the images and shows the progress.
+        symmetric: whether ranges of activations are symmetric around 0.
+        first: whether to quantize the first convolution too; only for `.xml`, see `quantize_openvino`.
     """
     if path.suffix == ".xml":
         from lookonce.export.quantize_openvino import quantize_openvino
@@ -165,7 +165,7 @@ def write_int8(
 
 
 def choose_images(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
-    """Choose and read the images, and print the choice.
+    """Choose and read the images for calibration and for the gate, and print the choice.
 
     Raises:
         LookonceError: the data cannot be used, or annotations for the gate are missing.
@@ -182,7 +182,7 @@ def choose_images(options: Int8, info: ModelInfo, console: Console) -> Quantizat
     compared_on = _gate_samples(options, data, found, info, console) if options.gate else None
     own = {sample.path.absolute() for sample in compared_on or ()}
     rest = [path for path in paths if path.absolute() not in own]
-    # if one set must serve both purposes, half of it is for the gate
+    # if there is only one set for both purposes, half of it is for the gate
     count = IMAGES if rest else min(IMAGES, max(1, len(paths) // 2))
     chosen = spread(rest or paths, count)
     inputs, unreadable = read_inputs(watched(console, "reading")(chosen), info)
@@ -200,7 +200,7 @@ def choose_images(options: Int8, info: ModelInfo, console: Console) -> Quantizat
 def _gate_samples(
     options: Int8, data: Path, calibrated: SampleSet | None, info: ModelInfo, console: Console
 ) -> list[Sample]:
-    """Return the annotated images to compare on, before calibration images are removed."""
+    """Return the annotated images for the gate, before calibration images are removed."""
     if options.gate_on is not None:
         gate_data, split = _split_of(options.gate_on)
         found = load_samples(gate_data, split or "val", options.names)
@@ -210,7 +210,7 @@ def _gate_samples(
         has_val = "val" in open_annotations(data).splits
         found = load_samples(data, "val", options.names) if has_val else calibrated
     say(f"gate on: {found.describe()}", console)
-    if found is not calibrated:  # whose problems are printed with those of the images
+    if found is not calibrated:  # `choose_images` prints the problems of `calibrated`
         say_problems(found.problems, console)
     shared = SharedClasses.match(info.names, found.names, found.origin)
     if shared.unknown:
@@ -219,7 +219,7 @@ def _gate_samples(
 
 
 def _split_of(given: Path) -> tuple[Path, str | None]:
-    """Split `DATA/split` if DATA has such a split; an existing path is not split."""
+    """Return (DATA, split) for `DATA/split` if DATA has such a split; else the path and None."""
     if given.exists():
         return given, None
     try:
@@ -230,7 +230,7 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
 
 
 def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:
-    """Return a function that yields the items of a sequence and shows the progress."""
+    """Return a function that yields the items of a sequence and shows the progress on a console."""
 
     def watch(items: Sequence[T]) -> Iterator[T]:
         with progress_bar(console) as progress:

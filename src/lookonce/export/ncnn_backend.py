@@ -1,8 +1,8 @@
-"""The ncnn backend: runs what `lookonce export --to ncnn` writes.
+"""The ncnn backend: runs what `lookonce export --to ncnn` writes, one image at a time.
 
-ncnn trusts its files: a changed one can make it read and write anywhere in memory. So the `.param` must hold
-exactly the lines that lookonce writes for the network in its description, and the `.ncnn.bin` as many numbers
-as that network has, all finite; other files never reach ncnn. It runs one image at a time.
+ncnn trusts its files: a manipulated one can make it read and write anywhere in memory. So the `.param` must
+have exactly the lines that lookonce writes for the network in its description, and the `.ncnn.bin` must have
+as many numbers as that network, all finite. Other files are rejected before ncnn reads them.
 
 Legend: **B** batch, **A** anchors of a scale, **K** candidates of all scales, **C** classes, **S**, **T**
 rows and columns of cells.
@@ -44,18 +44,18 @@ from lookonce.runtime.onnx_weights import PIECE, are_finite
 
 LONGEST_PARAM = 2 * LONGEST_DESCRIPTION  # bytes; the lines before the description are shorter than its .cfg
 WAITING = "OMP_WAIT_POLICY"  # environment variable
-MOST_SIZES = 16  # of the input, whose cells are kept
+MOST_SIZES = 16  # input sizes with cells in memory
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
-    """The cells of one scale at one size of the input.
+    """The cells and anchors of one scale at one input size.
 
     Attributes:
-        corner: (column, row) of each candidate's cell, (S*T*A, 2).
-        cell: (width, height) of a cell in pixels.
-        anchors: anchor of each candidate, in pixels, (S*T*A, 2).
+        corner: (S*T*A, 2) column and row of each candidate's cell.
+        cell: (2,) width and height of a cell in input pixels.
+        anchors: (S*T*A, 2) width and height of each candidate's anchor in input pixels.
     """
 
     corner: Floats
@@ -64,11 +64,11 @@ class _Cells:
 
 
 class NcnnBackend:
-    """Network in ncnn, boxes in numpy; see `runtime.backends.Backend`. Any thread may call it.
+    """Network in ncnn, decoding in numpy; see `runtime.backends.Backend`. Any thread may call it.
 
     Attributes:
-        net: `ncnn.Net`; None after closing.
-        network: the network in it.
+        net: `ncnn.Net`; None after `close`.
+        network: resolved network.
     """
 
     def __init__(
@@ -82,13 +82,14 @@ class NcnnBackend:
         """Open the file.
 
         Args:
-            path: the `.param` file, with its `.ncnn.bin` beside it.
-            threads: threads per image; None: one per core.
-            arithmetic: `float32`; `runtime.backends` refuses anything else, and other devices than the CPU.
-            device: `auto` or `cpu`.
+            path: `.param` file with its `.ncnn.bin` beside it.
+            threads: threads per image; None for one per core.
+            arithmetic: `float32`, since `runtime.backends` rejects anything else.
+            device: `auto` or `cpu`, since `runtime.backends` rejects anything else.
 
         Raises:
-            ModelFileError: not such a file, damaged, changed, or not written by lookonce.
+            ModelFileError: the file is of another kind, is damaged or changed, or was not written by this
+                version of lookonce.
         """
         self._path = path
         self.info, self.network, text = read_param(path)
@@ -111,13 +112,13 @@ class NcnnBackend:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
 
         Raises:
-            ModelFileError: the network does not support that size.
+            ModelFileError: the network does not support this size, ncnn fails, or its output is not finite.
             ValueError: the backend was closed.
         """
         return self._run(images, ())[0]
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        """(B, H, W, 3) uint8 RGB -> candidates, and features (B, F); see `runtime.backends.Backend`."""
         return self._run(images, head_inputs(self.network, self._path))
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class NcnnBackend:
         self.net = None
 
     def _run(self, images: NDArray[np.uint8], maps: Sequence[str]) -> tuple[Floats, Floats]:
-        net = self.net  # keeps it alive until this call is done, even if another thread closes it
+        net = self.net  # a reference, so that `close` in another thread does not free it yet
         if net is None:
             raise ValueError(f"{self._path}: this backend was closed")
         height, width = images.shape[1:3]
@@ -138,7 +139,7 @@ class NcnnBackend:
             given = mat.from_pixels(image, mat.PixelType.PIXEL_RGB, width, height)
             given.substract_mean_normalize([], [1 / 255] * 3)
             extractor = net.create_extractor()
-            extractor.set_light_mode(not maps)  # which frees what later layers have read
+            extractor.set_light_mode(not maps)  # frees intermediate outputs, which `maps` may need
             extractor.input(INPUT, given)
             features.append([self._extract(extractor, name).mean(axis=(1, 2)) for name in maps])
             start = 0
@@ -179,16 +180,16 @@ class NcnnBackend:
 
 @cache
 def import_ncnn() -> ModuleType:
-    """Import ncnn so that its threads sleep while they wait for each other.
+    """Import ncnn with threads that sleep while they wait for each other.
 
-    By default, they spin at the end of each of about a hundred loops. On a machine that does other work too,
-    two threads then take several times as long.
+    By default, threads spin at the end of each of about a hundred loops. On a machine with other work, two
+    threads then take several times as long.
 
     Raises:
         MissingExtraError: ncnn is not installed.
     """
     given = os.environ.get(WAITING)
-    os.environ.setdefault(WAITING, "passive")  # read once, when the library is loaded
+    os.environ.setdefault(WAITING, "passive")  # the library reads it once, when it is loaded
     try:
         return require("ncnn", "ncnn")
     finally:
@@ -197,10 +198,10 @@ def import_ncnn() -> ModuleType:
 
 
 def read_param(path: Path) -> tuple[ModelInfo, Network, str]:
-    """Read a `.param` file: the description, its network, and the lines for ncnn.
+    """Read a `.param` file; return the description, its network, and the text for ncnn.
 
     Raises:
-        ModelFileError: anything but the lines that lookonce writes for the network in the description.
+        ModelFileError: the lines are not those that lookonce writes for the network in the description.
     """
     lines = read_text(path, ModelFileError, limit=LONGEST_PARAM).rstrip("\n").split("\n")
     if not lines[-1].startswith(PARAM_DESCRIPTION):
@@ -229,7 +230,8 @@ def check_bin(path: Path, network: Network) -> None:
     """Check the size of a `.ncnn.bin`, and every number in it.
 
     Raises:
-        ModelFileError: missing, of another size, compressed, infinite or not a number.
+        ModelFileError: the file is missing, has another size or compressed numbers, or a number is infinite
+            or NaN.
     """
     counts = bin_counts(network)
     expected = 4 * (sum(counts) + len(counts))
@@ -245,7 +247,7 @@ def check_bin(path: Path, network: Network) -> None:
             start = stream.tell()
             try:
                 is_sound = stream.read(4) == RAW_NUMBERS and are_finite(stream, 4 * count, buffer)
-            except ValueError:  # somebody cut the file short in the meantime
+            except ValueError:  # the file was truncated meanwhile
                 is_sound = False
             if not is_sound:
                 raise ModelFileError(
@@ -254,7 +256,15 @@ def check_bin(path: Path, network: Network) -> None:
 
 
 def decode_rows(scale: Scale, cells: _Cells, maps: Floats, sides: Floats | None, found: Floats) -> None:
-    """Write the candidates of one scale, (S*T*A, 5+C), from the outputs of ncnn: see `darknet.ncnn_graph`."""
+    """Decode the candidates of one scale into `found`, (S*T*A, 5+C).
+
+    Args:
+        scale: scale of the network.
+        cells: cells and anchors of the scale.
+        maps: output `maps` of the ncnn graph, (S*T*A, columns); see `darknet.ncnn_graph`.
+        sides: output `sides` of the ncnn graph; None if there is none.
+        found: array to fill.
+    """
     columns, form = scale.decoding.columns, scale.section.form
     center = maps[:, 0:3:2] if form == "gaussian" else maps[:, :2]
     found[:, 4:] = maps[:, columns - 1 :]

@@ -1,11 +1,11 @@
-"""NMS inside an exported graph, by the standard operator NonMaxSuppression.
+"""Add NMS to an exported graph, with the standard operator NonMaxSuppression.
 
-Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
-all images together, **M** of the image that has most.
+Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections in
+all images, **M** detections in the image that has the most.
 
 ```
-  candidates ─► class, score ─► NonMaxSuppression ─► falling score ─► by image ─► detections (B, M, 6)
-  (B, K, 5+C)   one a candidate  within a class      (N, 6)                       xyxy, score, class
+  candidates ─► class and score ─► NonMaxSuppression ─► by score ─► by image ─► detections (B, M, 6)
+  (B, K, 5+C)   of each candidate   within each class   (N, 6)                  xyxy, score, class
 ```
 """
 
@@ -21,19 +21,19 @@ from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.options import IOU, Conf, DetectOptions
 
-METADATA_KEY = "lookonce.nms"  # metadata key of the thresholds: `conf` lists one per class if they differ
+METADATA_KEY = "lookonce.nms"  # metadata key of the thresholds; `conf` is a list by class if they differ
 OUTPUT = "detections"
 COLUMNS = 6  # xyxy, score, class
-MOST = 1 << 20  # per class and image: more than the candidates at 4096x4096, so nothing is cut off
+MOST = 1 << 20  # detections per class and image; more than there are candidates at 4096x4096
 
 
 @dataclass(frozen=True, slots=True)
 class GraphNms:
-    """Thresholds, fixed in the graph, as in `runtime.postprocess.postprocess`.
+    """The thresholds of NMS in a graph, as in `runtime.postprocess.postprocess`.
 
     Attributes:
-        conf: a score must lie above that of its class, (C,).
-        iou: a box is dropped when its IoU with a better one lies above it.
+        conf: (C,) score threshold of each class.
+        iou: IoU threshold; a box that overlaps a better one by more is dropped.
     """
 
     conf: tuple[float, ...]
@@ -41,22 +41,21 @@ class GraphNms:
 
     @classmethod
     def of_model(cls, info: ModelInfo, conf: Conf | None = None, iou: float = IOU) -> Self:
-        """Take the thresholds of a model, or those given; see `DetectOptions`.
+        """Return the given thresholds, or those of the model; see `DetectOptions`.
 
         Raises:
-            ConfigError: a value out of range, or no such class.
+            ConfigError: a value is out of range, or there is no such class.
         """
         return cls(DetectOptions(conf=conf, iou=iou).for_model(info).thresholds_of(info.names), iou)
 
 
 def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
-    """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (B, M, 6).
+    """Replace the output `candidates` (B, K, 5+C) of a graph with `detections` (B, M, 6), in place.
 
-    Rows are by descending score; an image with fewer than M has rows of zeros at its end.
+    Rows are by descending score; an image with fewer than M detections has rows of zeros at the end.
 
-    As in `postprocess`, a candidate has one class, the most probable, and boxes are clipped before
-    NMS: there at the border of the image, here at the border of the input, because the image is not
-    known.
+    As in `postprocess`, a candidate only counts for its most probable class, and boxes are clipped before
+    NMS; here at the border of the input, because the graph has no size of the image.
     """
     nodes = Nodes(model.graph)
     nodes.prefix = "nms"
@@ -73,8 +72,8 @@ def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
     inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
     boxes = nodes.add("Max", inside, nodes.floats(0))  # (B, K, 4), clipped
 
-    # the score of a candidate's class, 0 for its other classes
-    labels = nodes.add("ArgMax", probabilities, axis=-1, keepdims=0)  # (B, K), the first of equals
+    # score of each candidate for its most probable class, and 0 for all others
+    labels = nodes.add("ArgMax", probabilities, axis=-1, keepdims=0)  # (B, K), the first on ties
     best = nodes.add("ReduceMax", probabilities, axes=[-1], keepdims=1)
     scores = nodes.add("Mul", objectness, best)  # (B, K, 1)
     of_label = nodes.constant(np.array(classes)), nodes.constant(np.array([0, 1], np.float32))
@@ -82,7 +81,7 @@ def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
     by_class = nodes.add("Transpose", spread, perm=[0, 2, 1])  # (B, C, K)
 
     conf = np.array(nms.conf, np.float32)
-    if len(set(nms.conf)) > 1:  # the operator takes one for all
+    if len(set(nms.conf)) > 1:  # the operator has one threshold for all classes
         own = nodes.constant(conf[:, None])  # (C, 1)
         by_class = nodes.add("Where", nodes.add("Greater", by_class, own), by_class, nodes.floats(0))
         conf = np.zeros(1, np.float32)
@@ -109,7 +108,7 @@ def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
     batch = nodes.add("Gather", shape, nodes.integers(0))
     flat = nodes.add("Reshape", numbers, nodes.integers(-1)), batch, nodes.constant(np.array([0, 1]))
     mine = nodes.add("OneHot", *flat)  # (N, B): whether a row belongs to an image
-    earlier = nodes.add("CumSum", mine, nodes.constant(np.array(0)), exclusive=1)  # rows of it before
+    earlier = nodes.add("CumSum", mine, nodes.constant(np.array(0)), exclusive=1)  # earlier rows per image
     place = nodes.add("GatherElements", earlier, numbers, axis=1)  # (N, 1)
     most = nodes.add("ReduceMax", nodes.add("ReduceSum", mine, nodes.integers(0), keepdims=0), keepdims=1)
     sides = nodes.add("Concat", batch, most, nodes.integers(COLUMNS), axis=0)

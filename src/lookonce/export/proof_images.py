@@ -1,4 +1,4 @@
-"""Images for verifying an export: the user's, or rendered ones."""
+"""Provide images for verifying an export: the user's, or rendered ones."""
 
 from itertools import islice
 from pathlib import Path
@@ -13,14 +13,14 @@ from lookonce.metadata import ModelInfo
 from lookonce.runtime.sources import Reading, Sources
 
 RENDERED = 2
-MOST = 8  # number of the user's images; each goes through two networks
+MOST = 8  # images of the user; each is run through two networks
 
 
 def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]:
-    """Read the first images of a file or folder, or render some; add one of noise, which uses every weight.
+    """Read the first images of a file or folder, or render some; add one of noise, which tests all weights.
 
     Raises:
-        SourceError: nothing there can be read.
+        SourceError: no image can be read.
     """
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)

@@ -1,8 +1,8 @@
-"""Quantization for ONNX Runtime, by its own tools: static, with quantize-dequantize pairs per operator.
+"""Quantize for ONNX Runtime with its own tools: statically, with quantize-dequantize pairs per operator.
 
-Measured choices (docs/int8.md): unsigned activations, which x86 multiplies faster than signed ones; weights
-by channel, in 7 bits, so that 16-bit sums overflow on no CPU; ranges from the smallest to the largest value
-seen. The first convolution is int8 too: in float it takes a third more time and gains nothing.
+Choices by measurement (docs/int8.md): unsigned activations, which x86 multiplies faster than signed ones;
+weights per channel in 7 bits, so that 16-bit sums do not overflow on any CPU; ranges from the smallest to the
+largest value. The first convolution is int8 too, because float would take a third more time without a gain.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,19 +36,19 @@ from lookonce.metadata import ModelInfo
 def quantize_onnx(
     graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatched, *, symmetric: bool = False
 ) -> onnx.ModelProto:
-    """Return the graph in int8, with heads and decoding in float.
+    """Return a graph in int8, with heads and decoding in float.
 
     Args:
-        graph: float, as `graph.export_graph` makes it without NMS.
-        inputs: (P, H, W, 3) images to calibrate on, P at least 1.
-        watch: shows progress.
-        symmetric: use signed activations with ranges symmetric around 0, which some CPUs multiply
+        graph: float graph from `graph.export_graph`, without NMS.
+        inputs: (P, H, W, 3) uint8 RGB images to calibrate on, at least one.
+        watch: function that yields the images and shows the progress.
+        symmetric: whether activations are signed with ranges symmetric around 0, which some CPUs multiply
             faster.
     """
     info = ModelInfo.from_json(description(graph), graph.producer_name)
     prepared = onnx.ModelProto()
     prepared.CopyFrom(graph)
-    add_pre_process_metadata(prepared)  # the graph is already simple; silences the tool's advice
+    add_pre_process_metadata(prepared)  # silences advice to simplify the graph, which is already simple
     with TemporaryDirectory(prefix="lookonce-") as folder:
         made = Path(folder) / "int8.onnx"
         quantize_static(
@@ -71,7 +71,7 @@ def quantize_onnx(
 
 
 def float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the nodes that stay float: heads and decoding."""
+    """Return the names of the nodes that stay float, which are heads and decoding."""
     makers = {output: number for number, node in enumerate(graph.node) for output in node.output}
 
     def before(number: int) -> Iterator[int]:
@@ -83,7 +83,7 @@ def float_nodes(graph: onnx.GraphProto) -> list[str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped base
-    """Passes the images to the tool, one at a time."""
+    """Provides the images to the tool, one at a time."""
 
     def __init__(self, batches: Iterable[Inputs], name: str) -> None:
         self._batches = iter(batches)

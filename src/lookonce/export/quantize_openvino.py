@@ -1,13 +1,13 @@
-"""Quantization for OpenVINO, by NNCF: symmetric weights by channel, asymmetric activations, corrected biases.
+"""Quantize for OpenVINO with NNCF: symmetric weights per channel, asymmetric activations, corrected biases.
 
-The first convolution stays float, as do heads and decoding. On CPUs without VNNI, two products of bytes are
-added in 16 bits. With the large values of an image they overflow: in int8, this layer alone cost 0.058 AP
-there, and a gate on a CPU with VNNI would not notice. In 7 bits, NNCF's own remedy, it cost 0.005
+The first convolution stays float, as do heads and decoding. CPUs without VNNI add two products of bytes in
+16 bits, which overflow with the large values of an image: in int8, this layer alone costs 0.058 AP there,
+which a gate on a CPU with VNNI does not notice. With 7-bit weights, NNCF's own remedy, it costs 0.005
 everywhere (docs/int8.md).
 
-Depthwise convolutions stay float too: their channels differ so much in range that int8 cost a network of them
-0.013 AP, and it saved no time. In such a network, sums overflow in other layers as well, so its weights have
-7 bits, unless `first` says that they cannot (benchmarks/int8.md).
+Depthwise convolutions stay float too: their channels differ so much in range that int8 costs a network of
+them 0.013 AP, and it saves no time. In such a network, sums overflow in other layers as well, so its weights
+have 7 bits, unless `first` is set for a CPU on which sums cannot overflow (benchmarks/int8.md).
 """
 
 import logging
@@ -45,15 +45,15 @@ def quantize_openvino(
     symmetric: bool = False,
     first: bool = False,
 ) -> None:
-    """Write the graph as `path`, an `.xml` file, and the `.bin` beside it, in int8.
+    """Write a graph in int8, as an `.xml` file and the `.bin` beside it.
 
     Args:
-        graph: float, as `graph.export_graph` makes it without NMS.
-        inputs: (P, H, W, 3) images to calibrate on, P at least 1.
-        path: path of the `.xml` file.
-        watch: shows progress.
-        symmetric: make ranges of activations symmetric around 0, which some CPUs multiply faster.
-        first: quantize the first convolution too: only for CPUs whose sums do not overflow.
+        graph: float graph from `graph.export_graph`, without NMS.
+        inputs: (P, H, W, 3) uint8 RGB images to calibrate on, at least one.
+        path: `.xml` file to write.
+        watch: function that yields the images and shows the progress.
+        symmetric: whether ranges of activations are symmetric around 0, which some CPUs multiply faster.
+        first: whether to quantize the first convolution too; only for CPUs on which sums cannot overflow.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.
@@ -63,7 +63,7 @@ def quantize_openvino(
     info = ModelInfo.from_json(description(graph), str(path))
     has_depthwise = any(map(is_depthwise, model.get_ordered_ops()))
     seven_bits = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
-    with redirect_stdout(StringIO()):  # its progress bars; ours is `watch`
+    with redirect_stdout(StringIO()):  # hides NNCF's progress bars; `watch` shows its own
         quantized = nncf.quantize(
             model,
             nncf.Dataset(_Watched(batches_of_one(inputs), watch)),
@@ -75,27 +75,27 @@ def quantize_openvino(
     kept = "heads, decoding" if first else "first convolution, heads, decoding"
     kept = f"depthwise convolutions, {kept}" if has_depthwise else kept
     noted = with_note(info, "nncf", len(inputs), kept)
-    del quantized.rt_info["nncf"]  # NNCF's own note names nodes by counters that change every time
+    del quantized.rt_info["nncf"]  # names nodes by counters, which change from run to run
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
     save_openvino(quantized, path)
 
 
 def import_nncf() -> ModuleType:
-    """Import NNCF, silenced.
+    """Import NNCF, and turn off its messages.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.
     """
     require("openvino", "export")
     nncf = require("nncf", "export")
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function would silence every handler
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # NNCF's own function would silence other loggers too
     return nncf
 
 
 def float_nodes(model: Any, *, first: bool = False) -> list[str]:
     """Return the names of the nodes that stay float.
 
-    They are heads, decoding, depthwise convolutions and, unless `first`, the first convolution.
+    These are heads, decoding, depthwise convolutions and, unless `first` is set, the first convolution.
     """
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     before = {
@@ -115,13 +115,13 @@ def float_nodes(model: Any, *, first: bool = False) -> list[str]:
 
 
 def is_depthwise(node: Any) -> bool:
-    """Return whether a node is a convolution of single channels, whose kernels are (C, M, 1, H, W)."""
+    """Return whether a node is a depthwise convolution, whose kernels are (C, M, 1, H, W)."""
     is_grouped: bool = node.get_type_name() == "GroupConvolution"
     return is_grouped and bool(node.input(1).get_partial_shape()[2] == 1)
 
 
 class _Watched:
-    """Images in a form that NNCF can iterate over repeatedly and count."""
+    """Images that NNCF can count and iterate over repeatedly, with progress."""
 
     def __init__(self, batches: Sequence[Inputs], watch: Watch) -> None:
         self._batches = batches

@@ -1,4 +1,4 @@
-"""Any float model as a resolved Darknet network with its arrays: the input of exports and explanations."""
+"""Read any float model as a resolved Darknet network with its weights, for exports and explanations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ class FloatModel:
     """A model, independent of its file format.
 
     Attributes:
-        network: its layers, with every shape at `info.input_size`.
-        weights: weights of every convolution, in file order. `info.bn_epsilon` belongs to their batch
-            normalization; an `.onnx` file has it folded, so there `batch_norm` is None.
+        network: layers of the model, with all shapes at `info.input_size`.
+        weights: weights of all convolutions, in file order, with batch normalization for `info.bn_epsilon`;
+            in an `.onnx` file it is folded, so that `batch_norm` is None.
         info: description of the model.
     """
 
@@ -38,15 +38,13 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
     """Read a float model. Only `.safetensors` needs torch.
 
     Args:
-        path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote
-            from one of its own networks.
-        weights: weights of a `.cfg`; None: the file beside it.
+        path: `.safetensors`, `.cfg` or `.weights` with the other beside it, or `.onnx` that lookonce wrote.
+        weights: weights of a `.cfg`; None for the file beside it.
 
     Raises:
         ConfigError: `weights` is given for another kind of file.
-        ModelFileError: the file is missing or damaged, or the arrays cannot be recovered from this kind of
-            file.
-        MissingExtraError: torch is required and not installed.
+        ModelFileError: the file is missing or damaged, or weights cannot be recovered from it.
+        MissingExtraError: torch is required but not installed.
     """
     check_file(path, ModelFileError, BUILT_IN)
     suffix = path.suffix.lower()
@@ -82,7 +80,7 @@ def _read_onnx(path: Path) -> FloatModel:
         raise ModelFileError(f"{path}: expected an ONNX file that lookonce wrote, found no description in it")
     info = ModelInfo.from_json(described, str(path))
     network = _network(path, info)
-    arrays = read_convolutions(model.graph)  # of every layer, those that share their weights included
+    arrays = read_convolutions(model.graph)  # shared weights may be repeated for each layer
     layers = [layer.index for layer in network.layers if isinstance(layer.section, Convolutional)]
     if len(arrays) == len(layers):
         arrays = [each for layer, each in zip(layers, arrays, strict=True) if layer not in network.shared]

@@ -1,7 +1,6 @@
 """Verify an export: read the file back from disk and compare it with the original model.
 
-Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **M** detections of
-the image that has most.
+Legend: **B** batch, **H**, **W** input height and width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,9 @@ from lookonce.runtime.backends import Backend, as_planes, open_backend
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
-# Engines sum in different orders. Measured in float32 on trained and random networks: see docs/export.md.
-BOX_TOLERANCE = 0.1  # pixels of the input
-SCORE_TOLERANCE = 2e-4  # of objectness and class probabilities; see benchmarks/rounding.md
+# Engines sum in different orders; docs/export.md has differences measured in float32.
+BOX_TOLERANCE = 0.1  # input pixels
+SCORE_TOLERANCE = 2e-4  # for objectness and class probabilities; see benchmarks/rounding.md
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -34,13 +33,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Result of a verification.
+    """The result of a verification.
 
     Attributes:
-        boxes: largest difference of a side of any candidate within the input, in pixels of the input.
-        scores: largest difference of an objectness or class probability.
+        boxes: largest difference between sides of boxes, clipped to the input, in input pixels.
+        scores: largest difference between values of objectness or class probability.
         images: number of images compared.
-        detections: rows from NMS in the graph; None without it.
+        detections: number of detections from NMS in the graph; None without NMS in the graph.
     """
 
     boxes: float
@@ -54,10 +53,10 @@ class Original:
     """The model that an export must agree with, and the images to compare on.
 
     Attributes:
-        model: the model file.
+        model: model file.
         info: description in the exported file.
-        images: RGB images of any size.
-        weights: weights of a `.cfg`; None: the file beside it.
+        images: RGB images (height, width, 3) of any sizes.
+        weights: weights of a `.cfg`; None for the file beside it.
     """
 
     model: Path
@@ -67,25 +66,27 @@ class Original:
 
 
 def prove(original: Original, exported: Path, form: GraphForm = PLAIN) -> Proof:
-    """Run both on the same images; all candidates, and the detections after NMS, must agree.
+    """Run the original and the exported model on the same images, and compare their results.
 
-    If the shapes are variable, all images are run as one batch, and the first one again in another shape. An
-    ONNX graph of planes is run by OpenCV too, unless it includes NMS, which OpenCV 4 cannot run.
+    All candidates must agree, and so must the detections from NMS in the graph. If shapes are open, all
+    images are run as one batch, and the first one again at another size. An ONNX graph with planes is also
+    run by OpenCV, unless it includes NMS, which OpenCV 4 cannot run.
 
     Args:
-        original: the model and the images.
-        exported: the exported `.onnx`, `.xml` or `.param` file.
-        form: shapes and ports of the exported graph; those of planes are fixed.
+        original: original model and images.
+        exported: exported `.onnx`, `.xml` or `.param` file.
+        form: form of the graph's input and output.
 
     Raises:
-        ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.
+        ModelFileError: the results differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or a detection
+            differs.
     """
     nms, planes = form.nms, form.planes
     with ExitStack() as engines:
         reference = engines.enter_context(closing(_open_reference(original.model, original.weights)))
         if nms is None:
             backend = engines.enter_context(closing(open_backend(exported)))
-        else:  # with the detections of the graph
+        else:  # candidates and detections of the same graph
             pair = _openvino_pair(exported) if exported.suffix == ".xml" else _onnx_pair(exported)
         opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and nms is None else None
         boxes = scores = 0.0
@@ -95,8 +96,8 @@ def prove(original: Original, exported: Path, form: GraphForm = PLAIN) -> Proof:
             expected = reference(batch)
             candidates, rows = (backend(batch), None) if nms is None else pair(batch)
             for found in (candidates, opencv(batch)) if opencv else (candidates,):
-                # numpy's maximum keeps NaN, Python's may lose it
-                # far beyond the input's border, the last bit of the exponential is many pixels
+                # `np.maximum` keeps NaN, whereas `max` may lose it. Boxes are clipped because far outside the
+                # input, the last bit of the exponential is worth many pixels.
                 inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
                 boxes = float(np.maximum(boxes, _apart(*inside)))
                 scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
@@ -113,7 +114,7 @@ def prove(original: Original, exported: Path, form: GraphForm = PLAIN) -> Proof:
 
 
 def _open_reference(model: Path, weights: Path | None) -> Backend:
-    """Open the reference model: a trained one in torch on the CPU, its batch normalization not folded."""
+    """Open the original model; a `.safetensors` in torch on the CPU, with batch normalization not folded."""
     if model.suffix.lower() != ".safetensors":
         return open_backend(model, weights=weights)
     require("torch", "train")
@@ -125,7 +126,7 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
 
 
 def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Return the graph with the internal candidates as a further output."""
+    """Return a function from images to the candidates inside a graph and its detections."""
     import onnx
 
     from lookonce._onnxruntime import ort
@@ -143,7 +144,11 @@ def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
 
 
 def _opencv(path: Path) -> Callable[[Images], Floats]:
-    """Run images -> candidates by OpenCV, an image at a time."""
+    """Return a function from an image (1, H, W, 3) to its candidates, with OpenCV.
+
+    Raises:
+        ModelFileError: OpenCV cannot read the file.
+    """
     try:
         network = cv2.dnn.readNetFromONNX(np.frombuffer(path.read_bytes(), np.uint8))
     except cv2.error as error:
@@ -174,7 +179,7 @@ def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
 
 
 def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
-    """Prepare images for the network, (B, H, W, 3)."""
+    """Yield batches (B, H, W, 3) of images fitted to the input size; one per image if static."""
 
     def fitted(image: Images, size: tuple[int, int]) -> Images:
         return Letterbox.for_policy(info.fit, image.shape[:2], size).image(image)
@@ -185,7 +190,7 @@ def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iter
         return
     yield batch
     height, width = info.input_size
-    if height % 32 == width % 32 == 0:  # networks for other sizes may not support a second one
+    if height % 32 == width % 32 == 0:  # a network for another size may not support a second one
         yield fitted(images[0], (height, width + max(info.strides)))[None]
 
 
@@ -194,7 +199,11 @@ def _apart(a: Floats, b: Floats) -> float:
 
 
 def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images, nms: GraphNms) -> None:
-    """Compare with lookonce's own NMS of the same candidates: detections must be identical."""
+    """Check that a graph's detections are identical to those of `postprocess` on the same candidates.
+
+    Raises:
+        ModelFileError: they differ.
+    """
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
     names = tuple(map(str, range(len(nms.conf))))
     options = DetectOptions(conf=dict(zip(names, nms.conf, strict=True)), iou=nms.iou)

@@ -1,1 +1,1 @@
-"""Reports as pages: one self-contained HTML file each, in light and dark mode, for phones and desktops."""
+"""Pages of reports: self-contained HTML files in light and dark mode, for phones and desktops."""

@@ -1,4 +1,4 @@
-"""The terms used in the reports, defined once for the hints on the pages and for docs/glossary.md."""
+"""Explanations of the terms used in reports, for the hints on the pages and for docs/glossary.md."""
 
 from markupsafe import Markup
 
@@ -65,14 +65,14 @@ GLOSSARY = {
 
 
 class GlossaryTerms:
-    """Turns words of the glossary into links to their explanations, and remembers which were used."""
+    """Links terms on a page to their explanations, and records which were used."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start without any terms used."""
         self._used: set[str] = set()
 
     def __call__(self, term: str, shown: str = "") -> Markup:
-        """Return a link to the explanation; `shown` is the text if it differs from the term.
+        """Return a link from a term, or from `shown` instead, to its explanation.
 
         Raises:
             KeyError: the glossary does not have the term.
@@ -85,10 +85,10 @@ class GlossaryTerms:
         )
 
     def used(self) -> list[tuple[str, str, str]]:
-        """Return anchor, term and explanation of the terms used so far, in alphabetical order."""
+        """Return (id, term, explanation) of the terms used so far, in the order of the glossary."""
         return [(anchor(term), term, text) for term, text in GLOSSARY.items() if term in self._used]
 
 
 def anchor(term: str) -> str:
-    """Return the id of an explanation on a page."""
+    """Return the id of a term's explanation on a page."""
     return f"word-{term.lower().replace(' ', '-')}"

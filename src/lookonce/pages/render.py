@@ -1,9 +1,9 @@
-"""From a template to one self-contained HTML file.
+"""Make one self-contained HTML file from a template.
 
-Every page extends `templates/base.html`. Its policy forbids the page to fetch anything, and allows no style
-and no script but the template's own `<style>` and `<script>` elements: `style` attributes have no effect.
-Values are escaped wherever a template prints them, so a class name that holds HTML is shown as text; data for
-a script goes through Jinja's `tojson`, which escapes what could end the script.
+Every page extends `templates/base.html`. Its Content Security Policy forbids the page to fetch anything, and
+only allows the template's own `<style>` and `<script>` elements, so `style` attributes have no effect. Values
+are escaped, so HTML in a class name is shown as text; data for a script goes through Jinja's `tojson`, which
+escapes anything that could end the script.
 """
 
 import re
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from lookonce._files import encodable
 
 JPEG_QUALITY = 85
-SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.DOTALL)  # JSON in a page is not a script
+SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.DOTALL)  # but not JSON in a page
 NOTHING = "'none'"
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of `pages/templates`.
+    """Fill a template in `pages/templates`, and return the HTML.
 
     Args:
-        template: its file name.
-        **values: values of its variables; a missing one is an error.
+        template: file name of the template.
+        **values: values of the template's variables.
 
     Raises:
         jinja2.UndefinedError: a value is missing.
@@ -40,11 +40,11 @@ def render(template: str, **values: Any) -> str:
 
 
 def security_policy(styles: str, scripts: str) -> str:
-    """Write the Content Security Policy of a page: its own style and scripts, by their hashes, and data URLs.
+    """Return the Content Security Policy of a page, which allows its own style and scripts and data URLs.
 
     Args:
         styles: content of the page's `<style>`.
-        scripts: the `<script>` elements of its template; values from outside are in them as JSON alone.
+        scripts: `<script>` elements of the template, in which values only occur as JSON.
     """
     style_hash, *script_hashes = (
         f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
@@ -57,7 +57,7 @@ def security_policy(styles: str, scripts: str) -> str:
 
 
 def jpeg_url(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
-    """Encode an image (H, W, 3) uint8 RGB as a data URL: for photographs."""
+    """Encode an image (H, W, 3) uint8 RGB as a data URL with a JPEG."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
     return f"data:image/jpeg;base64,{b64encode(encoded.tobytes()).decode()}"

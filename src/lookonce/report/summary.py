@@ -24,7 +24,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         figures: `about`, `errors` and `metrics` of the report.
     """
     errors, counts = figures["errors"], figures["metrics"]["counting"]
-    # thresholds chosen on these images make the counts agree with the annotations, which the text has to tell
+    # thresholds chosen on these images make the counts agree with the annotations, so the text mentions it
     chosen_here = counts["thresholds_from"] == "model" and bool(figures["about"].get("validated_on"))
     objects = errors["objects"]
     found = objects - errors["false_negatives"]["in_use"]

@@ -57,7 +57,7 @@ class Detector:
     """
 
     def __init__(self, backend: Backend, options: DetectOptions = DEFAULTS, model: str = "") -> None:
-        """Wrap a backend that is already open; most callers want `Detector.open`.
+        """Wrap a backend that is already open; `Detector.open` is the usual way.
 
         Args:
             backend: open backend.
@@ -229,7 +229,7 @@ class Detector:
 
         Args:
             image: image, or list of images.
-            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+            conf: score threshold of this call, or thresholds by class name; for None, or a class without one,
                 the detector's own.
             iou: IoU threshold of this call; None for the detector's own.
             classes: classes to find in this call; None for the detector's own.
@@ -259,7 +259,7 @@ class Detector:
             images: any number of images of any sizes; only one batch is in memory at a time.
             batch: batch size of the network, counting every tile. With `rect`, only inputs of the same shape
                 share a batch.
-            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+            conf: score threshold of this call, or thresholds by class name; for None, or a class without one,
                 the detector's own.
             iou: IoU threshold of this call; None for the detector's own.
             classes: classes to find in this call; None for the detector's own.
@@ -285,7 +285,7 @@ class Detector:
 
         Args:
             image: image.
-            conf: score threshold of this call, or thresholds by class name; None, and for other classes, for
+            conf: score threshold of this call, or thresholds by class name; for None, or a class without one,
                 the detector's own.
 
         Raises:

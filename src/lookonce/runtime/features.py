@@ -15,7 +15,7 @@ def head_convolutions(
         output: name of the output.
         inputs_of: function from the name of a value to the names that it is computed from; empty for weights
             and for the image.
-        is_convolution: function that tells whether a name is the output of a convolution.
+        is_convolution: function that returns whether a name is the output of a convolution.
         path: file of the graph, for the error.
 
     Raises:

@@ -124,9 +124,9 @@ def providers(
 ) -> list[Any]:
     """Return ONNX Runtime's execution providers in order of preference, with their settings.
 
-    A GPU comes first, unless the CPU is chosen; the CPU is always last and runs what the others cannot. CUDA
-    does not round float32 to TF32. TensorRT is used only on request, because building its engine on first use
-    takes minutes.
+    A GPU comes first, unless the CPU is chosen; the CPU is always last and runs the operators that the others
+    lack. CUDA does not round float32 to TF32. TensorRT is used only on request, because building its engine
+    on first use takes minutes.
 
     Args:
         available: `onnxruntime.get_available_providers()`.

@@ -137,7 +137,7 @@ def exact_frames(origin: Path | str) -> int:
     """Return the number of frames that a file's index lists; 0 for containers without an index.
 
     Matroska, FLV and transport streams only declare a duration. It may be that of a longer audio track, and
-    with a variable frame rate it says nothing about the number of frames.
+    with a variable frame rate it does not determine the number of frames.
     """
     if isinstance(origin, str):
         return 0

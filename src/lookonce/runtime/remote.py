@@ -26,7 +26,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     An image is recognized by its content type and first bytes, unless the URL has a video's suffix.
 
     Raises:
-        ImageError: the server cannot be reached, or refuses the request.
+        ImageError: the server cannot be reached, or rejects the request.
     """
     plain, user, password = split_credentials(url)
     try:

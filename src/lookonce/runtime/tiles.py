@@ -50,7 +50,7 @@ class Window(NamedTuple):
     bottom: int
 
     def of(self, image: NDArray[np.uint8] | LargeImage | ReducedImage) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (bottom - top, right - left, 3): a view of an array.
+        """Return the window (bottom - top, right - left, 3) of an image (H, W, 3); of an array, it is a view.
 
         A large image is read now, perhaps at reduced size (`LargeImage.read`). A reduced image has a single
         window, the whole image, and its pixels are returned at their reduced size.

@@ -115,7 +115,7 @@ def check_no_playlist(path: Path) -> None:
     """Reject a playlist, which would make FFmpeg read files that the user did not name.
 
     Raises:
-        ImageError: the file is a playlist, whatever its suffix.
+        ImageError: the file is a playlist, with any suffix.
     """
     if start_of(path).startswith(PLAYLISTS):
         raise ImageError(f"{path}: expected a video, found a playlist or sound; name the videos themselves")

@@ -7,12 +7,12 @@ let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, anchor
 
 const objectnessAt = (position) => sigmoid(scales[position[0]].raw[rawAt(position) + 4]);
 
-/** The surest cell of one map. */
+/** The cell of a map with the highest objectness. */
 const surest = (number, anchor) => highestCell({ number, anchor }, objectnessAt);
 const grid = cellGrid("Cells of the chosen map over the image: arrow keys move, Home goes to the highest objectness",
   () => chosen, (position) => showCell(position), objectnessAt);
 
-/** How many cells of a map have an objectness above a threshold. */
+/** The number of cells of a map with an objectness above a threshold. */
 function cellsAbove(number, anchor, threshold) {
   const { rows, columns } = scales[number];
   let count = 0;
@@ -22,7 +22,7 @@ function cellsAbove(number, anchor, threshold) {
   return count;
 }
 
-/** A map as a button: the image, the objectness over it. */
+/** A button that shows a map: the image with the objectness over it. */
 function mapButton(number, anchor) {
   const scale = scales[number], best = surest(number, anchor);
   const [height, width] = sizes.input;
@@ -73,7 +73,7 @@ function showCell(position) {
   sayCell(`Row ${row}, column ${column}: objectness ${digits(found.objectness, 3)}, ${names[found.label]}, score ${digits(found.score, 3)}, box ${pixels(found.box)}.`);
 }
 
-/** The raw numbers, each step with its numbers filled in, and the classes. */
+/** The raw numbers, every step of decoding with its numbers, and the classes. */
 function formulas(found) {
   const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, form, offset, center, sides, label } = found;
   const [, row, column] = found.position, t = (value) => digits(value, 4);
@@ -107,7 +107,7 @@ function step(title, lines, result, drawing) {
   return el("li", { class: drawing ? undefined : "plain" }, words, ...(drawing ? [drawing] : []));
 }
 
-/** A function around a point of it. */
+/** A plot of a function with a marked point. */
 function curve(formula, at) {
   const reach = formula === sigmoid ? Math.max(6, Math.abs(at) * 1.1) : Math.max(2, Math.abs(at) * 1.1);
   const top = formula === sigmoid ? 1 : Math.exp(reach);
@@ -119,7 +119,7 @@ function curve(formula, at) {
     svg("path", { class: "drop", d: `M${x} 46V${y}H40` }), svg("circle", { cx: x, cy: y, r: 3.5 }));
 }
 
-/** The classes by falling probability: the first few, the rest to unfold. */
+/** The classes by descending probability: a table of the first few, and a closed one with the others. */
 function classTables({ logits, probabilities, objectness }) {
   const order = probabilities.map((_, label) => label).sort((a, b) => logits[b] - logits[a]);
   const rows = order.map((label) => ({ cells: [
@@ -128,7 +128,7 @@ function classTables({ logits, probabilities, objectness }) {
   ] }));
   const headings = ["class", "#logit", "#σ(logit)", "#· objectness", ""];
   const shown = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Classes" },
-    table("Classes are independent of each other: their probabilities need not add up to 1.", headings, rows.slice(0, SHOWN_CLASSES), { class: "classes" }));
+    table("Classes are independent of each other, so their probabilities need not add up to 1.", headings, rows.slice(0, SHOWN_CLASSES), { class: "classes" }));
   if (rows.length <= SHOWN_CLASSES) return [shown];
   const rest = el("details", {}, el("summary", {}, `${rows.length - SHOWN_CLASSES} more classes`));
   rest.addEventListener("toggle", () => {
@@ -137,11 +137,11 @@ function classTables({ logits, probabilities, objectness }) {
   return [shown, rest];
 }
 
-/** Show a position in stage 4, from anywhere on the page. */
+/** Show a position in stage 4, and scroll there. */
 function decodeHere(position) {
   showCell(position);
   goTo("decode");
 }
 
-// The best detection comes first.
+// At first, the best detection is shown.
 showCell(candidates.count ? positionOf(ranked[0]) : surest(scales.length - 1, 0));

@@ -1,12 +1,12 @@
 "use strict";
-// Making elements. Text is always set as text: a name that holds HTML is shown, not interpreted.
+// Elements. Text is always set as text, so HTML in a name is shown, not interpreted.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * An HTML element.
  * @param {string} tag
- * @param {Object<string, *>} attributes `on…` become listeners; undefined and false are left out.
+ * @param {Object<string, *>} attributes names with `on` add listeners; undefined and false are left out
  * @param {...(Node|string|number)} children
  * @returns {HTMLElement}
  */
@@ -22,7 +22,7 @@ function svg(tag, attributes = {}, ...children) {
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "style") element.style.cssText = value;  // an attribute would need a laxer security policy
+    else if (name === "style") element.style.cssText = value;  // the security policy forbids style attributes
     else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
@@ -39,7 +39,7 @@ function select(label, options, changed) {
   return { list, whole: el("label", {}, label, list) };
 }
 
-/** A field for a number with its label. */
+/** A number field with its label. */
 function numberField(label, limits, changed) {
   const field = el("input", { type: "number", ...limits, onchange: () => changed(Number(field.value)) });
   return { field, whole: el("label", {}, label, field) };
@@ -48,7 +48,7 @@ function numberField(label, limits, changed) {
 /**
  * A table.
  * @param {string} caption
- * @param {Array<string>} headings a heading that starts with # stands over numbers
+ * @param {Array<string>} headings a heading that starts with # is that of a column of numbers
  * @param {Array<{cells: Array<Node|string|number>, chosen?: boolean}>} rows the first cell heads its row
  */
 function table(caption, headings, rows, attributes = {}) {
@@ -62,7 +62,7 @@ function table(caption, headings, rows, attributes = {}) {
     el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body));
 }
 
-/** Announce to screen readers, once it has settled: a held arrow key stays quiet. */
+/** A function that announces text to screen readers after a pause, so a held arrow key announces only once. */
 function announcer(id) {
   let waiting = 0;
   return (text) => {
@@ -79,7 +79,7 @@ function goTo(id) {
   title.focus({ preventScroll: true });
 }
 
-// The link of the stage that is being read is marked.
+// The link of the stage in view is marked.
 const stageLinks = new Map([...document.querySelectorAll(".walk a")].map((link) => [link.hash.slice(1), link]));
 const inView = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -87,7 +87,7 @@ const inView = new IntersectionObserver((entries) => {
     for (const link of stageLinks.values()) link.removeAttribute("aria-current");
     const link = stageLinks.get(entry.target.id);
     link.setAttribute("aria-current", "true");
-    const bar = link.closest("ol");  // scrolled by itself: scrollIntoView would move the page as well
+    const bar = link.closest("ol");  // not by scrollIntoView, which would scroll the page too
     bar.scrollLeft = link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
   }
 }, { rootMargin: "-20% 0px -75% 0px" });

@@ -1,13 +1,13 @@
-// Images with something drawn over them.
+// Images with boxes, maps and grids drawn over them.
 
 const urls = { image: byId("image").src, input: byId("pixels").src };
 const sizes = { image: data.input.source, input: data.input.target };  // [height, width]
 
 /**
  * An image with an empty layer over it.
- * @param {"image"|"input"} which its pixels are those of the layer's coordinates
+ * @param {"image"|"input"} which image; the coordinates of the layer are its pixels
  * @param {Object} attributes of the drawing
- * @returns {Object} drawing: the whole; boxes go into `layer`, maps into `under`
+ * @returns {Object} `drawing` is the whole; `layer` is for boxes, and `under` for maps
  */
 function imageWithLayers(which, attributes) {
   const [height, width] = sizes[which];
@@ -17,7 +17,7 @@ function imageWithLayers(which, attributes) {
 }
 
 /**
- * Show only what lies around some boxes, in a square; never less than a tenth of the image's longer side.
+ * Show only a square around some boxes; its side is at least a tenth of the longer side of the image.
  * @param {Array<number[]>} boxes xyxy
  */
 function closeUp(drawing, boxes, which) {
@@ -28,14 +28,14 @@ function closeUp(drawing, boxes, which) {
   drawing.setAttribute("viewBox", `${from(0, width)} ${from(1, height)} ${side} ${side}`);
 }
 
-/** A box outline that shows on any image. @param {number[]} box xyxy @param {string} color */
+/** A box outline that is visible on any image. @param {number[]} box xyxy @param {string} color */
 function outline(box, color, attributes = {}) {
   const shape = { x: box[0], y: box[1], width: Math.max(box[2] - box[0], 0), height: Math.max(box[3] - box[1], 0) };
   return svg("g", attributes,
     svg("rect", { ...shape, class: "halo" }), svg("rect", { ...shape, class: "edge", stroke: color }));
 }
 
-/** A label at the top of a box, kept within the image; `perSide` lines of it fill the longer side. */
+/** A label at the top of a box, within the image; its height is the longer side divided by `perSide`. */
 function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
   const [height, width] = sizes[which];
   const size = Math.max(height, width) / perSide;
@@ -50,9 +50,9 @@ function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
 const colorsOf = (label) => data.colors[label % data.colors.length];
 
 /**
- * One value per cell as a map over the image: the image darkened, the cells lit.
+ * A map over the image with one value per cell: higher values are brighter, and the image is darkened.
  * @param {number} number of the scale
- * @param {function(number, number): number} value of a row and column, 0 to 1
+ * @param {function(number, number): number} value from 0 to 1 at a row and column
  * @returns {HTMLCanvasElement} one pixel per cell
  */
 function cellMap(number, value) {
@@ -70,18 +70,18 @@ function cellMap(number, value) {
   return canvas;
 }
 
-/** A small canvas stretched over the whole input. */
+/** An image of a small canvas, stretched over the whole input. */
 function mapImage(canvas) {
   const [height, width] = sizes.input;
   return svg("image", { href: canvas.toDataURL(), width, height, preserveAspectRatio: "none", style: "image-rendering: pixelated" });
 }
 
-// The maps of all scales in one list, as drop-downs show them.
+// The maps of all scales in one list, in the order of the drop-down lists.
 const allMaps = scales.flatMap((scale, number) => scale.anchors.map((sides, anchor) =>
   ({ number, anchor, name: `stride ${scale.stride}, anchor ${anchorText(sides)}` })));
 const mapIndex = ([number, , , anchor]) => allMaps.findIndex((map) => map.number === number && map.anchor === anchor);
 
-/** The cell of one map with the highest value. @param {function(number[]): number} value of a position */
+/** The cell of a map with the highest value. @param {function(number[]): number} value of a position */
 function highestCell({ number, anchor }, value) {
   const { rows, columns } = scales[number];
   let best = [number, 0, 0, anchor], highest = -Infinity;
@@ -95,11 +95,11 @@ function highestCell({ number, anchor }, value) {
 }
 
 /**
- * An image whose cells can be chosen by click, by arrow keys and by two number fields.
+ * An image whose cells can be chosen by click, arrow keys and two number fields.
  * @param {string} label
- * @param {function(): number[]} chosen the position that is shown
+ * @param {function(): number[]} chosen returns the position that is shown
  * @param {function(number[])} choose shows a position
- * @param {function(number[]): number} value decides where Home goes: to the highest of the map
+ * @param {function(number[]): number} value of a position; Home moves to the highest value of the map
  */
 function cellGrid(label, chosen, choose, value) {
   const grid = imageWithLayers("input", { tabindex: 0, role: "application", "aria-roledescription": "grid of cells", "aria-label": label });
@@ -123,7 +123,7 @@ function cellGrid(label, chosen, choose, value) {
     else return;
     event.preventDefault();
   });
-  /** Bring fields and list in line with a position. */
+  /** Set the fields and the list to a position. */
   const follow = (position) => {
     const { rows, columns } = scales[position[0]];
     [rowField.field.max, columnField.field.max] = [rows - 1, columns - 1];

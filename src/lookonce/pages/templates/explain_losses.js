@@ -1,6 +1,6 @@
-// Stage 7: the loss of every cell and anchor, each term with its numbers filled in.
+// Stage 7: the loss of every cell and anchor, with the numbers of each term.
 
-const VALUES = [  // name, value of a position, whether the maps of all scales share one brightness
+const VALUES = [  // label, and field of a scale with the values of all positions
   ["conf, the objectness loss", "conf"], ["best IoU with any object", "best_iou"], ["target o", "target"],
   ["focal factor (o − p)²", "focal"], ["cross-entropy BCE(o, p)", "cross_entropy"],
 ];
@@ -23,7 +23,7 @@ byId("loss-controls").append(fieldChoice.whole, ...lossGrid.controls);
 byId("loss-map").append(lossGrid.drawing);
 byId("loss-map").after(lossNote);
 
-/** The chosen value of every cell of one map; positives and ignored cells are marked. */
+/** Draw the chosen value of every cell of the map, with marks on positives and ignored cells. */
 function drawLossMap() {
   const [number, , , anchor] = lossPosition, { rows, columns, stride } = scales[number], most = mostOf(lossField);
   const marks = [svg("pattern", { id: "hatched", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -41,7 +41,7 @@ function drawLossMap() {
   lossNote.textContent = `Positive: ${counts.positive}, ignored: ${counts.ignored}, of ${rows * columns} cells; conf of this map: ${compact(counts.sum)}. Brightest on any map: ${compact(most)}.`;
 }
 
-/** Every term of one position. @param {number[]} position */
+/** Show every term of a position. @param {number[]} position */
 function showLoss(position) {
   const newMap = !lossPosition || position[0] !== lossPosition[0] || position[3] !== lossPosition[3];
   lossPosition = position;
@@ -66,7 +66,7 @@ function showLoss(position) {
   sayLoss(`Row ${row}, column ${column}: ${role}, best IoU ${digits(lossAt("best_iou", position), 3)}, conf ${compact(lossAt("conf", position))}.`);
 }
 
-/** The row of the dense label at this position: box, 1 and smoothed classes, or zeros. */
+/** The row of the dense label at a position: box, 1 and smoothed classes; zeros without an object. */
 function labelRow([number, row, column, anchor], owner) {
   const at = `label[${row}, ${column}, ${anchor}]`;
   if (!owner) return `${at} = [0, 0, 0, 0, 0, … 0]: no object is assigned here`;
@@ -76,13 +76,13 @@ function labelRow([number, row, column, anchor], owner) {
   return `${at} = [${[(left + right) / 2, (top + bottom) / 2, right - left, bottom - top].map((value) => digits(value, 1)).join(", ")}, 1, ${shown}]`;
 }
 
-/** From best IoU to conf, one step each. */
+/** The steps from best IoU to conf. */
 function objectnessSteps(position, owner) {
   const to = scales[position[0]].raw[rawAt(position) + 4], p = sigmoid(to), o = lossAt("target", position);
   const best = lossAt("best_iou", position), nearest = lossAt("best_object", position), ignored = lossAt("ignored", position);
   const objects = truth.objects.filter((object) => object.cells.length).length, weight = truth.weights.conf;
   const factors = `${weight === 1 ? "" : ` · ${weight}`}${ignored ? " · 0" : ""}`;
-  const counted = owner ? "a positive counts, whatever its best IoU" : lossAt("in_area", position) ? "in an ignored area: costs nothing" : `${compact(best)} ${ignored ? "≥" : "<"} ${truth.ignore_iou}: ${ignored ? "ignored, costs nothing" : "counted as background"}`;
+  const counted = owner ? "counted: a positive always is, whatever its best IoU" : lossAt("in_area", position) ? "ignored: in an ignored area" : `${compact(best)} ${ignored ? "≥" : "<"} ${truth.ignore_iou}: ${ignored ? "ignored" : "counted as background"}`;
   const target = !owner ? ["o = 0: background"] : truth.objectness_target === "one" ? ["o = 1: positive"] : [`o = IoU(this box, object ${owner.object.number})`];
   return [
     step("best IoU", [`max IoU(this box, object) over ${objects} ${objects === 1 ? "object" : "objects"}`, nearest < 0 ? "no object overlaps it" : `object ${nearest}: ${truth.objects[nearest].name}`, counted], `  = ${compact(best)}`),
@@ -120,13 +120,13 @@ function positiveTerms(position, { object, positive }) {
   ];
 }
 
-/** Show the loss of a position, from anywhere on the page. */
+/** Show the loss of a position, and scroll there. */
 function lossHere(position) {
   showLoss(position);
   goTo("losses");
 }
 
-// The costliest positive comes first, else the costliest cell of the coarsest map.
+// At first, the positive with the highest loss is shown, or without positives the worst cell of the coarsest map.
 const costliest = [...ownerOf.values()].map(({ positive }) => positive)
   .sort((a, b) => b.losses.giou + b.losses.conf + b.losses.prob - a.losses.giou - a.losses.conf - a.losses.prob)[0];
 showLoss(costliest ? costliest.position : highestCell(allMaps.at(-1), (position) => lossAt("conf", position)));

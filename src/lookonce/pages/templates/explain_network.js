@@ -1,4 +1,4 @@
-// Stage 2: the drawing of the network, the block that is open, the table of layers.
+// Stage 2: the drawing of the network, the open block, and the table of layers.
 
 const COLUMNS = ["backbone", "neck", "head"];
 const inputShape = [3, ...data.input.target];
@@ -8,7 +8,7 @@ const blockOfLayer = new Map(data.blocks.flatMap((block) => block.layers.map((la
 const layersText = ({ layers: mine }) => (mine.length === 1 ? `layer ${mine[0]}` : `layers ${mine[0]}–${mine.at(-1)}`);
 let openBlock = null;
 
-/** Lay the blocks out: a row per resolution, a column per part; the neck runs upwards. */
+/** Lay out the blocks with a row per resolution and a column per part; the neck runs upward. */
 function laidOut(width) {
   const narrow = width < 520;
   const gap = narrow ? 58 : 92, side = (width - 2 * gap) / 3;
@@ -29,7 +29,7 @@ function laidOut(width) {
   return { spots, height: top - between + 8, side, gap, narrow };
 }
 
-/** The line from one block, or the image, to another, with the shape of its tensor. */
+/** The line from a block or the image to a block, with the shape of its tensor. */
 function flow(from, to, shape, narrow) {
   const middle = (spot) => [spot.x + spot.width / 2, spot.y + spot.height / 2];
   const size = narrow ? 10 : 11.5;
@@ -49,7 +49,7 @@ function flow(from, to, shape, narrow) {
     tip(x2, y, 0), text(between - 3, y - 7, rowsAndColumns), text(between - 3, y + size + 5, channels));
 }
 
-/** A block: what it is, and the first of its feature maps. */
+/** A block with its title, its layers and its first feature maps. */
 function blockShape(block, spot, narrow) {
   const last = lastOf(block), numbers = layersText(block);
   const stride = `stride ${data.input.target[0] / last.shape[1]}`;
@@ -65,14 +65,14 @@ function blockShape(block, spot, narrow) {
   svg("rect", { class: "frame", x: spot.x, y: spot.y, width: spot.width, height: spot.height, rx: 8 }),
   svg("text", { x: spot.x + pad, y: spot.y + size + 6, "font-size": size, "font-weight": 600 }, title),
   svg("text", { x: spot.x + pad, y: spot.y + 2 * size + 9, "font-size": size - 1.5, class: "small" }, numbers));
-  // a layer that passes on another's output shows the other's feature maps
+  // a layer that only passes on the output of another layer has no feature maps of its own
   const shown = [...[...block.layers].reverse(), ...block.inputs].find((layer) => data.features[layer]);
   const strip = data.features[shown];
   if (strip) shape.append(tiles(strip, spot, pad, 2 * size + 17));
   return shape;
 }
 
-/** As many tiles of a strip as fit into the rest of a block. */
+/** As many tiles of a strip as fit into the free part of a block. */
 function tiles({ url, channels, size: [width, height] }, spot, pad, from) {
   const tall = spot.height - from - pad, wide = tall * width / height;
   const count = Math.max(1, Math.min(channels.length, Math.floor((spot.width - 2 * pad) / wide)));
@@ -98,7 +98,7 @@ function drawNetwork() {
   if (openBlock) openBlock.shape.setAttribute("aria-pressed", "true");
 }
 
-/** Open a block in the panel. @param {boolean} go move the focus along, after a click */
+/** Open a block in the panel. @param {boolean} go whether to move the focus to the panel */
 function showBlock(block, go) {
   if (openBlock) openBlock.shape.setAttribute("aria-pressed", "false");
   openBlock = block;
@@ -118,7 +118,7 @@ function showBlock(block, go) {
   }
 }
 
-/** Layers as a list, those of a residual unit under one heading. */
+/** A list of layers, with those of a residual unit under one heading. */
 function layerList(mine) {
   const items = [], numbers = new Set(mine.map((layer) => layer.index));
   for (const layer of mine) {
@@ -132,7 +132,7 @@ function layerList(mine) {
   return items;
 }
 
-/** One layer; its arithmetic and feature maps are made when it is opened. */
+/** A layer, whose arithmetic and feature maps are added when it is opened. */
 function layerItem(layer) {
   const item = el("details", {}, el("summary", {}, el("strong", {}, `${layer.index} ${layer.title || layer.kind}`),
     el("span", { class: "to" }, shapeText(layer.shape)), el("small", {}, layer.detail)));
@@ -146,7 +146,7 @@ function layerItem(layer) {
   return el("li", {}, item);
 }
 
-/** The channels of a layer that vary most over this image. */
+/** The channels of a layer that vary most in this image. */
 function featureTiles({ index }) {
   const { url, channels, low, high, size: [width, height] } = data.features[index];
   return el("ul", { class: "tiles", "aria-label": `Feature maps of layer ${index}` }, ...channels.map((channel, nth) => el("li", {},

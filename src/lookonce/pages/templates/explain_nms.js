@@ -1,11 +1,11 @@
-// Stage 5: thresholds, and what the detector returns at them.
+// Stage 5: thresholds, and the detections at them.
 
 const MOST_ROWS = 200;
 const sayFound = announcer("nms-status");
 const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
 const own = data.nms.score_thresholds;
-// The thresholds of a model may differ by class; the slider then stands for one that all classes share.
+// The thresholds of a model may differ by class; the slider then sets one threshold for all classes.
 const differ = new Set(own).size > 1;
 const lowest = differ ? Math.max(least, Number(digits(Math.min(...own), 3))) : own[0];
 const setting = { ...data.nms, score_threshold: lowest, showSuppressed: false, candidate: null };
@@ -34,7 +34,7 @@ const suppressedToo = el("input", { type: "checkbox", onchange: () => {
 const ownToo = el("button", { type: "button", "aria-pressed": "true", onclick: () => {
   setThresholds(own);
   showFound();
-} }, "one for each class, as in the summary");
+} }, "one threshold per class, as in the summary");
 
 function setThresholds(values) {
   setting.score_thresholds = values;
@@ -80,7 +80,7 @@ function drawFound() {
     ...(winner === undefined ? [] : [outline(boxOf(candidate), colorsOf(candidates.labels[candidate]).paper, { class: "dashed" })]));
 }
 
-/** From all predictions to the detections, on a logarithmic scale. */
+/** Draw the numbers from all predictions to the detections, as bars on a logarithmic scale. */
 function drawFunnel() {
   const stages = [
     [data.candidates.total, "predictions: every cell and anchor"],
@@ -93,7 +93,7 @@ function drawFunnel() {
     el("li", {}, el("b", {}, thousands(count)), words, el("span", { class: "bar", style: `width: ${length(count).toFixed(1)}%` }))));
 }
 
-/** The candidates above the score threshold: which are kept, and what suppresses the others. */
+/** List the candidates above the score threshold, with the detections that suppress them. */
 function listCandidates() {
   const numberOf = new Map(result.kept.map((index, number) => [index, number]));
   const rows = result.above.slice(0, MOST_ROWS).map((index) => {
@@ -115,13 +115,13 @@ function chooseCandidate(index) {
   drawFound();
   showCandidate();
   sayFound(byId("candidate").querySelector("h3").textContent);
-  // The list is not made anew: the button that was pressed keeps the focus.
+  // The list is not replaced, so that the pressed button keeps the focus.
   for (const button of byId("candidates").querySelectorAll("button")) {
     button.closest("tr").classList.toggle("chosen", Number(button.dataset.candidate) === index);
   }
 }
 
-/** Why the chosen candidate is kept or suppressed, with the numbers. */
+/** Show why the chosen candidate is kept or suppressed, with the numbers. */
 function showCandidate() {
   const index = setting.candidate, panel = byId("candidate");
   if (index === null) {

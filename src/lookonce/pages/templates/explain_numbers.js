@@ -1,4 +1,4 @@
-// The numbers of the page, and the detector's arithmetic, in float32 wherever the detector uses it.
+// The numbers of the page, and the arithmetic of the detector, in float32 where the detector uses float32.
 
 const data = JSON.parse(byId("data").textContent);
 const { names, scales, layers } = data;
@@ -6,7 +6,7 @@ const f32 = Math.fround;
 const LARGEST_LOG_SIDE = 10;  // model/decode.py
 const SMALLEST_AREA = f32(1e-9);  // geometry/boxes.py
 
-/** An array as `explain/packing.py` writes it: little-endian, as every machine with a browser is. */
+/** The array that `explain/packing.py` packed: little-endian, like all machines that run a current browser. */
 function unpacked({ dtype, base64 }) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const types = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
@@ -28,20 +28,20 @@ candidates.count = candidates.scores.length;
 /** @param {number} x */
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
-/** The factor on a side of the anchor. @param {string} form see geometry/decode.py @param {number} t */
+/** The factor for a side of the anchor. @param {string} form see geometry/decode.py @param {number} t */
 function sideFactor(form, t) {
   if (form === "new_coords") return (2 * sigmoid(t)) ** 2;
   return Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
 }
 
-/** Where the numbers of a position begin within its scale's raw map. @param {number[]} position */
+/** The index in the raw map of a scale at which the numbers of a position begin. @param {number[]} position */
 function rawAt([number, row, column, anchor]) {
   const scale = scales[number];
   return ((row * scale.columns + column) * scale.anchors.length + anchor) * (5 + names.length);
 }
 
 /**
- * Decode one position: what `model/decode.py` does for all of them.
+ * Decode one position, as `model/decode.py` decodes all of them.
  * @param {number[]} position scale, row, column, anchor
  */
 function decode(position) {
@@ -56,7 +56,7 @@ function decode(position) {
   const center = [(column + offset[0]) * stride, (row + offset[1]) * stride];
   const sides = [side(anchors[anchor][0], tw), side(anchors[anchor][1], th)];
   const box = [center[0] - sides[0] / 2, center[1] - sides[1] / 2, center[0] + sides[0] / 2, center[1] + sides[1] / 2];
-  // the first of the most probable, in float32: several large logits may all give 1
+  // in float32, several large logits may all give 1; the first of these classes is the best
   const highest = Math.max(...logits), powers = Array.from(logits, (logit) => Math.exp(logit - highest));
   const sum = powers.reduce((a, b) => a + b, 0);
   const probabilities = form === "region" ? powers.map((power) => f32(power / sum))
@@ -69,7 +69,7 @@ function decode(position) {
   };
 }
 
-/** Input pixels to image pixels, cut at the image's border. @param {number[]} box xyxy */
+/** A box in image pixels, clipped to the image. @param {number[]} box xyxy in input pixels */
 function boxOut(box) {
   const [down, across] = data.input.scale, [left, top] = data.input.pads, [height, width] = data.input.source;
   const cut = (value, most) => Math.min(Math.max(value, 0), most);
@@ -91,7 +91,7 @@ function area(box) {
 /** log(1 + exp(x)), without overflow: -log σ(-x). */
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 
-/** Intersection, union and IoU of two float32 boxes, rounded at every step as numpy does. */
+/** Intersection, union and IoU of two float32 boxes, rounded at every step as in NumPy. */
 function overlap(a, b) {
   const width = Math.max(f32(Math.min(a[2], b[2]) - Math.max(a[0], b[0])), 0);
   const height = Math.max(f32(Math.min(a[3], b[3]) - Math.max(a[1], b[1])), 0);
@@ -107,18 +107,18 @@ function generalized(a, b) {
   return { intersection, union, iou, enclosing, giou: iou - (enclosing - union) / Math.max(enclosing, SMALLEST_AREA) };
 }
 
-// Best first; of equal scores the earlier first, since sorting is stable.
+// Highest score first. Sorting is stable, so candidates with equal scores keep their order.
 const ranked = Array.from({ length: candidates.count }, (_, index) => index)
   .sort((a, b) => candidates.scores[b] - candidates.scores[a]);
 
 /**
- * Filter and suppress the candidates as `runtime/postprocess.py` does.
- * @param {number[]} scores score threshold of each class: kept scores are above it
- * @param {number} iou IoU threshold: more overlap with a better box of the class suppresses
- * @returns {Object} above, kept: numbers of candidates, by descending score; suppressedBy: number -> (by, iou)
+ * Filter and suppress the candidates, as in `runtime/postprocess.py`.
+ * @param {number[]} scores score threshold of each class; kept scores are above it
+ * @param {number} iou IoU threshold; a box with a higher IoU with a better box of its class is suppressed
+ * @returns {Object} above, kept: candidate indices by descending score; suppressedBy: index -> { by, iou }
  */
 function suppress(scores, iou) {
-  const least = scores.map(f32), most = f32(iou);  // numpy compares in float32, too
+  const least = scores.map(f32), most = f32(iou);  // NumPy also compares in float32
   const above = ranked.filter((index) => candidates.scores[index] > least[candidates.labels[index]]);
   const kept = [], suppressedBy = new Map();
   for (const index of above) {
@@ -130,7 +130,7 @@ function suppress(scores, iou) {
   return { above, kept, suppressedBy };
 }
 
-// A loss term may be tiny: four significant digits instead of four decimals.
+// Four significant digits instead of four decimals, because a loss term may be tiny.
 const compact = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 const digits = (value, count) => value.toFixed(count).replace(/^-/, "−");
 const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(", ");

@@ -1,7 +1,7 @@
-// Stages 6 and 8: the annotated objects, their assignment, and the stage that lost them.
+// Stages 6 and 8: the annotated objects, their assignment, and the stage at which each was lost.
 
 const { truth } = data;
-const assignedImage = imageWithLayers("input", { role: "img", "aria-label": "The object, its anchors and what is predicted for it" });
+const assignedImage = imageWithLayers("input", { role: "img", "aria-label": "The object, its anchors and the predicted box" });
 const sayObject = announcer("object-status");
 
 const tone = (stage) => (stage === "found" ? "good" : stage === "not counted" ? "muted" : "bad");
@@ -13,19 +13,19 @@ const wholeImage = el("input", { type: "checkbox", onchange: () => drawObject(..
 byId("zoom").append(el("label", { class: "check" }, wholeImage, "show the whole image"));
 let drawn = [];
 
-/** One object: its anchors and its positives. */
+/** Show an object with its anchors and positives. */
 function showObject(object, positive = 0) {
   objectChips.forEach((chip, index) => chip.setAttribute("aria-pressed", String(truth.objects[index] === object)));
   const parts = [el("h3", {}, `Object ${object.number}: ${object.name}`),
     el("p", {}, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage), ` ${object.verdict.text}`)];
-  if (!object.cells.length) parts.push(el("p", {}, "Not trained on: it is a crowd, or lies outside the image."));
+  if (!object.cells.length) parts.push(el("p", {}, "This object is not used in training: it is a crowd, or outside the image."));
   else parts.push(anchorTable(object), ...positiveParts(object, positive));
   byId("object").replaceChildren(...parts);
   drawObject(object, object.positives[positive]);
   sayObject(`Object ${object.number}, ${object.name}: ${object.verdict.stage}. ${object.verdict.text}`);
 }
 
-/** The IoU with every anchor of every scale, and what follows from it. */
+/** A table of the IoU with every anchor of every scale, and of the positives. */
 function anchorTable(object) {
   let index = 0;
   const rows = scales.flatMap((scale, number) => scale.anchors.map((sides, anchor) => {
@@ -38,10 +38,10 @@ function anchorTable(object) {
     ] };
   }));
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "IoU with all anchors" },
-    table("IoU of the object with each anchor on the middle of its cell (row, column)", ["stride: anchor", "cell", "#IoU", "", "positive?"], rows));
+    table("IoU of the object with each anchor, centered on its cell (row, column)", ["stride: anchor", "cell", "#IoU", "", "positive?"], rows));
 }
 
-/** One positive: its targets beside its predictions, and the box loss. */
+/** A positive: its targets and predictions, and the box loss. */
 function positiveParts(object, index) {
   const positive = object.positives[index], [number, row, column] = positive.position, scale = scales[number];
   const choice = select("positive", object.positives.map(({ position }) => allMaps[mapIndex(position)].name), (chosen) => showObject(object, chosen));
@@ -54,10 +54,10 @@ function positiveParts(object, index) {
   const objectness = truth.objectness_target === "one" ? "The objectness target is 1." : "The objectness target is the IoU of the predicted box.";
   return [
     el("h3", {}, "Targets of this cell and anchor"), el("div", { class: "controls" }, choice.whole),
-    el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}; the target of the center is ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell. ${objectness}`),
+    el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}. The target of the center is at ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell. ${objectness}`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(names.length === 1 ? "Target and prediction" : `The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
     el("ol", { class: "steps" }, ...boxSteps(object, positive)),
-    ...(positive.losses ? [] : [el("p", {}, "Another object took this position, so it adds nothing to this object's loss.")]),
+    ...(positive.losses ? [] : [el("p", {}, "Another object keeps this position, so it adds nothing to the loss of this object.")]),
     el("div", { class: "actions" }, ...(positive.losses ? [el("button", { type: "button", onclick: () => lossHere(positive.position) }, "All loss terms of this cell")] : []),
       el("button", { type: "button", onclick: () => decodeHere(positive.position) }, "Decode this cell")),
   ];
@@ -78,7 +78,7 @@ function boxSteps(object, positive) {
   return steps;
 }
 
-/** The object, its cell and anchor at the chosen positive, what is predicted there, and E. */
+/** Draw the object and, for the chosen positive, its cell, its anchor, the predicted box and E. */
 function drawObject(object, positive) {
   drawn = [object, positive];
   const layer = [outline(object.input_box, "var(--truth)")];
@@ -96,7 +96,7 @@ function drawObject(object, positive) {
 }
 
 if (truth.objects.length) showObject(truth.objects[0]);
-else byId("object").append(el("p", {}, "No object is annotated: everything is background."));
+else byId("object").append(el("p", {}, "No object is annotated, so all cells are background."));
 
 for (const button of document.querySelectorAll("#verdicts [data-object]")) {
   button.addEventListener("click", () => { showObject(truth.objects[Number(button.dataset.object)]); goTo("assignment"); });

@@ -1,5 +1,5 @@
-// Explanations of terms beside the pointer or the focus; a tap shows them as well. Without this script the
-// links lead to the list of words.
+// Explanations of terms, shown when a term is pointed at, focused or tapped. Without this script, the links lead
+// to the list of words.
 const hint = document.getElementById("hint");
 function showHint(link) {
   hint.textContent = document.getElementById(link.hash.slice(1)).textContent;
