@@ -169,7 +169,7 @@ def _anchor_reason(anchors: Sequence[AnchorFit], gain: float, *, is_trained: boo
     """Explain whether k-means anchors, which come second in `anchors`, raise the mean best IoU enough."""
     own, *fitted = anchors
     if not fitted:
-        return f"Too few different boxes to compute anchors: keep the {own.name} ones."
+        return f"Too few different boxes to compute anchors: keep {own.name} ones."
     better = fitted[0]
     measured = (
         f"Best possible recall {own.best_possible_recall:.3f} with {own.name} anchors, "
@@ -177,7 +177,7 @@ def _anchor_reason(anchors: Sequence[AnchorFit], gain: float, *, is_trained: boo
         f"mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
     if is_trained:
-        return f"{measured} Keep the {own.name} ones: training starts from weights that belong to them."
+        return f"{measured} Keep {own.name} ones: training starts from weights that belong to them."
     if gain >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
-    return f"{measured} Keep the {own.name} ones: the gain is small."
+    return f"{measured} Keep {own.name} ones: the gain is small."
