@@ -157,6 +157,7 @@ def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
     assert (
         "best.safetensors has learned from 2 of the 2 validation images: the AP is optimistic" in ran.output
     )
+    assert "best.safetensors held out 2 of the 5 training images for validation" in ran.output
     second = Seen.of(load_info(tmp_path / "second" / "best.safetensors").training)
     assert second.learned >= seen.learned
 
@@ -201,7 +202,7 @@ def test_a_resumed_run_does_not_validate_on_what_it_has_learned(
     what = "left out of the validation split: 1 image that the run has learned from"
     assert (what in ran.output) == bool(moved)
     assert "the AP is optimistic" not in ran.output
-    assert "held out for validation by" not in ran.output
+    assert "training images for validation" not in ran.output
 
 
 def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def inspect_images(samples: Sequence[Sample], console: Console) -> dict[Path, Im
 
 
 def after_earlier_training(data: TrainData, model: Path | None, console: Console) -> TrainData:
-    """Add the images that the initial model was trained on; warn if some of them are validation images."""
+    """Add the images that the initial model was trained on; say how many images changed sides since then."""
     if model is None or model.suffix != ".safetensors":
         return data
     earlier = Seen.of(load_info(model).training)
@@ -166,5 +166,5 @@ def after_earlier_training(data: TrainData, model: Path | None, console: Console
             console,
         )
     if moved := len(data.seen.learned & earlier.held_out):
-        say(f"{counted(moved, 'training image')} held out for validation by {model} before", console)
+        say(f"{model} held out {moved} of the {len(data.train)} training images for validation", console)
     return replace(data, seen=data.seen.after(earlier))
