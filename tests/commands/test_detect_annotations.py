@@ -121,14 +121,14 @@ def test_sure(model: Path, photos: Path, tmp_path: Path) -> None:
 
     result = run(*words, 0.6, "--out", tmp_path / "6", "--json", tmp_path / "summary.json")
 
-    assert "1 image to be checked" in result.stdout
+    assert "1 image to check" in result.stdout
     assert (tmp_path / "6" / "check.txt").read_text() == f"{photos / 'b' / 'street 1.png'}\n"
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["to_check"], summary["detections"]) == (1, {"green": 2, "blue": 1})
     (found,) = load_splits(tmp_path / "6" / "yolo").values()
     assert sorted(len(sample.boxes) for sample in found.samples) == [0, 0, 2]
 
-    assert "0 images to be checked" in run(*words, 0.4, "--out", tmp_path / "4").stdout
+    assert "0 images to check" in run(*words, 0.4, "--out", tmp_path / "4").stdout
     (found,) = load_splits(tmp_path / "4" / "yolo").values()
     assert sorted(len(sample.boxes) for sample in found.samples) == [0, 1, 2]
     # the list is a valid SOURCE
