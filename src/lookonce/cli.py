@@ -11,7 +11,6 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
-from itertools import pairwise
 from typing import Any
 
 import typer
@@ -25,7 +24,7 @@ from lookonce.errors import ConfigError, LookonceError
 VERBS = {
     "demo": "Render images, train, evaluate, detect and explain, in a few minutes on two cores.",
     "train": "Train a detector on annotated images.",
-    "advise": "Compare networks for these images: speed and training time on this machine, and AP.",
+    "advise": "Compare networks for these images: speed and training time, and AP on two other data sets.",
     "slim": "Make a trained model faster: remove channels, then train the rest on the model's output.",
     "evaluate": "Measure a model on annotated images: COCO's metrics, curves, counts and errors.",
     "compare": "Find out which of two models is better on the same images, and how certain that is.",
@@ -151,6 +150,19 @@ def _wrong_usage(error: typer.BadParameter) -> str:
     return f"{told.rstrip('.')} (help: lookonce{path} -h)"
 
 
+def refuse_empty(words: list[str]) -> None:
+    """Refuse an empty argument, such as an unset shell variable: as a path, it would be the current folder.
+
+    Raises:
+        ConfigError: an argument is empty.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            place = name or (before if before.startswith("-") else f"after {before}" if before else "")
+            raise ConfigError(f"{place or 'command'}: expected a value, found an empty one")
+
+
 def main() -> None:
     """Run the command line.
 
@@ -164,14 +176,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid Unicode
     try:
         with SecondCtrlC():
-            for before, word in pairwise(["", *sys.argv[1:]]):
-                name, equals, value = word.partition("=")
-                # for example an unset shell variable; as a path, it would be the current folder
-                if not word or (word.startswith("--") and equals and not value):
-                    place = name or (
-                        before if before.startswith("-") else f"after {before}" if before else ""
-                    )
-                    raise ConfigError(f"{place or 'command'}: expected a value, found an empty one")
+            refuse_empty(sys.argv[1:])
             code = app(standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()

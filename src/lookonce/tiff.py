@@ -151,7 +151,7 @@ class LargeImage:
         with open_input(path, ImageError) as stream:
             if not stream.read(8).startswith(STARTS):
                 raise ImageError(
-                    f"{self.name}: expected a TIFF, which is read by windows, found another; {REMEDY}"
+                    f"{self.name}: expected a TIFF, which can be read in windows, found another; {REMEDY}"
                 )
             try:
                 self._page = page = read_page(stream, at)

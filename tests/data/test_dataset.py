@@ -21,7 +21,7 @@ from lookonce.samples import Sample
 from tests.data.drawn_samples import INFO, draw_samples
 
 ALWAYS = AugmentSettings(flip=1, crop=1, translate=1)
-TURNS = np.arange(4)  # of a batch; they decide its size only where shapes vary
+VISITS = np.arange(4)  # of a batch; they decide its size only where shapes vary
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     info = replace(INFO, input_size=(320, 416))
     wanted = AugmentSettings(multi_scale=0.25)
     dataset = Dataset(samples, info, wanted, seed=2)
-    sizes = [dataset.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)]
+    sizes = [dataset.input_size(epoch, batch, VISITS) for epoch in range(20) for batch in range(1, 21)]
     heights, widths = zip(*sizes, strict=True)
     assert set(heights) == set(range(256, 416, 32)), "240 to 400, rounded"
     assert set(widths) == set(range(320, 544, 32)), "312 to 520, rounded"
@@ -235,10 +235,10 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     assert np.abs(ratios - 1.3).max() < 0.25, "both sides by one factor"
     assert len(set(sizes[:20])) > 3, "also within an epoch"
     again = Dataset(samples, info, wanted, seed=2)
-    assert [again.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] == sizes
+    assert [again.input_size(epoch, batch, VISITS) for epoch in range(20) for batch in range(1, 21)] == sizes
     other = Dataset(samples, info, wanted, seed=3)
-    assert [other.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] != sizes
-    assert Dataset(samples, info, None).input_size(0, 1, TURNS) == (320, 416)
+    assert [other.input_size(epoch, batch, VISITS) for epoch in range(20) for batch in range(1, 21)] != sizes
+    assert Dataset(samples, info, None).input_size(0, 1, VISITS) == (320, 416)
 
 
 def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample]) -> None:
@@ -247,7 +247,7 @@ def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample])
     for epoch in range(6):
         for batch in drawn(dataset, epoch, workers=1):
             shape = tuple(batch.images.shape[-2:])
-            assert shape == dataset.input_size(epoch, batch.number, TURNS)
+            assert shape == dataset.input_size(epoch, batch.number, VISITS)
             assert (batch.truth <= torch.tensor([*shape[::-1], *shape[::-1]])).all()
             cells = torch.tensor(shape)[:, None] // torch.tensor(INFO.strides)[batch.positives.scale]
             assert (torch.stack([batch.positives.row, batch.positives.column]) < cells).all()

@@ -162,6 +162,27 @@ def test_the_form_stays(tmp_path: Path, form: str) -> None:
     assert (written.changes, written.left) == (1, 0)
 
 
+def test_splits_in_several_formats_become_voc(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a.jpg", [("cat", 40, 30, 140, 120)])
+    voc.add("b.jpg", [("dog", 40, 30, 140, 120), ("cat", 10, 20, 60, 70)], split="val")
+    found = load_splits(voc.finish())
+    of = {form: load_splits(write_samples(found, form, tmp_path / form)[0]) for form in ("coco", "yolo")}
+    for train, val in (("coco", "yolo"), ("yolo", "coco")):
+        mixed = {
+            "train": of[train]["train"],
+            "val": of[val]["val"],
+        }
+        written = write_fixed(diagnose(mixed, NETWORK), tmp_path / f"out-{train}")
+        again = load_splits(written.data)
+        assert {each.format for each in again.values()} == {"voc"}
+        names = {
+            split: [each.names[label] for s in each.samples for label in s.labels]
+            for split, each in again.items()
+        }
+        assert names == {"train": ["cat"], "val": ["dog", "cat"]}
+
+
 def test_what_the_form_has_no_place_for_is_listed(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg", [("cat", 40, 30, 140, 120), ("dog", 10, 20, 60, 70)])

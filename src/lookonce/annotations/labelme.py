@@ -89,7 +89,7 @@ def _image(
     own = [image for image in images.get(key(file.stem), []) if image.parent == file.parent]
     if own:
         if there:
-            what = f"imagePath names {shown(last)}, which is there; the boxes are taken for {own[0].name}"
+            what = f"imagePath names {shown(last)}, which is there; the boxes are used for {own[0].name}"
             problems.append(Problem(str(file), what, "repaired", kind="filename", image=own[0]))
         return own[0]
     if there:

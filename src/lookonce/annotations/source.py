@@ -33,7 +33,7 @@ class Part(Protocol):
         Args:
             names: class names; None for those of the data.
             strict: whether to raise an error at the first problem.
-            further: see `collect.collect`.
+            further: see `collect.Collector`.
         """
 
     def images(self) -> set[Path]:

@@ -56,7 +56,7 @@ def advise(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Compare networks for these images: speed and training time on this machine, and AP.
+    """Compare networks for these images: speed and training time, and AP on two other data sets.
 
     Example: lookonce advise my-images/
     """

@@ -219,7 +219,7 @@ def _detect(
 
 def _identity(model: Path, options: DetectOptions, results: Results) -> dict[str, Any]:
     """Return everything that determines the results, without reading the model."""
-    beside = model.with_suffix(WEIGHTS_BESIDE.get(model.suffix, ".bin"))
+    beside = model.with_suffix(WEIGHTS_BESIDE.get(model.suffix.lower(), ".bin"))
     files = [model, beside, *([Path(options.weights)] if options.weights else [])]
     if model.suffix.lower() in DARKNET and model.is_file():
         with suppress(ModelFileError):  # raised again when the model is opened, after errors in the .cfg

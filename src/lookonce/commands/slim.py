@@ -47,7 +47,7 @@ def slim(
         float | None,
         typer.Option(
             metavar="N",
-            help="Speed to reach, relative to MODEL.",
+            help="Speed to reach on this machine, relative to MODEL.",
             show_default=f"{FASTER:g}",
         ),
     ] = None,

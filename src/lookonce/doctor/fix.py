@@ -1,7 +1,7 @@
 """Write a corrected copy of a data set, with a list of all changes and of defects left as they are.
 
     OUT/
-        annotations in the original format    (VOC if that cannot be written)
+        annotations in the original format    (VOC if splits differ in it, or it cannot be written)
         images/ or JPEGImages/                copies of all images; re-encoded if rotated, CMYK or with alpha
         changes.csv                           action, kind, place, before, after
 
@@ -77,8 +77,8 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
         AnnotationError: `out` is not a new or empty folder, or cannot be written.
         ImageError: an image has changed since it was inspected.
     """
-    form = next(iter(diagnosis.sets.values())).format
-    form = form if form in WRITERS else "voc"
+    form, *others = {found.format for found in diagnosis.sets.values()}
+    form = "voc" if others or form not in WRITERS else form
     check_target(form, out)
     dropped = {path for each in diagnosis.findings if each.kind == "identical" for path in each.others}
     inverted = _inverted_boxes(diagnosis)

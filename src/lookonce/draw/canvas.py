@@ -55,11 +55,11 @@ class Canvas:
     def label(
         self, box: Sequence[float], label: int, name: str, suffix: str = "", color: Color | None = None
     ) -> None:
-        """Write a name and a suffix above, inside or below a box, where they hide no label and no box.
+        """Write a name and a suffix above, inside or below a box.
 
-        If there is no such place, nothing is written. The background of the name has the given color or that
-        of the class. The background of the suffix is black, so that class "2" with score 0.91 does not look
-        like 20.91.
+        They hide no label and at most `MOST_HIDDEN` of any box. If no such place exists, nothing is written.
+        The background of the name has the given color or that of the class. The background of the suffix is
+        black, so that class "2" with score 0.91 does not look like 20.91.
         """
         shown, font = legible(name, label, self._letters) if name else ("", legible("0", 0, self._letters)[1])
         margin = self._line

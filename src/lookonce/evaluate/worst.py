@@ -35,7 +35,8 @@ class ImageErrors:
 def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
     """Return the images with the most errors, false detections and missed objects together.
 
-    Images with the same number of errors are sorted by the sum of the scores of their false detections.
+    Images with the same number of errors are sorted by the sum of the scores of their false detections, the
+    highest first.
     Images without errors are left out.
 
     Args:

@@ -31,7 +31,7 @@ RUNS = 5
 ORT_FATAL = 4  # log level; errors are raised, so nothing needs to be printed
 METHOD = (
     "ONNX Runtime's profile of each operator on one CPU thread, median of {runs} runs after a warm-up run. "
-    " Batch normalization and activation are fused into their convolution, and so is the sum "
+    "Batch normalization and activation are fused into their convolution, and so is the sum "
     "of a shortcut, which then shows no time of its own; a [yolo]'s time is its decoding."
 )
 
@@ -45,7 +45,7 @@ class Run:
 
     Attributes:
         candidates: (K, 5+C) float32: xyxy in input pixels, objectness, class probabilities.
-        raw_maps: (A*columns, rows, columns) float32 for each scale, finest first.
+        raw_maps: (A*columns, S, T) float32 for each scale, finest first.
     """
 
     candidates: NDArray[np.float32]

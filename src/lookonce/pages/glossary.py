@@ -48,12 +48,12 @@ GLOSSARY = {
     "images without regard to its sign: how far off the count of one image is.",
     "missed": "An object without a detection.",
     "NMS": "Non-maximum suppression: of several boxes on one object, the one with the highest score stays.",
-    "objectness": "The network's confidence that there is an object, of any class, for a cell and an anchor.",
+    "objectness": "The predicted probability that a cell and anchor contain an object, whatever its class.",
     "precision": "The share of the detections that are correct.",
     "raw map": "The output of the network at one stride, before decoding: for every cell and anchor, four "
     "numbers for a box, one for objectness and one per class.",
     "recall": "The share of the objects that are found.",
-    "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
+    "score": "The predicted probability of a detection, from 0 to 1: objectness times class probability.",
     "split": "A part of a data set with one purpose: train to learn from, val (validation) to choose "
     "settings, test to measure once at the end.",
     "stride": "The side of a cell in pixels of the network input. yolov3 has strides of 8, 16 and 32: small "

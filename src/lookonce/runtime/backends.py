@@ -292,8 +292,8 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
     """Check the shape and the values of an engine's output.
 
     Raises:
-        ModelFileError: the shape is not (images, K, 5 + classes), or a score or box is NaN or a score is
-            infinite; since NaN exceeds no threshold, the image would look empty.
+        ModelFileError: the shape is not (images, K, 5 + classes), or a possible detection has a NaN or
+            an infinite score; since NaN exceeds no threshold, the image would look empty.
     """
     if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
         raise ModelFileError(

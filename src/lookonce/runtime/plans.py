@@ -199,8 +199,8 @@ def plan_folder(model: Path, root: Path | None = None) -> Path:
 def find_plan(model: Path, name: str) -> SpeedPlan | None:
     """Return the plan for a model on this machine, or None if there is no valid one.
 
-    A plan that is damaged or was made on another CPU or with other versions is ignored with a warning, which
-    calls the model `name`.
+    A plan that is damaged or was made on another CPU or with other versions is ignored with a warning; `name`
+    is the name of the model in it.
     """
     try:
         key, plans = ModelKey.of(model), cache_folder() / "plans"

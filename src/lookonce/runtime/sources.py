@@ -263,14 +263,10 @@ class Sources:
                             shown = PIPED if alone else f"{PIPED} (image {count})"
                             taken, place = partial(bytes, data), Path("stdin")
                             yield _Unread(shown, partial(_decode, taken, shown, name, place, at, reading))
+                    case str() if read := _remote(origin):
+                        place = Path(f"url-{number}")
+                        yield _Unread(name, partial(_decode, read, name, name, place, None, reading))
                     case _:
-                        if isinstance(origin, str):
-                            from lookonce.runtime.remote import open_remote_image  # HTTP, only for URLs
-
-                            if read := open_remote_image(origin):
-                                place = Path(f"url-{number}")
-                                yield _Unread(name, partial(_decode, read, name, name, place, None, reading))
-                                continue
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
                         for image, moment in self._opened(LiveFrames(origin, self.live)):
                             yield _Unread.ready(Frame(image, name, relative, None, moment))
@@ -335,6 +331,13 @@ class Sources:
         self._stopped = True
         if self._running is not None:
             self._running.close()
+
+
+def _remote(url: str) -> Callable[[], bytes] | None:
+    """Return the function that downloads an image, or None for a stream."""
+    from lookonce.runtime.remote import open_remote_image  # HTTP, only for URLs
+
+    return open_remote_image(url)
 
 
 def file_of(name: str) -> str:

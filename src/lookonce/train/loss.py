@@ -190,13 +190,7 @@ def scale_terms(
     classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing, decoding), None
     if cells is not None:
         nothing, missing = cells[..., 0], cells[:, :, :, None, 1:]  # (B, S, S), (B, S, S, 1, C)
-        # Positions to which the network itself gives a class that may lack boxes a score of `UNSURE` or more
-        # may show an unannotated object. All others are background as usual, because a network trained
-        # without background finds objects everywhere. A class learned from other images does reach that
-        # score: the focal loss gives its few boxes there more weight than the many background positions here.
-        given = maps.detach()
-        scores = torch.sigmoid(given[..., 4:5]) * class_probabilities(given[..., 5:], decoding)
-        unsure = ((scores >= UNSURE) & missing).any(dim=-1) & ~nothing[..., None]  # (B, S, S, A)
+        unsure = may_show(maps, missing, decoding) & ~nothing[..., None]
         background = unsure & ~ignored
         background[cell] = False
         absent = absent_terms(maps, ~missing, background, decoding)
@@ -239,6 +233,24 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
     if decoding.form == "region":
         return -smooth_labels(labels, logits, smoothing) * log_softmax(logits, dim=1)
     return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none")
+
+
+@torch.no_grad()
+def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
+    """Return the positions that may show an unannotated object: (B, S, S, A, 5+C) -> (B, S, S, A).
+
+    At these positions, the network itself gives a class that may lack boxes a score of `UNSURE` or more. All
+    others are background as usual, because a network trained without background finds objects everywhere. A
+    class learned from other images does reach that score: the focal loss gives its few boxes there more
+    weight than the many positions that count as background here.
+
+    Args:
+        maps: raw map by anchor.
+        missing: (B, S, S, 1, C) classes that may lack boxes.
+        decoding: decoding of the scale.
+    """
+    score = torch.sigmoid(maps[..., 4:5]) * class_probabilities(maps[..., 5:], decoding)
+    return ((score >= UNSURE) & missing).any(dim=-1)
 
 
 def class_probabilities(logits: Tensor, decoding: Decoding) -> Tensor:

@@ -1,7 +1,7 @@
 """Add classes to a trained model, with images in which only the new classes are annotated.
 
     training images   -> the old model's maps replace missing annotations, see `imitate.continuation`
-    validation images -> the old model's detections above its score thresholds become boxes, unless they
+    validation images -> the old model's detections that reach its score thresholds become boxes, unless they
                          overlap an annotated box
 
 For the old classes, the AP in the log is thus measured against the old model. Its boxes, and the old model

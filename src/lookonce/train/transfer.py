@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.darknet.beside import has_cfg
@@ -75,13 +77,10 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
         mine = {key: tensor for key, tensor in own.items() if key.startswith(f"{name}.")}
         theirs = {key: weights[key] for key in mine if key in weights}
         if name in heads and grows:
-            anchors, beside = heads[name]  # `beside`: rows per anchor besides the classes
-            numbers = beside + torch.from_numpy(numbers_in(info.names, known))
-            for key, old in theirs.items():
-                if old.shape == (anchors * (beside + len(known)), *mine[key].shape[1:]):
-                    theirs[key] = mine[key].clone()  # the rows of new classes stay as they are
-                    rows, olds = (each.view(anchors, -1, *each.shape[1:]) for each in (theirs[key], old))
-                    rows[:, :beside], rows[:, numbers] = olds[:, :beside], olds[:, beside:]
+            anchors, beside = heads[name]
+            for key, each in theirs.items():
+                if each.shape == (anchors * (beside + len(known)), *mine[key].shape[1:]):
+                    theirs[key] = grown_head(each, mine[key], numbers_in(info.names, known), anchors, beside)
         elif name in heads and known != info.names:
             continue
         if all(key in theirs and theirs[key].shape == mine[key].shape for key in mine):
@@ -142,3 +141,20 @@ def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None
     for part in frozen_parts(network, info, freeze):
         part.requires_grad_(False)
         part.eval()
+
+
+def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int, beside: int) -> Tensor:
+    """Copy the rows of an older head with fewer classes into a head's weights or biases, (A*(5+C), ...).
+
+    Args:
+        old: weights or biases of the older head.
+        fresh: initial values of the new head, which the rows of new classes keep.
+        numbers: number of each old class in the new head.
+        anchors: number of anchors A.
+        beside: rows per anchor besides the classes: 5, or 9 in a [Gaussian_yolo].
+    """
+    grown = fresh.clone()
+    by_anchor, rows = (each.view(anchors, -1, *each.shape[1:]) for each in (grown, old))
+    by_anchor[:, :beside] = rows[:, :beside]
+    by_anchor[:, beside + torch.from_numpy(numbers)] = rows[:, beside:]
+    return grown
