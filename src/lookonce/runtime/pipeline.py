@@ -13,16 +13,15 @@ another stage, and a network with one thread per image does not wait for threads
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Condition, Lock, RLock, Thread
+from threading import Condition, Lock, Thread
 from typing import Any, Self, TypeVar
 
-import cv2
-
 from lookonce._image_limits import MAX_MEMORY
+from lookonce._opencv import single_threaded_opencv
 from lookonce.eight_bits import Values
 from lookonce.errors import ImageError
 from lookonce.images import Size, read_image_header, read_or_reduce
@@ -173,38 +172,6 @@ class Room:
             self._changed.notify_all()
 
 
-class _OpenCvThreads:
-    """OpenCV's number of threads, which is one for the whole process; passes that share it may overlap.
-
-    Attributes:
-        usual: the number before the first of the passes that are running.
-        passes: how many are running.
-    """
-
-    def __init__(self) -> None:
-        self.usual = self.passes = 0
-        self._changing = RLock()  # a pass that is garbage may be closed here, by this same thread
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Keep OpenCV on one thread during a pass; after the last of several, restore the usual number."""
-        with self._changing:
-            if not self.passes:
-                self.usual = cv2.getNumThreads()
-                cv2.setNumThreads(1)
-            self.passes += 1
-        try:
-            yield
-        finally:
-            with self._changing:
-                self.passes -= 1
-                if not self.passes:
-                    cv2.setNumThreads(self.usual)
-
-
-OPENCV_THREADS = _OpenCvThreads()
-
-
 def in_parallel(
     items: Iterable[T],
     work: Callable[[T], R],
@@ -235,7 +202,7 @@ def in_parallel(
     shared = iter(items), work, weight, Lock(), room, slots
     threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     # OpenCV's own threads would slow a small network by 10%
-    with OPENCV_THREADS.one() if workers > 1 else nullcontext():
+    with single_threaded_opencv() if workers > 1 else nullcontext():
         try:
             for thread in threads:
                 thread.start()

@@ -21,7 +21,7 @@ from lookonce.eight_bits import Values, as_eight_bits
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import ReducedImage, Size, read_image_header, read_or_reduce
 from lookonce.runtime.live import LiveCounts, LiveFrames
-from lookonce.runtime.opencv_video import count_frames
+from lookonce.runtime.opencv_video import count_frames, opened
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Parallel, in_parallel, memory_of
 from lookonce.runtime.stdin import PipedImages
@@ -344,6 +344,18 @@ def file_of(name: str) -> str:
     """Return the file in a frame's name, without the page number of a TIFF."""
     file, mark, page = name.rpartition("#")
     return file if mark and page.isdecimal() and not Path(name).exists() else name
+
+
+def can_be_opened(path: Path) -> bool:
+    """Return whether a file looks like an image or a video that can be read; what follows may be damaged."""
+    try:
+        if is_video(path):
+            with opened(path):
+                return True
+        read_image_header(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _read(path: Path, name: str, relative: Path, at: int, reading: Reading) -> Frame:

@@ -18,13 +18,11 @@ import numpy as np
 
 from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError, ImageError
-from lookonce.images import LARGE, ReducedImage, read_image_header, write_image
+from lookonce.errors import ConfigError
+from lookonce.images import LARGE, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
-from lookonce.runtime.opencv_video import opened
-from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.sources import Frame, Sources, can_be_opened
 from lookonce.runtime.timed_clips import TimedClipWriter
-from lookonce.runtime.video import is_video
 from lookonce.suffixes import WRITTEN_SUFFIXES
 from lookonce.tiff import LargeImage
 
@@ -357,18 +355,6 @@ class CocoWriter(TextWriter):
 
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"
-
-
-def can_be_opened(path: Path) -> bool:
-    """Return whether a file looks like an image or a video that can be read; what follows may be damaged."""
-    try:
-        if is_video(path):
-            with opened(path):
-                return True
-        read_image_header(path)
-    except ImageError:
-        return False
-    return True
 
 
 def _no_formula(text: str) -> str:
