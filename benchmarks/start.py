@@ -69,8 +69,7 @@ def main() -> None:
         measure_pace(folder, options)
     pace: dict[str, float] = json.loads((folder / "pace.json").read_text())
     print(
-        "images per second of processor time: "
-        + ", ".join(f"{start} {each:.2f}" for start, each in pace.items()),
+        "images per second of CPU time: " + ", ".join(f"{start} {each:.2f}" for start, each in pace.items()),
         flush=True,
     )
     jobs = [("all", minutes) for minutes in options.minutes]

@@ -190,7 +190,7 @@ def scale_terms(
     classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing, decoding), None
     if cells is not None:
         nothing, missing = cells[..., 0], cells[:, :, :, None, 1:]  # (B, S, S), (B, S, S, 1, C)
-        unsure = may_show(maps, missing, decoding) & ~nothing[..., None]
+        unsure = may_show(maps.detach(), missing, decoding) & ~nothing[..., None]
         background = unsure & ~ignored
         background[cell] = False
         absent = absent_terms(maps, ~missing, background, decoding)
@@ -235,7 +235,6 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
     return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none")
 
 
-@torch.no_grad()
 def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
     """Return the positions that may show an unannotated object: (B, S, S, A, 5+C) -> (B, S, S, A).
 
