@@ -27,7 +27,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from lookonce.darknet.cfg import read_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import read_weights
 
 def peak():
