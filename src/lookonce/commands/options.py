@@ -1,7 +1,7 @@
 """Define the options that several commands share, and parse their values."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -233,8 +233,13 @@ def command_line(*words: object, data: "GivenData | None" = None) -> str:
 
 
 @contextmanager
-def options_named() -> Iterator[None]:
-    """Replace a field of `DetectOptions` in an error message with the option of the command.
+def options_named(
+    fields: Container[str] = frozenset(DetectOptions.__dataclass_fields__),
+) -> Iterator[None]:
+    """Replace the field at the start of an error message with the option of the command.
+
+    Args:
+        fields: fields that are options of the command; by default, those of `DetectOptions`.
 
     Raises:
         ConfigError: the same error, for example with `--soft-nms` for `soft_nms`.
@@ -243,7 +248,7 @@ def options_named() -> Iterator[None]:
         yield
     except ConfigError as error:
         field, colon, rest = str(error).partition(":")
-        if field not in DetectOptions.__dataclass_fields__:
+        if field not in fields:
             raise
         raise ConfigError(f"--{field.replace('_', '-')}{colon}{rest}") from error
 

@@ -90,6 +90,7 @@ def slim(
     with (
         Outputs("slim", folder=out, files=files, inputs=inputs, force=resume or force),
         StopRequest() as asked,
+        shared.options_named({"data", "faster"}),
     ):
         check_folder(out, resume=resume)
         parent, network = read_parent(model)

@@ -99,9 +99,9 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
             for some, others in ((info.names, data.names), (data.names, info.names))
         )
         what = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(further)}"] * bool(further)
-        raise ConfigError(f"--data: expected the classes of {model}, found data {' and '.join(what)}")
+        raise ConfigError(f"data: expected the classes of {model}, found data {' and '.join(what)}")
     if not any(len(sample.labels) for sample in data.val):
-        raise ConfigError("--data: expected validation images with objects, found none to measure AP on")
+        raise ConfigError("data: expected validation images with objects, found none to measure AP on")
     numbers = numbers_in(info.names, data.names)
     train, val = ([sample.renumbered(numbers) for sample in part] for part in (data.train, data.val))
     return replace(data, names=info.names, train=train, val=val)
@@ -220,7 +220,7 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
             removed = choose(channels, importance, share)
             if not removed:
                 raise ConfigError(
-                    f"--faster {faster:g}: expected channels to remove, found none: each layer keeps 8"
+                    f"faster: expected channels to remove for {faster:g}, found none: each layer keeps 8"
                 )
             if len(removed) in tried:
                 break
@@ -271,7 +271,7 @@ def check_start(path: Path, parent: Parent, model: Path, faster: float | None = 
     if digest != parent.digest():
         raise ConfigError(f"{path.parent}: expected the model that the run began with, found {model}")
     if faster not in (None, speed):
-        raise ConfigError(f"--faster: expected {speed:g}, with which the run began, found {faster:g}")
+        raise ConfigError(f"faster: expected {speed:g}, with which the run began, found {faster:g}")
     return speed
 
 
