@@ -219,9 +219,8 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
         for _ in range(TRIES):
             removed = choose(channels, importance, share)
             if not removed:
-                raise ConfigError(
-                    f"faster: expected channels to remove for {faster:g}, found none: each layer keeps 8"
-                )
+                found = f"found none for {faster:g}: each layer keeps 8"
+                raise ConfigError(f"faster: expected channels to remove, {found}")
             if len(removed) in tried:
                 break
             network, weights = without(channels, parent.weights, removed)
