@@ -150,7 +150,7 @@ def _wrong_usage(error: typer.BadParameter) -> str:
     return f"{told.rstrip('.')} (help: lookonce{path} -h)"
 
 
-def refuse_empty(words: list[str]) -> None:
+def _refuse_empty(words: list[str]) -> None:
     """Refuse an empty argument, such as an unset shell variable: as a path, it would be the current folder.
 
     Raises:
@@ -176,7 +176,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid Unicode
     try:
         with SecondCtrlC():
-            refuse_empty(sys.argv[1:])
+            _refuse_empty(sys.argv[1:])
             code = app(standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()

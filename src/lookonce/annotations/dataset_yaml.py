@@ -86,10 +86,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         for key in tree
         if key.lower() not in known
     ]
-    shape = tree.get("kpt_shape", ["0", "2"])  # points, and numbers per point
-    if not isinstance(shape, list) or [each.isdecimal() for each in shape] != [True, True]:
-        raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(shape)}")
-    keypoints = int(shape[0][:6]) * int(shape[1][:6])  # numbers after each box
+    keypoints = _keypoints(path, tree)
     parts: dict[str, Part] = {}
     if not entries:
         if path.parent != data.path and not data.is_folder:
@@ -243,6 +240,18 @@ def _most_files(place: Path, path: Path) -> int:
             f"{path}: expected a folder of the data set, found {place}, the root of the file system"
         )
     return MOST_ABOVE if whole in above[2:] else WALK_LIMIT
+
+
+def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
+    """Return how many keypoint numbers follow each box, from `kpt_shape`: [points, numbers per point].
+
+    Raises:
+        AnnotationError: it is not two numbers.
+    """
+    shape = tree.get("kpt_shape", ["0", "2"])
+    if not isinstance(shape, list) or [each.isdecimal() for each in shape] != [True, True]:
+        raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(shape)}")
+    return int(shape[0][:6]) * int(shape[1][:6])
 
 
 def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, Names | None]]:

@@ -69,15 +69,10 @@ class FilesPart:
         names = [record.image for record in self.parsed.records if isinstance(record.image, str)]
         some = len(names) == len(self.parsed.records)
         found = iter(self.tree.find_images(names, self.parsed.near, self.parsed.place, some=some))
-        images = []
-        for record in self.parsed.records:
-            image = record.image if isinstance(record.image, Path) else next(found)
-            if ".." in image.parts:
-                direct = Path(os.path.normpath(image))  # as a listing of the folder has it
-                if is_file(image) and is_file(direct) and direct.samefile(image):
-                    image = direct
-            images.append(image)
-        return images
+        return [
+            _direct(record.image if isinstance(record.image, Path) else next(found))
+            for record in self.parsed.records
+        ]
 
     @cached_property
     def idle(self) -> list[Path]:
@@ -274,6 +269,14 @@ class Annotations:
             what = f"{suffix} images are not read: convert them to JPEG or PNG; {count} like this in all"
             problems.append(Problem(str(first), what, kind="unread-format"))
         return problems
+
+
+def _direct(path: Path) -> Path:
+    """Return a path without `..`, as a listing of the folder has it, if that leads to the same file."""
+    if ".." not in path.parts:
+        return path
+    direct = Path(os.path.normpath(path))
+    return direct if is_file(path) and is_file(direct) and direct.samefile(path) else path
 
 
 def _others(images: Sequence[Path], named: Collection[Path]) -> list[Path]:

@@ -34,13 +34,7 @@ def _row(place: str, text: str, keypoints: int) -> Row:
     except (ValueError, OverflowError):
         sides = []
     rest = sides[4:]
-    is_pose = len(rest) > 0 and len(rest) % 3 == 0 and {*rest[2::3]} <= VISIBILITY
-    if is_pose:  # if the first four are a box within the image; a polygon's first two corners rarely are
-        centers_and_sides = zip(sides[:2], sides[2:4], strict=True)
-        is_pose = all(
-            side > 0 and side / 2 - SLACK <= center <= 1 + SLACK - side / 2
-            for center, side in centers_and_sides
-        )
+    is_pose = len(rest) > 0 and len(rest) % 3 == 0 and {*rest[2::3]} <= VISIBILITY and _is_box(*sides[:4])
     if is_pose or (keypoints and len(rest) == keypoints):
         sides = sides[:4]
     if len(sides) == 5:
@@ -62,6 +56,14 @@ def _row(place: str, text: str, keypoints: int) -> Row:
     left, top, right, bottom = hull(list(zip(sides[::2], sides[1::2], strict=True)))
     return Row(
         place, ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), int(label), polygon=True
+    )
+
+
+def _is_box(x: float, y: float, width: float, height: float) -> bool:
+    """Return whether four numbers are a box within the image; a polygon's first two corners rarely are."""
+    return all(
+        side > 0 and side / 2 - SLACK <= center <= 1 + SLACK - side / 2
+        for center, side in ((x, width), (y, height))
     )
 
 
