@@ -8,7 +8,7 @@ import pytest
 
 from lookonce.doctor.images import inspect_all
 from lookonce.samples import Sample
-from lookonce.train.holdout import folds, groups_of, hold_out, hold_out_again
+from lookonce.train.holdout import by_lot, folds, groups_of, hold_out, hold_out_again
 
 
 def sample(path: Path) -> Sample:
@@ -150,13 +150,15 @@ def test_the_same_images_are_held_out_again_with_a_share_of_the_new_ones() -> No
     before = hold_out(samples[:16], 0.25, 3, {})
     learned, held_out = {*before.train}, {*before.held_out}
 
-    split = hold_out_again(samples, 0.25, 3, {}, "", learned=learned, held_out=held_out)
+    split = hold_out_again(by_lot(samples, 3, {}, ""), samples, 0.25, {}, learned=learned, held_out=held_out)
 
     assert len(split.held_out) == 4 + 2  # a quarter of ten more is 2.5
     assert held_out < {*split.held_out}
     assert learned < {*split.train}
     assert sorted(split.train + split.held_out) == list(range(26))
-    fewer = hold_out_again(samples[4:12], 0.25, 3, {}, "", learned={*range(3, 8)}, held_out={0, 1, 2})
+    rest = samples[4:12]
+    units = by_lot(rest, 3, {}, "")
+    fewer = hold_out_again(units, rest, 0.25, {}, learned={*range(3, 8)}, held_out={0, 1, 2})
     assert (fewer.train, fewer.held_out) == ([3, 4, 5, 6, 7], [0, 1, 2])
 
 
@@ -169,7 +171,9 @@ def test_new_images_join_their_group(tmp_path: Path) -> None:
     learned = {place[f"mine_{i}.png"] for i in range(5)} | {place["both_0.png"]}
     held_out = {place[f"theirs_{i}.png"] for i in range(5)} | {place["both_7.png"]}
 
-    split = hold_out_again(samples, 0.5, 0, facts_of(samples), "", learned=learned, held_out=held_out)
+    facts = facts_of(samples)
+    units = by_lot(samples, 0, facts, "")
+    split = hold_out_again(units, samples, 0.5, facts, learned=learned, held_out=held_out)
 
     train, val, left = (
         {samples[i].path.name for i in part} for part in (split.train, split.held_out, split.left_out)

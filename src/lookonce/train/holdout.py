@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,24 @@ class HoldOut:
         train: training images.
         held_out: validation images.
         left_out: images used for neither, because they look like images of both.
-        together: number of images that share their group with another.
+        units: groups of images, all of which belong to one side, in the order in which they are held out.
     """
 
     train: list[int]
     held_out: list[int]
     left_out: list[int]
-    together: int
+    units: list[list[int]]
+
+    @classmethod
+    def of(cls, units: list[list[int]], held_out: Collection[int], left_out: Collection[int] = ()) -> Self:
+        """Train on all images of the groups but those that are held out or left out."""
+        train = {i for unit in units for i in unit}.difference(held_out, left_out)
+        return cls(sorted(train), sorted(held_out), sorted(left_out), units)
+
+    @property
+    def together(self) -> int:
+        """Return the number of images that share their group with another."""
+        return sum(len(unit) for unit in self.units if len(unit) > 1)
 
     def describe(self) -> str:
         """Describe the held-out images in one line."""
@@ -88,17 +100,14 @@ def hold_out(
             taken = smallest
         else:
             taken, left = last_frames(max(units, key=len), wanted, samples, facts)
-    train = sorted(set(range(len(samples))) - {*taken, *left})
-    together = sum(len(unit) for unit in units if len(unit) > 1)
-    return HoldOut(train, sorted(taken), sorted(left), together)
+    return HoldOut.of(units, taken, left)
 
 
 def hold_out_again(
+    units: list[list[int]],
     samples: Sequence[Sample],
     share: float,
-    seed: int,
     facts: Mapping[Path, ImageFacts],
-    group: str,
     *,
     learned: Collection[int],
     held_out: Collection[int],
@@ -109,15 +118,13 @@ def hold_out_again(
     images that look like held-out ones are left out if their group has learned images as well.
 
     Args:
+        units: groups of images, as in `HoldOut`.
         samples: annotated images.
         share: share of the new images to hold out.
-        seed: seed of the choice.
         facts: thumbnail and digest of each image; an image without them is not compared.
-        group: additional grouping, as in `samples.group_numbers`; empty for none.
         learned: indices of the images that the run has learned from.
         held_out: indices of the images that it held out.
     """
-    units = by_lot(samples, seed, facts, group)
     taken, left, fresh = list[int](), list[int](), list[list[int]]()
     for unit in units:
         before = [i for i in unit if i in held_out]
@@ -133,9 +140,7 @@ def hold_out_again(
     for unit in fresh:
         if len(taken) + len(unit) <= wanted:
             taken += unit
-    train = sorted(set(range(len(samples))) - {*taken, *left})
-    together = sum(len(unit) for unit in units if len(unit) > 1)
-    return HoldOut(train, sorted(taken), sorted(left), together)
+    return HoldOut.of(units, taken, left)
 
 
 def folds(
@@ -150,9 +155,7 @@ def folds(
     parts: list[list[int]] = [[] for _ in range(min(count, len(units)))]
     for unit in units:
         min(parts, key=len).extend(unit)
-    together = sum(len(unit) for unit in units if len(unit) > 1)
-    every = set(range(len(samples)))
-    return [HoldOut(sorted(every - set(part)), sorted(part), [], together) for part in parts]
+    return [HoldOut.of(units, part) for part in parts]
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:

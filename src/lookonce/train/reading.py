@@ -67,7 +67,9 @@ def load_data(
         split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
         prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
         if resumed:
-            split = as_before(split, learn.samples, settings, facts, load_info(resumed).training, console)
+            split = as_before(
+                split, learn.samples, settings.holdout, facts, prints, load_info(resumed).training, console
+            )
         say(f"no val split: {split.describe()}", console)
         kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
     seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
@@ -79,8 +81,9 @@ def load_data(
 def as_before(
     split: HoldOut,
     samples: Sequence[Sample],
-    settings: TrainSettings,
+    share: float,
     facts: Mapping[Path, ImageFacts],
+    prints: Mapping[Path, bytes],
     earlier: Training,
     console: Console,
 ) -> HoldOut:
@@ -89,25 +92,25 @@ def as_before(
     Args:
         split: split of a new run with these images.
         samples: all images.
-        settings: share and groups of the images to hold out.
+        share: share of the new images to hold out.
         facts: thumbnail and digest of each image.
+        prints: fingerprint of each image that could be read.
         earlier: record of the run so far.
         console: console for messages.
     """
     seen, counts = Seen.of(earlier), earlier.get("data")
-    prints = {i: each.digest[:BYTES] for i, sample in enumerate(samples) if (each := facts.get(sample.path))}
-    learned = {i for i, each in prints.items() if each in seen.learned}
-    held_out = {i for i, each in prints.items() if each in seen.held_out}
+    found = {i: prints[sample.path] for i, sample in enumerate(samples) if sample.path in prints}
+    learned = {i for i, each in found.items() if each in seen.learned}
+    held_out = {i for i, each in found.items() if each in seen.held_out}
     unchanged = (
         counts is not None
         and (counts["images"], counts["validation"]) == (len(split.train), len(split.held_out))
-        and {*split.train, *split.held_out} & prints.keys() <= learned | held_out
+        and {*split.train, *split.held_out} & found.keys() <= learned | held_out
     )
     wrong = learned & {*split.held_out}
     if unchanged or not (wrong or held_out & {*split.train}):
         return split
-    share, seed, group = settings.holdout, settings.seed, settings.group
-    again = hold_out_again(samples, share, seed, facts, group, learned=learned, held_out=held_out)
+    again = hold_out_again(split.units, samples, share, facts, learned=learned, held_out=held_out)
     if 2 * len(again.held_out) < len(split.held_out):
         return split  # otherwise too few to validate on; `after_earlier_training` warns
     if wrong:
