@@ -939,6 +939,7 @@ def test_pages_are_no_files_for_a_labeling_tool(model: Path, tmp_path: Path) -> 
     page = Image.fromarray(image((64, 96), (LEFT, YELLOW)))
     page.save(tmp_path / "stack.tif", save_all=True, append_images=[page])
     page.save(tmp_path / "one.tif")
+    (tmp_path / "stack.tif#2").touch()  # not a source
 
     done = run(model, tmp_path / "stack.tif", tmp_path / "one.tif", "--save", "yolo", "--out", tmp_path / "a")
 

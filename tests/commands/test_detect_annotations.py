@@ -14,7 +14,7 @@ from lookonce.detections import Detections
 from lookonce.errors import LookonceError
 from lookonce.images import write_image
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter
-from lookonce.runtime.sources import Frame
+from lookonce.runtime.sources import Frame, Sources
 from tests.command_line import invoke
 from tests.tiny_onnx import MAGENTA, YELLOW, image
 from tests.videos import write_video
@@ -231,11 +231,12 @@ def test_a_strange_name_costs_one_image(
 
 
 @pytest.mark.parametrize("form", ["voc", "labelme", "labelstudio"])
-def test_a_class_that_a_form_cannot_hold_is_refused_first(tmp_path: Path, form: str) -> None:
+def test_a_class_that_a_form_cannot_hold_is_refused_first(photos: Path, tmp_path: Path, form: str) -> None:
+    sources = Sources([photos / "a"])
     with pytest.raises(LookonceError, match="expected class names of one line, found ' cat'"):
-        AnnotationWriter(tmp_path / form, form, (" cat",))
+        AnnotationWriter(tmp_path / form, form, (" cat",), sources)
     with pytest.raises(LookonceError, match="expected class names without control characters"):
-        AnnotationWriter(tmp_path / "cvat", "cvat", ("c\x01t",))
+        AnnotationWriter(tmp_path / "cvat", "cvat", ("c\x01t",), sources)
 
 
 def test_an_image_that_a_form_cannot_hold_is_named(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from lookonce.tiff import tiff_pages
 from tests.command_line import lookonce
 from tests.tiny_onnx import MAGENTA, YELLOW, write_tiny_model
+from tests.videos import write_video
 
 KINDS = "json,csv,counts,coco"
 
@@ -46,6 +49,7 @@ def sources(tmp_path: Path) -> list[Path]:
     pages(tmp_path / "top" / "below" / "one" / "b.tif", 6, 2)
     draw(7).save(tmp_path / "top" / "below" / "one" / "c #1.png")
     draw(8).save(tmp_path / "top" / "below" / "two" / "d.png")
+    (tmp_path / "top" / "a.tif#2").touch()  # not a source, although a page has this name
     return [tmp_path / "top", tmp_path / "top" / "below" / "*" / "*"]
 
 
@@ -78,6 +82,68 @@ def test_every_cut_ends_in_the_files_of_a_whole_run(model: Path, sources: list[P
         assert written(tmp_path / "out") == whole
 
 
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A folder with damaged files in the middle: a page of a TIFF, and videos with and without an index."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for number, name in enumerate(("a.png", "c.png", "e.png", "g.png")):
+        draw(number).save(folder / name)
+    stack = folder / "b.tif"
+    pages(stack, 6, 3)
+    with stack.open("r+b") as stream:
+        stream.seek(tiff_pages(stack)[1] + 2 + 8)  # the value of the first tag, the width
+        stream.write(bytes(4))
+    frames = [np.asarray(draw(20 + number).resize((96, 64))) for number in range(10)]
+    for name, codec in (("d.avi", "MJPG"), ("f.webm", "VP80")):
+        clip = write_video(folder / name, frames, 10.0, codec)
+        clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    return folder
+
+
+def test_damaged_files_keep_their_places_and_are_named_again(
+    model: Path, damaged: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["detect", model, damaged, "--save", KINDS, "--conf", "0.4", "--out", out]
+    ran = lookonce(*words)
+    problems = [line for line in ran.stderr.split("\n") if line.startswith("skipped: ")]
+    assert [ran.returncode, len(problems)] == [1, 3]
+    whole = written(out)
+    lines = whole["detections.json"].decode()
+    assert all(name in lines for name in ("b.tif#1", "b.tif#3", "d.avi", "f.webm"))
+    head, *records = lines.split("\n")
+    shuffled = [head, *sorted(records[:-3], reverse=True), *records[-3:]]  # what earlier versions left
+    for cut in [*cuts(lines), "\n".join(shuffled)]:
+        for path in out.glob("[!.]*"):
+            path.unlink()
+        (out / "detections.json").write_text(cut)
+
+        again = lookonce(*words, "--resume")
+
+        assert again.returncode == 1
+        assert [line for line in again.stderr.split("\n") if line.startswith("skipped: ")] == problems
+        assert written(out) == whole
+
+
+def test_deep_images_are_scaled_as_in_a_whole_run(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(1, 5):
+        deep = np.full((64, 96, 3), 16_000 if number < 3 else 1_000, np.uint16)
+        deep[:, ::2, 1] = 0
+        cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), deep)
+    words = ["detect", model, tmp_path / "in", "--save", KINDS, "--conf", "0.01", "--out", tmp_path / "out"]
+    assert lookonce(*words).returncode == 0
+    whole = written(tmp_path / "out")
+    assert whole["detections.json"].count(b'"class"') > 3
+    begun = whole["detections.json"].decode().split("\n")
+    del begun[3:]  # the remaining images have 10 bits
+    (tmp_path / "out" / "detections.json").write_text("\n".join(begun))
+    ran = lookonce(*words, "--resume")
+    assert "2 images of them kept" in ran.stdout
+    assert written(tmp_path / "out") == whole
+
+
 def test_annotations_for_a_labeling_tool_are_those_of_a_whole_run(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(8):
@@ -89,7 +155,8 @@ def test_annotations_for_a_labeling_tool_are_those_of_a_whole_run(model: Path, t
     assert 0 < whole["check.txt"].count(b"\n") < 8
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").mkdir()
-    begun = whole["detections.json"].decode().split("\n")[:6]
+    begun = whole["detections.json"].decode().split("\n")[:7]
+    del begun[3]  # in the middle, as if this image were new
     (tmp_path / "out" / "detections.json").write_text("\n".join(begun))
 
     assert lookonce(*words, "--resume").returncode == 0

@@ -25,7 +25,7 @@ from lookonce.images import ReducedImage, read_image, write_image
 from lookonce.runtime import pipeline
 from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.sources import Frame, Reading, Sources, file_of
+from lookonce.runtime.sources import Frame, Reading, Sources
 from lookonce.runtime.video_checks import Moment
 from lookonce.samples import Problem
 from lookonce.tiff import LargeImage, tiff_pages
@@ -621,16 +621,36 @@ def test_count_adds_up_the_pages_and_frames_of_all_files(album: Path) -> None:
     ("name", "file"),
     [
         ("a.tif#2", "a.tif"),
+        ("a.tif", "a.tif"),
         ("a#1#2", "a#1"),
         ("a#b", "a#b"),
         ("a#", "a#"),
-        ("7", "7"),
         ("there#2", "there#2"),
     ],
 )
 def test_the_file_of_a_page(album: Path, name: str, file: str) -> None:
-    (album / "there#2").touch()
-    assert file_of(name) == file
+    (album / "a.tif#2").touch()  # not among the sources
+    for given in ("a.tif", "a#1", "a#b", "a#", "there#2"):
+        write_gray(album / "x.png").rename(album / given)
+    sources = Sources(["a.tif", "a#1", "a#b", "a#", "there#2"])
+    assert sources.file_of(name) == file
+    assert sources.origins[sources.number_of(name)] == Path(file)
+
+
+def test_a_file_with_the_name_of_a_page_is_refused(album: Path) -> None:
+    stack(album / "a.tif", 3)
+    for page in (2, 4):
+        write_gray(album / "x.png").rename(album / f"a.tif#{page}")
+    with pytest.raises(SourceError, match=r"a\.tif#2: expected a name of its own, found that of page 2 of a"):
+        Sources(["a.tif#2", "a.tif"])
+    assert [frame.name for frame in Sources(["a.tif", "a.tif#4"])] == [
+        "a.tif#1",
+        "a.tif#2",
+        "a.tif#3",
+        "a.tif#4",
+    ]
+    stack(album / "a.tif", 1)
+    assert [frame.name for frame in Sources(["a.tif", "a.tif#2"])] == ["a.tif", "a.tif#2"]
 
 
 def test_each_kind_of_source_scales_by_the_given_values_and_names_its_frames(

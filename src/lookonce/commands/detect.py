@@ -29,7 +29,7 @@ from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.pre_annotations import AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done, read_done
-from lookonce.runtime.sources import Frame, Reading, Sources, file_of
+from lookonce.runtime.sources import Frame, Reading, Sources
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.runtime.video import is_video
 from lookonce.runtime.video_checks import name_of
@@ -197,6 +197,8 @@ def _detect(
                         for writer in writers.values():
                             writer.abandon(type(error), error, error.__traceback__)
                     raise
+            if not frames.in_order:
+                results.put_in_order(detector, run, frames)
         except KeyboardInterrupt:
             pass  # all results so far are stored
         except OSError as error:
@@ -245,7 +247,7 @@ def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> list[D
     if any(not isinstance(origin, Path) for origin in frames.origins):
         raise ConfigError("--resume: expected only files; cameras, streams and standard input start over")
     done = read_done(results.json, run, frames)
-    frames.leave_out({file_of(frame.name) for frame, _ in done})
+    frames.leave_out({frames.file_of(frame.name) for frame, _ in done})
     return done
 
 
@@ -271,7 +273,7 @@ def _run(
             result = interrupts.wait_for(partial(next, results, None))
             for problem in frames.problems[shown:]:
                 shown += 1
-                by_file[file := file_of(problem.place)] += 1
+                by_file[file := frames.file_of(problem.place)] += 1
                 if by_file[file] <= MOST_OF_ONE_FILE:
                     say(f"skipped: {problem}", console)
             if result is None:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,13 +14,14 @@ from lookonce.errors import AnnotationError, ConfigError
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
-from lookonce.runtime.resume import Done
+from lookonce.runtime.resume import Done, read_all
 from lookonce.runtime.sources import Sources
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import named_as_in
 
+LISTS = ("json", "csv", "counts", "coco")
 # In the order of writing: the files of an image come first, so that they exist when the json results list it.
-KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
+KINDS = ("images", "geojson", *LISTS, *FORMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Results:
         kept = None if done is None else len(done)
         for form in FORMS:
             place = self.folder / form
-            makers[form] = partial(AnnotationWriter, place, form, names, self.sure or 0.0, kept)
+            makers[form] = partial(AnnotationWriter, place, form, names, sources, self.sure or 0.0, kept)
         wanted = {kind: makers[kind] for kind in self.kinds}
         if self.sure is not None:
             wanted["check"] = partial(DoubtWriter, self.folder / "check.txt", self.sure)
@@ -114,6 +115,17 @@ class Results:
                     writer.check(sources)
             unless_begun.pop_all()
         return writers
+
+    def put_in_order(self, detector: Detector, run: Mapping[str, Any], sources: Sources) -> None:
+        """Write the results of a resumed run again, in the order of the sources; see `begin`.
+
+        Earlier results come first until then, because each line must be on disk before a new one is added.
+        """
+        lists = tuple(kind for kind in self.kinds if kind in LISTS)
+        with ExitStack() as stack:
+            ordered = replace(self, kinds=lists).begin(detector, run, sources, read_all(self.json, sources))
+            for writer in ordered.values():
+                stack.enter_context(writer)
 
 
 def _coco_numbers(

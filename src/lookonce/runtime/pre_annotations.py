@@ -9,7 +9,7 @@ import numpy as np
 
 from lookonce._outputs import is_vacant
 from lookonce.detections import BOX_DIGITS, SCORE_DIGITS, Detections
-from lookonce.runtime.sources import Frame, file_of
+from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import TextWriter, Writer
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -29,7 +29,13 @@ class AnnotationWriter(Writer):
     """
 
     def __init__(
-        self, folder: Path, form: str, names: Sequence[str], sure: float = 0.0, kept: int | None = None
+        self,
+        folder: Path,
+        form: str,
+        names: Sequence[str],
+        sources: Sources,
+        sure: float = 0.0,
+        kept: int | None = None,
     ) -> None:
         """Check the folder.
 
@@ -37,6 +43,7 @@ class AnnotationWriter(Writer):
             folder: a new or empty folder.
             form: a name in `FORMS`.
             names: class names of the model.
+            sources: all sources of the run, in whose order images are written.
             sure: lowest score of a box to write.
             kept: number of results of an earlier run, to be added first; None if the run is not resumed.
 
@@ -54,18 +61,19 @@ class AnnotationWriter(Writer):
         self.problems: list[Problem] = []
         self._earlier = kept or 0
         self._new = 0
-        self._form, self._names, self._sure = form, tuple(names), sure
+        self._form, self._names, self._sources, self._sure = form, tuple(names), sources, sure
         self._samples: list[Sample] = []
 
     def add(self, frame: Frame, detections: Detections) -> None:
         """Keep the boxes of an image file; record a problem for a page of a TIFF, as formats name files."""
         assert frame.path is not None, "annotations are for image files"
-        self._new += self._earlier <= 0
+        is_new = self._earlier <= 0
         self._earlier -= 1
-        if file_of(frame.name) != frame.name:
+        if frame.name != str(frame.path):
             what = f"expected one image per file for {self._form}, found a page of several; "
             self.problems.append(Problem(frame.name, what + "split the TIFF into files first"))
             return
+        self._new += is_new
         height, width = frame.image.shape[:2]
         detections = as_read_back(detections)
         sure = detections[detections.scores >= self._sure]
@@ -85,6 +93,7 @@ class AnnotationWriter(Writer):
             what = f"kept as it is, without {self._new} new images; move it away and resume to write all"
             self.problems.append(Problem(str(self.path), what))
         elif self._samples and complete and not self._occupied:
+            self._samples.sort(key=lambda sample: self._sources.number_of(str(sample.path)))
             found = SampleSet(self._names, self._samples, [], self._form)
             self.problems += write_samples({SPLIT: found}, self._form, self.path)[1]
 

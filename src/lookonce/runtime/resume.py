@@ -5,8 +5,8 @@ incomplete. A stopped run leaves it under its final name.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,20 @@ from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
 from lookonce._outputs import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
+from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.opencv_video import exact_frames
-from lookonce.runtime.sources import Frame, Sources, file_of
-from lookonce.runtime.video_checks import Moment, check_whole, name_of
+from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.video_checks import Moment, check_whole
 from lookonce.tiff import tiff_pages
 
 Done = tuple[Frame, Detections]
 
 
 def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done]:
-    """Return the finished frames, without pixels, and their detections.
+    """Return the finished frames, without pixels, and their detections, in the order of the sources.
 
-    Frames of a video and pages of a TIFF are left out if the file was not read to its end, and so is a video
-    that is the last file, because it may be incomplete.
+    Frames of a video and pages of a TIFF are left out if the file is damaged or was not read to its end, and
+    so is a video that is the last file, because it may be incomplete.
 
     Args:
         path: file that `JsonWriter` wrote or began to write.
@@ -51,17 +52,18 @@ def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done
         )
     head, *records = max(begun, key=len)
     try:
-        files = [list(frames) for _, frames in groupby(records, key=lambda record: file_of(record["file"]))]
+        files = [
+            list(frames) for _, frames in groupby(records, key=lambda each: sources.file_of(each["file"]))
+        ]
         if files and "frame" in files[-1][0]:
             files.pop()
-        whole = [frames for frames in files if _is_whole(frames)]
-        wanted = {name_of(origin) for origin in sources.origins}
-        if strange := [name for frames in whole if file_of(name := frames[0]["file"]) not in wanted]:
+        whole = [frames for frames in files if _is_whole(frames, sources)]
+        if strange := [name for frames in whole if sources.number_of(name := frames[0]["file"]) < 0]:
             raise ConfigError(
                 f"{path}: expected results of the same sources, found results of {strange[0]}, which is not "
                 "among them; choose another folder, or do not resume"
             )
-        return [_done(record, head["names"], sources) for frames in whole for record in frames]
+        return _in_order(chain.from_iterable(whole), head["names"], sources)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path}: expected results as lookonce detect writes them, found others ({error}); "
@@ -69,16 +71,28 @@ def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done
         ) from error
 
 
-def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether the records of a file cover all frames or pages that it declares."""
+def read_all(path: Path, sources: Sources) -> list[Done]:
+    """Return all frames in the results of this run, also of damaged files, in the order of the sources."""
+    head, *records = _read(path)
+    return _in_order(records, head["names"], sources)
+
+
+def _in_order(records: Iterable[Mapping[str, Any]], names: Sequence[str], sources: Sources) -> list[Done]:
+    done = [_done(record, names, sources) for record in records]
+    return sorted(done, key=lambda each: sources.number_of(each[0].name))
+
+
+def _is_whole(frames: Sequence[Mapping[str, Any]], sources: Sources) -> bool:
+    """Return whether the records of a file cover all frames or pages that it declares, and it is not cut."""
     name = frames[0]["file"]
-    if (file := file_of(name)) != name:
-        return len(tiff_pages(Path(file))) == len(frames)
+    path = Path(sources.file_of(name))
+    if str(path) != name:
+        return len(tiff_pages(path)) == len(frames)
     if "frame" not in frames[0]:
         return True
-    path = Path(name)
     try:
         check_whole(path, exact_frames(path), len(frames))
+        check_bytes(path)
     except ImageError:
         return False
     return True
@@ -113,6 +127,6 @@ def _done(record: Mapping[str, Any], names: Sequence[str], sources: Sources) -> 
     no_pixels = np.broadcast_to(np.uint8(0), (record["height"], record["width"], 3))
     moment = Moment(record["frame"], record["seconds"], 0.0) if "frame" in record else None
     name = record["file"]
-    file = file_of(name)
+    file = sources.file_of(name)
     page = 0 if file == name else int(name.removeprefix(f"{file}#"))
     return Frame(no_pixels, name, sources.relative_of(Path(file), page), Path(file), moment), detections

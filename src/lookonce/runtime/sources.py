@@ -26,7 +26,7 @@ from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Parallel, in_parallel, memory_of
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import is_video, read_frames
-from lookonce.runtime.video_checks import USUAL_RATE, Moment, name_of
+from lookonce.runtime.video_checks import USUAL_RATE, Moment, Origin, name_of
 from lookonce.samples import Problem
 from lookonce.suffixes import SERIES_SUFFIXES, TIFF_SUFFIXES
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
@@ -129,6 +129,7 @@ class Sources:
         problems: problems of the last pass, one per file, page or piped image skipped so far.
         series: names of files in the last pass of which only the first frame was read.
         strict: whether a file that cannot be read ends the pass with its error.
+        in_order: whether no file that is left out comes after one that is not.
         live: numbers of dropped frames and of reconnections, for cameras and streams.
     """
 
@@ -140,24 +141,37 @@ class Sources:
             strict: whether a file that cannot be read ends the pass with its error.
 
         Raises:
-            SourceError: a source does not exist, or has no images or videos.
+            SourceError: a source does not exist, has no images or videos, or has the name of another file's
+                page.
         """
         self.origins = find_origins(sources)
+        self._numbers = {name_of(origin): number for number, origin in enumerate(self.origins)}
+        self._left_out: set[str] = set()
+        self.in_order = True
         self.problems: list[Problem] = []
         self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
-        self._whole = True  # until `leave_out`; without any readable file, a whole set is an error
         files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath([file.parent for file in files]) if files else ""
         self._taken = {file.relative_to(self._root) for file in files}
         self._running: LiveFrames | PipedImages | None = None
         self._stopped = False
+        for name in self._numbers:
+            file, _, page = name.rpartition("#")
+            if file in self._numbers and name in _page_names(self.origins[self._numbers[file]]):
+                raise SourceError(
+                    f"{name}: expected a name of its own, found that of page {page} of {file}; rename one of "
+                    "the files"
+                )
 
     def count(self) -> int | None:
-        """Return the number of frames that the files declare; None if there are cameras, URLs or `-`."""
+        """Return the number of frames that the files declare; None if there are cameras, URLs or `-`.
+
+        Files that are left out do not count.
+        """
         total = 0
-        for origin in self.origins:
+        for _, origin in self._remaining():
             if not isinstance(origin, Path):
                 return None
             if is_video(origin):
@@ -182,26 +196,42 @@ class Sources:
     def expected(self) -> Iterator[Frame]:
         """Yield the images, the pages and the first frames of videos that the files should hold, unread.
 
-        Their `image` is empty. Cameras, URLs and `-` are left out.
+        Their `image` is empty. Cameras, URLs, `-` and files that are left out are missing.
         """
         unread = np.zeros((0, 0, 3), np.uint8)
-        for origin in self.origins:
+        for _, origin in self._remaining():
             if not isinstance(origin, Path):
                 continue
-            name, pages = name_of(origin), 0
-            if origin.suffix.lower() in TIFF_SUFFIXES:
-                pages = sum(at >= 0 for at in tiff_pages(origin))
-            if pages > 1:
-                for page in range(1, pages + 1):
-                    yield Frame(unread, f"{name}#{page}", self.relative_of(origin, page), origin)
-                continue
-            moment = Moment(0, 0.0, USUAL_RATE) if is_video(origin) else None
-            yield Frame(unread, name, self.relative_of(origin), origin, moment)
+            pages = _page_names(origin) if origin.suffix.lower() in TIFF_SUFFIXES else []
+            for page, name in enumerate(pages, 1):
+                yield Frame(unread, name, self.relative_of(origin, page), origin)
+            if not pages:
+                moment = Moment(0, 0.0, USUAL_RATE) if is_video(origin) else None
+                yield Frame(unread, name_of(origin), self.relative_of(origin), origin, moment)
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Leave out the files with the given names, for example because an earlier run read them."""
-        self.origins = [origin for origin in self.origins if name_of(origin) not in names]
-        self._whole = False
+        """Leave out the files with the given names, for example because an earlier run read them.
+
+        Then it is no error if none of the others can be read.
+        """
+        self._left_out.update(names)
+        left_out = [name_of(origin) in self._left_out for origin in self.origins]
+        self.in_order = left_out == sorted(left_out, reverse=True)
+
+    def file_of(self, name: str) -> str:
+        """Return the name of the source that a frame belongs to: its own, without the number of a page."""
+        file, mark, page = name.rpartition("#")
+        return file if mark and page.isdecimal() and name not in self._numbers else name
+
+    def number_of(self, name: str) -> int:
+        """Return the position in `origins` of the source that a frame belongs to; -1 if it is not there."""
+        return self._numbers.get(self.file_of(name), -1)
+
+    def _remaining(self) -> Iterator[tuple[int, Origin]]:
+        """Yield the sources that are not left out, each with its position."""
+        for number, origin in enumerate(self.origins):
+            if name_of(origin) not in self._left_out:
+                yield number, origin
 
     def __iter__(self) -> Iterator[Frame]:
         return self.read()
@@ -246,7 +276,7 @@ class Sources:
 
     def _items(self, reading: Reading) -> Iterator[_Unread | _Bad]:
         """Yield all frames; workers decode images later."""
-        for number, origin in enumerate(self.origins):
+        for number, origin in self._remaining():
             name = name_of(origin)
             try:
                 match origin:
@@ -306,7 +336,7 @@ class Sources:
                     raise outcome.error
                 first = first or outcome.error
                 what = str(outcome.error)
-                for named in (outcome.name, file_of(outcome.name)):
+                for named in (outcome.name, self.file_of(outcome.name)):
                     what = what.removeprefix(f"{named}: ")
                 self.problems.append(Problem(outcome.name, what))
                 continue
@@ -314,7 +344,7 @@ class Sources:
             if outcome[0].is_series:
                 self.series.append(outcome[0].name)
             yield outcome
-        if self._whole and not any_read and first is not None:
+        if not self._left_out and not any_read and first is not None:
             if len(self.origins) == 1:
                 raise first
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
@@ -340,10 +370,10 @@ def _remote(url: str) -> Callable[[], bytes] | None:
     return open_remote_image(url)
 
 
-def file_of(name: str) -> str:
-    """Return the file in a frame's name, without the page number of a TIFF."""
-    file, mark, page = name.rpartition("#")
-    return file if mark and page.isdecimal() and not Path(name).exists() else name
+def _page_names(origin: Origin) -> list[str]:
+    """Return the names of a TIFF's pages; empty for a file with one image, and for other sources."""
+    pages = sum(at >= 0 for at in tiff_pages(origin)) if isinstance(origin, Path) else 0
+    return [f"{name_of(origin)}#{page}" for page in range(1, pages + 1)] if pages > 1 else []
 
 
 def can_be_opened(path: Path) -> bool:
