@@ -8,7 +8,7 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 SOURCE = ROOT / "src" / "lookonce"
 
 
-def test_every_line_of_the_diffs_is_in_its_file() -> None:
+def test_added_lines_of_the_diffs_are_in_their_files() -> None:
     file, checked = Path(), 0
     for line in "\n".join(re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL)).splitlines():
         if named := re.match(r"(?:---|\+\+\+) [ab]/(.+)", line):
@@ -19,7 +19,7 @@ def test_every_line_of_the_diffs_is_in_its_file() -> None:
     assert checked > 15
 
 
-def test_every_file_and_package_that_is_named_exists() -> None:
+def test_every_named_file_and_package_exists() -> None:
     named = re.findall(r"`([a-z_]+/(?:[a-z_0-9]+\.py)?|[a-z_]+\.py|tests/[\w/.]+)`", PAGE)
     places = [
         (ROOT / each if each.startswith(("tests", "docs", "benchmarks")) else SOURCE / each) for each in named
@@ -39,7 +39,7 @@ def test_every_package_is_on_the_map() -> None:
     assert {each for each in packages if f"`{each}/`" not in PAGE} == set()
 
 
-def test_each_path_is_as_long_as_the_page_says() -> None:
+def test_each_path_has_the_stated_length() -> None:
     for heading in ("The path of an image", "The path of a box"):
         section = PAGE.partition(f"## {heading}\n")[2].partition("\nThe network (")[0].partition("\n## ")[0]
         files = set(re.findall(r"`([a-z_]+/[a-z_0-9]+\.py|[a-z_]+\.py)`", section))

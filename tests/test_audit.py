@@ -36,7 +36,7 @@ def audit(
 
 
 @pytest.mark.parametrize("unaware", [[SKIPPED], [CLEAN], []])
-def test_a_database_without_entries_is_not_believed(
+def test_a_database_that_knows_nothing_is_not_trusted(
     unaware: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, said = audit({("pypi", True): unaware, ("pypi", False): [CLEAN]}, monkeypatch, capsys)

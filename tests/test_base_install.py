@@ -86,14 +86,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_needs_torch_says_so_in_one_line(line: str, done: dict[str, tuple[int, str]]) -> None:
+def test_commands_that_need_torch_say_so_in_one_line(line: str, done: dict[str, tuple[int, str]]) -> None:
     code, errors = done[line]
     assert code == 2
     assert errors.splitlines()[-1].startswith("lookonce: this needs the package 'torch': pip install ")
 
 
 @pytest.mark.parametrize("line", DONE)
-def test_what_needs_no_torch_works(line: str, done: dict[str, tuple[int, str]]) -> None:
+def test_other_commands_work_without_torch(line: str, done: dict[str, tuple[int, str]]) -> None:
     code, errors = done[line]
     assert code in (0, 1), errors
     assert "torch" not in errors

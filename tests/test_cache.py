@@ -15,7 +15,7 @@ from lookonce.errors import LookonceError
 LONG_AGO = time.time() - (KEPT_DAYS + 1) * 24 * 3600
 
 
-def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "USERPROFILE", "LOOKONCE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for an unknown user id
@@ -25,7 +25,7 @@ def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatc
     assert cache_folder() == Path("here")
 
 
-def test_only_own_entries_that_were_not_used_for_long_are_deleted(tmp_path: Path) -> None:
+def test_only_own_entries_unused_for_long_are_deleted(tmp_path: Path) -> None:
     for name in ("aa", "bb", "cc", "project"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
@@ -44,9 +44,7 @@ def test_only_own_entries_that_were_not_used_for_long_are_deleted(tmp_path: Path
     assert (outside / "file").exists()  # a link is not followed
 
 
-def test_an_unpacked_archive_is_kept_while_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unpacked_archive_in_use_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     archives = [tmp_path / name for name in ("used.zip", "unused.zip", "new.zip")]
     for path in archives:

@@ -48,11 +48,13 @@ def looked(*images: tuple[Detections, list[float]], alike: tuple[int, ...] = ())
         ([found((0.2, 0)), found((0.2, 1))], np.array([0.8, 0.2], np.float32), [0.4, 1.6]),
     ],
 )
-def test_doubt(images: list[Detections], thresholds: np.ndarray, expected: list[float]) -> None:
+def test_doubts_match_hand_computed_values(
+    images: list[Detections], thresholds: np.ndarray, expected: list[float]
+) -> None:
     np.testing.assert_allclose(doubts(images, thresholds), expected, rtol=1e-5)
 
 
-def test_doubt_decides_between_images_equally_far() -> None:
+def test_doubt_decides_between_equal_distances() -> None:
     images = looked((found((0.9, 0)), [0, 1]), (found((0.5, 0)), [1, 0]), (found((0.7, 0)), [-1, -1]))
     chosen = choose(images, 3, HALF)
     assert [each.path.name for each in chosen] == ["1.jpg", "2.jpg", "0.jpg"]
@@ -69,7 +71,7 @@ def test_distance_decides_between_equal_doubts() -> None:
     assert second.distance > 1
 
 
-def test_images_labeled_already_repel() -> None:
+def test_images_near_labeled_ones_are_chosen_last() -> None:
     equal = found((0.5, 0))
     images = looked((equal, [5, 5]), (equal, [5, 6]), (equal, [-5, -5]))
     assert [each.path.name for each in choose(images, 1, HALF, [True, False, False])] == ["2.jpg"]
@@ -89,12 +91,12 @@ def test_an_image_without_detections_has_a_chance() -> None:
     assert [each.path.name for each in choose(images, 2, HALF)] == ["0.jpg", "2.jpg"]
 
 
-def test_nothing_to_choose_from() -> None:
+def test_no_images_give_no_choice() -> None:
     assert choose([], 5, HALF) == []
     assert false_alarms([], 5) == []
 
 
-def test_false_alarms_by_score() -> None:
+def test_false_alarms_are_sorted_by_score() -> None:
     images = looked(
         (found((0.6, 0)), []),
         (found(), []),
@@ -133,7 +135,7 @@ def test_a_box_without_area_is_chosen_once() -> None:
     assert len(choose(looked((flat, [1]), (found(), [2])), 9, HALF)) == 2
 
 
-def test_false_alarms_of_one_view_differ_by_what_was_taken_for_an_object() -> None:
+def test_false_alarms_of_one_view_differ_by_their_crops() -> None:
     """An image is left out only if all of its false alarms occurred before, not only the first one."""
     views = looked(*[(found((0.9 - i / 10, 0), (0.2, 0)), []) for i in range(3)], alike=(0, 1, 2))
     noise = np.random.default_rng(1).integers(0, 256, (3, 32, 32), np.uint8)
@@ -142,7 +144,7 @@ def test_false_alarms_of_one_view_differ_by_what_was_taken_for_an_object() -> No
     assert [each.path.name for each in false_alarms(views, 9)] == ["0.jpg", "1.jpg"]
 
 
-def test_a_new_object_among_surer_ones_makes_a_frame_different() -> None:
+def test_a_new_object_among_surer_ones_makes_a_frame_distinct() -> None:
     boxes = np.float32([[i * 30, 0, i * 30 + 20, 20] for i in range(6)])
     scores = np.float32([0.9, 0.9, 0.9, 0.9, 0.3, 0.1])
     frames = [
@@ -154,7 +156,7 @@ def test_a_new_object_among_surer_ones_makes_a_frame_different() -> None:
     assert {"1.jpg", "3.jpg"} < {each.path.name for each in chosen}
 
 
-def test_one_thing_that_alarms_in_two_views_is_chosen_once() -> None:
+def test_one_false_alarm_in_two_views_is_chosen_once() -> None:
     """The case of a poster in two rooms."""
     rooms = looked((found((0.9, 0)), []), (found((0.8, 0)), []))
     rooms[1].crops[:] = rooms[0].crops

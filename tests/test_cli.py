@@ -34,7 +34,7 @@ def options(command: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_table_has_the_first_line_of_each_command(command: str) -> None:
+def test_the_list_of_commands_has_their_first_lines(command: str) -> None:
     described = (VERBS | {f"data_{verb}": text for verb, text in DATA_VERBS.items()})[command]
     function = getattr(import_module(f"lookonce.commands.{command}"), command)
     assert (getdoc(function) or "").splitlines()[0] == described
@@ -65,7 +65,7 @@ def test_every_option_has_one_phrase_of_help_and_shows_its_default(command: str)
         assert plain or option.show_default, option.name
 
 
-def test_defaults_that_decide_results() -> None:
+def test_defaults_that_decide_results_are_fixed() -> None:
     assert defaults(detect) | {"conf": None, "iou": 0.45, "overlap": 0.2} == defaults(detect)
     assert defaults(evaluate) | {"conf": 0.001, "iou": 0.45, "overlap": 0.2, "split": None} == defaults(
         evaluate
@@ -76,7 +76,7 @@ def defaults(function: Any) -> dict[str, Any]:
     return {option.name: option.default for option in options(function.__name__)}
 
 
-def test_help_of_the_whole_imports_no_command() -> None:
+def test_the_main_help_imports_no_command() -> None:
     code = "import sys; sys.argv = ['lookonce', '--help']\nfrom lookonce.cli import main\n"
     code += "try: main()\nexcept SystemExit: pass\nprint(sorted(m for m in sys.modules if 'commands' in m))"
     code += "\nprint('numpy' in sys.modules)"
@@ -92,7 +92,7 @@ def test_detecting_imports_no_annotation_format() -> None:
 
 
 @pytest.mark.parametrize(("save", "draws"), [("json,csv", False), ("images", True)])
-def test_detecting_on_an_image_imports_no_rich(save: str, draws: bool, tmp_path: Path) -> None:
+def test_detecting_on_an_image_does_not_import_rich(save: str, draws: bool, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.zeros((64, 96, 3), np.uint8))
     words = ["detect", write_tiny_model(tmp_path / "tiny.onnx"), tmp_path / "a.png", "--save", save]
     code = "import sys; sys.argv = ['lookonce', *sys.argv[1:]]\nfrom lookonce.cli import main\n"
@@ -122,7 +122,7 @@ def test_an_unknown_verb_is_a_usage_error(argument: str, message: str) -> None:
     assert message in ran.output
 
 
-def test_the_version() -> None:
+def test_version_prints_the_version() -> None:
     assert re.fullmatch(r"lookonce \d+\.\d+.*\n", CliRunner().invoke(app, ["--version"]).stdout)
 
 
@@ -155,11 +155,11 @@ def test_the_version() -> None:
         ([""], "command: expected a value, found an empty one"),
     ],
 )
-def test_what_was_typed_wrong_is_told_in_one_line(words: list[str], line: str) -> None:
+def test_a_usage_error_is_one_line(words: list[str], line: str) -> None:
     assert lookonce(*words) == (2, "", f"lookonce: {line}\n")
 
 
-def test_a_name_alone_shows_the_help() -> None:
+def test_a_command_without_arguments_shows_help() -> None:
     for words in ([], ["data"]):
         ran = lookonce(*words)
         assert ran.returncode == 2
@@ -203,7 +203,7 @@ def test_a_warning_is_one_short_safe_line() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX users")
 @pytest.mark.parametrize("command", ["--help", "data stats .", "fetch yolov3-tiny"])
-def test_a_user_without_a_home_or_an_entry(command: str, tmp_path: Any) -> None:
+def test_a_user_without_a_home_or_an_entry_gets_no_traceback(command: str, tmp_path: Any) -> None:
     code = "import os, pwd\npwd.getpwuid = lambda uid: {}[uid]\nfrom lookonce.cli import main\nmain()"
     unset = ("HOME", "LOOKONCE_CACHE", "XDG_CACHE_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
@@ -235,7 +235,7 @@ cli.main()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="blocks in the C library")
-def test_a_second_ctrl_c_ends_every_command_whatever_its_engine_does() -> None:
+def test_a_second_ctrl_c_ends_a_stuck_command() -> None:
     with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"

@@ -17,7 +17,7 @@ def test_options_win_over_the_recipe_and_assignments_over_both(tmp_path: Path) -
     assert (settings.optimizer.rate, settings.optimizer.momentum) == (0.002, 0.8)
 
 
-def test_a_section_changes_what_it_names(tmp_path: Path) -> None:
+def test_a_section_changes_only_what_it_names(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("augment: {mosaic: 0}\n")
     expected = load_settings(None, ["augment.mosaic=0"])
@@ -84,7 +84,7 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nowhere.yaml")
 
 
-def test_augment_false_switches_every_change_off(tmp_path: Path) -> None:
+def test_augment_false_switches_off_every_augmentation(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("augment: false\n")
     nothing = load_settings(recipe).augment
@@ -119,6 +119,6 @@ def test_own_anchors_are_a_list_per_scale() -> None:
         ("compile=true", "compile: expected one of .*no such setting"),
     ],
 )
-def test_a_wrong_value_of_the_newer_settings_is_named(assignment: str, complaint: str) -> None:
+def test_a_wrong_value_is_named(assignment: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load_settings(None, [assignment])

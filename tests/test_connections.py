@@ -126,7 +126,7 @@ def test_no_command_connects_or_queues_a_report(folder: Path, tmp_path: Path, co
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", FURTHER)
-def test_no_further_command_connects_or_queues_a_report(folder: Path, tmp_path: Path, command: str) -> None:
+def test_no_other_command_connects_or_queues_a_report(folder: Path, tmp_path: Path, command: str) -> None:
     write_onnx(export_graph(read_source(folder / "mine.safetensors")), folder / "exported.onnx")
     check_quiet(folder, tmp_path / "home", command)
 
@@ -146,9 +146,7 @@ def check_quiet(folder: Path, home: Path, command: str) -> None:
     assert reports == []
 
 
-def test_detecting_on_an_exported_model_reports_nothing_and_a_bare_engine_would(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_detecting_reports_nothing_while_a_bare_engine_would(folder: Path, tmp_path: Path) -> None:
     exported = write_tiny_model(folder / "exported.onnx")
     detect = "import lookonce, sys, time; lookonce.Detector.open(sys.argv[1]); time.sleep(2)"
 

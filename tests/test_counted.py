@@ -18,5 +18,5 @@ from lookonce._counted import counted
         (3, "epoch", "3 epochs"),
     ],
 )
-def test_one_thing_and_several(number: int, noun: str, text: str) -> None:
+def test_nouns_follow_their_number(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text

@@ -36,7 +36,7 @@ def found(**changes: Any) -> Detections:
     return replace(Detections(boxes, scores, labels, NAMES, (80, 100)), **changes)
 
 
-def test_a_number_gives_what_iteration_gives() -> None:
+def test_a_number_selects_one_detection() -> None:
     assert [found()[i] for i in range(3)] == list(found())
     assert found()[0] == ("dog", pytest.approx(0.9), (10, 20, 30, 60))
     assert found()[-1].box == found()[np.int64(2)].box == (90.5, 10.25, 100, 20)
@@ -62,7 +62,7 @@ def test_masks_slices_and_numbers_select_objects() -> None:
         )
 
 
-def test_equality_is_to_the_bit() -> None:
+def test_equality_is_exact() -> None:
     assert found() == found()
     assert Detections.none(NAMES) == NONE
     assert found() == replace(found(), source="a.jpg")
@@ -72,7 +72,7 @@ def test_equality_is_to_the_bit() -> None:
     assert found() != "text"
 
 
-def test_counts() -> None:
+def test_counts_are_per_class() -> None:
     assert found().counts() == {"dog": 2, "cat": 1}
     assert found().counts()["bird"] == 0
     assert not NONE.counts()
@@ -85,7 +85,7 @@ def test_repr_is_one_line() -> None:
     assert repr(many) == f"Detections(9: {', '.join(['cat 1.00'] * 6)}, ...)"
 
 
-def test_boxes_in_other_forms() -> None:
+def test_boxes_convert_to_other_formats() -> None:
     assert found().xywh.tolist()[:2] == [[10, 20, 20, 40], [0, 0, 50, 25]]
     assert found().cxcywh.tolist()[:2] == [[20, 40, 20, 40], [25, 12.5, 50, 25]]
     np.testing.assert_allclose(found().normalized[0], [0.1, 0.25, 0.3, 0.75])
@@ -96,7 +96,7 @@ def test_boxes_in_other_forms() -> None:
         _ = found(image_size=None).normalized
 
 
-def test_pickled_copied_and_sent_to_another_process() -> None:
+def test_pickles_and_copies_are_equal() -> None:
     pixels = np.zeros((80, 100, 3), np.uint8)
     for original in (found(), NONE, found(source="a.jpg")):
         for again in (pickle.loads(pickle.dumps(original)), copy.copy(original), copy.deepcopy(original)):
@@ -107,7 +107,7 @@ def test_pickled_copied_and_sent_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(found(source=ref(pixels)))).source is None
 
 
-def test_json_types() -> None:
+def test_to_dict_holds_json_types() -> None:
     first = {"class": "dog", "score": 0.9, "box": [10, 20, 30, 60]}
     assert found().to_dict()["detections"][0] == first
     assert json.loads(found().to_json()) == found().to_dict()
@@ -115,7 +115,7 @@ def test_json_types() -> None:
     assert NONE.to_dict() == {"detections": []}
 
 
-def test_coco_results() -> None:
+def test_to_coco_gives_result_entries() -> None:
     assert found().to_coco(7)[2] == {
         "image_id": 7, "category_id": 2, "bbox": [90.5, 10.25, 9.5, 9.75], "score": 0.5,
     }  # fmt: skip
@@ -123,7 +123,7 @@ def test_coco_results() -> None:
     assert NONE.to_coco(1) == []
 
 
-def test_pandas() -> None:
+def test_to_pandas_gives_one_row_per_detection() -> None:
     table = found().to_pandas()
     assert list(table.columns) == ["class", "score", "left", "top", "right", "bottom"]
     assert table[table["score"] > 0.6]["class"].tolist() == ["dog", "cat"]
@@ -150,7 +150,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_supervision_and_back() -> None:
+def test_detections_survive_supervision() -> None:
     there = found().to_supervision()
     assert there.data["class_name"].tolist() == ["dog", "cat", "dog"]
     assert Detections.from_supervision(there, NAMES) == found(image_size=None)
@@ -167,7 +167,7 @@ def test_supervision_and_back() -> None:
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_fiftyone_has_shares_of_the_image() -> None:
+def test_fiftyone_boxes_are_fractions_of_the_image() -> None:
     first = found().to_fiftyone().detections[0]
     assert first.label == "dog"
     assert first.bounding_box == pytest.approx([0.1, 0.25, 0.2, 0.5])
@@ -176,7 +176,7 @@ def test_fiftyone_has_shares_of_the_image() -> None:
 
 
 @pytest.mark.slow
-def test_the_real_supervision(tmp_path: Path) -> None:
+def test_detections_survive_the_real_supervision(tmp_path: Path) -> None:
     """Supervision has its own environment, because its opencv-python conflicts with the headless one."""
     venv.create(tmp_path, with_pip=True)
     python = tmp_path / ("Scripts" if os.name == "nt" else "bin") / "python"

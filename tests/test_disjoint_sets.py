@@ -5,7 +5,7 @@ import numpy as np
 from lookonce._disjoint_sets import DisjointSets
 
 
-def test_nothing_and_single_numbers() -> None:
+def test_new_numbers_are_their_own_roots() -> None:
     sets = DisjointSets()
     assert sets.roots().tolist() == []
     assert sets.add(2) == [0, 1]
@@ -13,7 +13,7 @@ def test_nothing_and_single_numbers() -> None:
     assert sets.roots().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_joined_numbers_have_the_smallest_as_their_root() -> None:
+def test_joined_numbers_share_the_smallest_as_root() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         edges = rng.integers(0, 30, (rng.integers(0, 40), 2)).tolist()

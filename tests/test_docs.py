@@ -149,7 +149,7 @@ def shown() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "command"), shown())
-def test_a_command_shown_is_one_that_there_is(page: str, command: str) -> None:
+def test_every_command_shown_exists(page: str, command: str) -> None:
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
     verb, prefix, verbs = typer.main.get_command(app), "", VERBS
     while verbs and words and not words[0].startswith("-"):
@@ -173,7 +173,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
-def test_what_a_page_links_to_exists(page: Path) -> None:
+def test_linked_pages_and_sections_exist(page: Path) -> None:
     text = without_code(page)
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
     for target in targets:

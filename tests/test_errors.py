@@ -15,12 +15,12 @@ def tree(kind: type[LookonceError], depth: int = 0) -> list[tuple[int, str]]:
     return [(depth, kind.__name__), *below]
 
 
-def test_the_drawing_is_the_tree() -> None:
+def test_the_drawn_tree_matches_the_classes() -> None:
     drawn = re.findall(r"^((?:[│├└ ][ ─]{2} )*)(\w+Error) ", errors.__doc__ or "", re.MULTILINE)
     assert [(len(lines) // 4, name) for lines, name in drawn] == tree(LookonceError)
 
 
-def test_no_error_of_the_tree_is_defined_elsewhere() -> None:
+def test_every_error_is_defined_in_errors() -> None:
     names = {name for _, name in tree(LookonceError)}
     places = {
         (path.relative_to(SOURCE).as_posix(), name)

@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "model.onnx")
 
 
-def test_detect_and_draw(model: Path, tmp_path: Path) -> None:
+def test_detect_and_draw_lists_and_draws_objects(model: Path, tmp_path: Path) -> None:
     shown, out = tmp_path / "image.png", tmp_path / "found.png"
     pixels = image((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), MAGENTA))
     write_image(shown, pixels)
@@ -49,7 +49,7 @@ def test_detect_and_draw_says_what_is_wrong(model: Path, tmp_path: Path) -> None
     assert "Traceback" not in ran.stderr
 
 
-def test_contact_sheet(model: Path, tmp_path: Path) -> None:
+def test_contact_sheet_shows_every_image(model: Path, tmp_path: Path) -> None:
     for number in range(3):
         write_image(tmp_path / "shown" / f"{number}.png", image((64, 96), ((0, 0, 32, 32), YELLOW)))
 
@@ -61,7 +61,7 @@ def test_contact_sheet(model: Path, tmp_path: Path) -> None:
     assert read_image(tmp_path / "sheet.png").shape == (220, 1000, 3)
 
 
-def test_contact_sheet_of_several_rows_and_shapes(model: Path, tmp_path: Path) -> None:
+def test_contact_sheet_arranges_several_shapes_in_rows(model: Path, tmp_path: Path) -> None:
     for number, (height, width) in enumerate([(64, 96), (96, 64), (64, 64), (50, 90), (64, 96)]):
         object_above_left = image((height, width), ((0, 0, 32, 32), YELLOW))
         write_image(tmp_path / "shown" / f"{number}.png", object_above_left)
@@ -76,12 +76,12 @@ def test_contact_sheet_of_several_rows_and_shapes(model: Path, tmp_path: Path) -
     assert not (sheet[first + 4 :, -1] == 255).any()
 
 
-def test_every_example_is_run_here() -> None:
+def test_every_example_is_tested() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert all(f'run("{script.name}"' in text for script in EXAMPLES.glob("*.py"))
 
 
-def test_train_from_python(tmp_path: Path) -> None:
+def test_train_from_python_trains(tmp_path: Path) -> None:
     drawn = draw_samples(tmp_path / "drawn", 6)
     sets = {"train": drawn[:4], "val": drawn[4:]}
     write_samples(

@@ -48,7 +48,7 @@ def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_the_file_has_the_rights_that_the_user_gives_new_files(tmp_path: Path) -> None:
+def test_a_new_file_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "a.txt", "x")
@@ -75,7 +75,7 @@ def test_a_kill_while_writing_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_run_clears_away_what_a_killed_one_left_of_its_file(tmp_path: Path) -> None:
+def test_a_run_removes_temporary_files_of_a_killed_one(tmp_path: Path) -> None:
     target, other = tmp_path / "m.xml", tmp_path / "m.onnx"
     script = (
         "import os, signal, sys; from pathlib import Path; from lookonce._files import replacing_together\n"
@@ -128,7 +128,7 @@ def test_a_missing_file_and_an_impossible_name_are_one_line(tmp_path: Path) -> N
             read_text(tmp_path / name, AnnotationError)
 
 
-def test_a_file_has_at_most_its_limit(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
     (path := tmp_path / "a").write_bytes(bytes(11))
     assert len(read_bytes(path, limit=11)) == 11
     with pytest.raises(LookonceError, match="expected at most 10 bytes, found 11"):
@@ -136,13 +136,13 @@ def test_a_file_has_at_most_its_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_file_that_names_no_size_is_bounded_too() -> None:
+def test_a_file_without_a_size_is_bounded_too() -> None:
     assert read_bytes(Path("/proc/self/status"), limit=1_000_000)
     with pytest.raises(LookonceError, match="expected at most 10 bytes"):
         read_bytes(Path("/proc/self/status"), limit=10)
 
 
-def test_text_is_utf_8_with_any_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+def test_text_is_utf_8_with_any_line_ends(tmp_path: Path) -> None:
     (path := tmp_path / "a").write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
     assert read_text(path) == "a\nb\nc\n"
     path.write_bytes(b"ab\xff")
@@ -172,7 +172,7 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None
     assert [path.read_text() for path in tmp_path.iterdir()] == ["y"]
 
 
-def test_a_filled_folder_is_complete_or_vacant(tmp_path: Path) -> None:
+def test_a_folder_is_empty_until_it_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     with filling(out) as folder:
         (folder / "a.txt").write_text("a")
@@ -182,7 +182,7 @@ def test_a_filled_folder_is_complete_or_vacant(tmp_path: Path) -> None:
     assert not is_vacant(out)
 
 
-def test_an_existing_folder_stays_the_same_one(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
     before = tmp_path.stat().st_ino
     with filling(tmp_path) as folder:
         (folder / "sub").mkdir()
@@ -203,7 +203,7 @@ def test_an_error_leaves_the_folder_as_it_was(exists: bool, tmp_path: Path) -> N
     assert is_vacant(out)
 
 
-def test_what_a_kill_left_in_a_folder_is_cleared_away(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / UNFINISHED).mkdir()
     (tmp_path / UNFINISHED / "old.txt").touch()
     with filling(tmp_path):
@@ -211,9 +211,7 @@ def test_what_a_kill_left_in_a_folder_is_cleared_away(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_filled_folder_is_on_the_disk_before_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_synced_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vacant = list[bool]()
     monkeypatch.setattr("os.sync", lambda: vacant.append(is_vacant(tmp_path)))
     with filling(tmp_path) as folder:
@@ -236,7 +234,7 @@ def test_a_filled_folder_is_on_the_disk_before_it_shows(
         ("a\0b", None),
     ],
 )
-def test_a_path_that_does_not_exist_suggests_the_nearest_that_does(
+def test_a_missing_path_suggests_the_nearest_existing_one(
     written: str, meant: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -245,7 +243,7 @@ def test_a_path_that_does_not_exist_suggests_the_nearest_that_does(
     assert hint == ("" if meant is None else f"; did you mean {tmp_path / meant}?")
 
 
-def test_a_path_may_be_meant_as_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_suggest_a_model_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert did_you_mean(Path("coc"), ["coco"]) == "; did you mean coco?"
     assert did_you_mean(Path("runs/coc"), ["coco"]) == ""

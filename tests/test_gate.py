@@ -43,7 +43,7 @@ def test_each_model_reads_deep_images_in_its_own_range(
     assert len(detect_samples(first, [sample], own_values(first, [sample])).found[0]) == expected[0]
 
 
-def test_an_image_that_cannot_be_read_is_left_out(sample: Sample, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_skipped(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     bad = replace(sample, path=tmp_path / "bad.png")
 

@@ -18,7 +18,7 @@ def corners(path: Path, tags: dict) -> list[list[float]]:
     return read_georeference(write_tiff(path, (64, 64), tile=64, tags=tags)).corners(BOX).tolist()
 
 
-def test_pixels_of_half_a_meter(tmp_path: Path) -> None:
+def test_pixel_size_and_tie_point_give_coordinates(tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
 
     assert corners(path, geotiff_tags(0.5, (500_000, 5_400_000))) == [
@@ -30,19 +30,19 @@ def test_pixels_of_half_a_meter(tmp_path: Path) -> None:
     assert read_georeference(path).epsg == 25832
 
 
-def test_the_middle_of_a_pixel_as_its_place(tmp_path: Path) -> None:
+def test_tie_points_may_be_pixel_centers(tmp_path: Path) -> None:
     tags = geotiff_tags(2, (100, 200), {**PROJECTED, 1025: 2})
 
     assert corners(tmp_path / "map.tif", tags)[0] == [100 - 1 + 20, 200 + 1 - 40]
 
 
-def test_a_tie_point_inside_the_image(tmp_path: Path) -> None:
+def test_a_tie_point_may_be_inside_the_image(tmp_path: Path) -> None:
     tags = geotiff_tags(2, (0, 0)) | {33922: (DOUBLE, [10, 20, 0, 700, 900, 0])}
 
     assert corners(tmp_path / "map.tif", tags)[0] == [700, 900]
 
 
-def test_a_turned_map(tmp_path: Path) -> None:
+def test_a_rotated_map_keeps_its_orientation(tmp_path: Path) -> None:
     """Columns run north and rows run east, so the map is mirrored, and the corners run in reverse."""
     matrix = [0, 3, 0, 1000, 2, 0, 0, 2000, 0, 0, 0, 0, 0, 0, 0, 1]
     found = np.array(corners(tmp_path / "map.tif", {34264: (DOUBLE, matrix), 34735: KEYS}))
@@ -52,7 +52,7 @@ def test_a_turned_map(tmp_path: Path) -> None:
     assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0  # counterclockwise, so the area is positive
 
 
-def test_degrees(tmp_path: Path) -> None:
+def test_a_map_may_be_in_degrees(tmp_path: Path) -> None:
     write_tiff(
         tmp_path / "a.tif", (64, 64), tile=64, tags=geotiff_tags(0.001, (8, 49), {1024: 2, 2048: 4326})
     )
@@ -79,12 +79,12 @@ def test_degrees(tmp_path: Path) -> None:
         (geotiff_tags(1, (0, 0)) | {34735: (SHORT, [1, 1, 0, 9])}, "EPSG code, found none"),
     ],
 )
-def test_what_has_no_place_is_named(tmp_path: Path, tags: dict, message: str) -> None:
+def test_an_unusable_georeference_is_explained(tmp_path: Path, tags: dict, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         corners(tmp_path / "map.tif", tags)
 
 
-def test_no_tiff_has_no_place(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_geotiff_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
 
     with pytest.raises(ImageError, match=r"a\.png: expected a GeoTIFF"):

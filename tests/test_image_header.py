@@ -49,14 +49,14 @@ def made(mode: str, form: str, **options: object) -> BytesIO:
         ("L", "GIF", {}, "gray"),
     ],
 )
-def test_color(mode: str, form: str, options: dict[str, object], color: str) -> None:
+def test_the_color_mode_is_read(mode: str, form: str, options: dict[str, object], color: str) -> None:
     header = read_header(made(mode, form, **options))
     assert (header.color, header.height, header.width) == (color, 20, 30)
     assert header.is_deep is (mode == "I;16")
 
 
 @pytest.mark.parametrize("lossless", [False, True])
-def test_transparency_of_webp(lossless: bool) -> None:
+def test_transparency_of_webp_is_read(lossless: bool) -> None:
     stream = BytesIO()
     Image.fromarray(PIXELS).save(stream, "WEBP", lossless=lossless)
     assert read_header(BytesIO(stream.getvalue())).color == "alpha"
@@ -64,7 +64,7 @@ def test_transparency_of_webp(lossless: bool) -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_orientation(form: str, orientation: int) -> None:
+def test_the_orientation_is_read(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
     header = read_header(made("RGB", form, exif=exif))
@@ -72,7 +72,7 @@ def test_orientation(form: str, orientation: int) -> None:
     assert (header.height, header.width) == ((30, 20) if orientation == 6 else (20, 30))
 
 
-def test_a_gif_of_frames_is_a_series_and_as_large_as_its_first() -> None:
+def test_an_animated_gif_is_a_series_of_the_size_of_its_first_frame() -> None:
     frames = [Image.fromarray(PIXELS[..., :3]).point(lambda value, k=k: value ^ k) for k in (0, 255)]
     for count in (1, 2):
         stream = BytesIO()
@@ -87,7 +87,7 @@ def test_a_gif_of_frames_is_a_series_and_as_large_as_its_first() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 0x7FFF_FFFF, 0xFEFF_0000])
-def test_a_png_whose_end_declares_bytes(length: int) -> None:
+def test_a_png_whose_end_chunk_has_a_length_is_refused(length: int) -> None:
     """OpenCV would allocate and clear these bytes: 4 GB and ten seconds for a file of 88 bytes."""
     data = made("RGB", "PNG").getvalue()
     assert data[-12:-4] == b"\0\0\0\0IEND"

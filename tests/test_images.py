@@ -131,13 +131,13 @@ def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest
 
 
 @pytest.mark.parametrize("name", ["with space.jpg", "Köpfe 頭.jpg", "quote'\".jpg", "ümlaut/Straße.png"])
-def test_any_path(tmp_path: Path, quarters: Image.Image, name: str) -> None:
+def test_any_path_can_be_written_and_read(tmp_path: Path, quarters: Image.Image, name: str) -> None:
     path = tmp_path / name
     write_image(path, np.asarray(quarters))
     np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
 
 
-def test_real_photographs(photographs: list[Path]) -> None:
+def test_real_photographs_match_pillow(photographs: list[Path]) -> None:
     for path in photographs:
         image = read_image(path)
         assert image.shape[:2] == read_size(path)
@@ -147,7 +147,7 @@ def test_real_photographs(photographs: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_jpeg_at_a_part_of_its_size(tmp_path: Path, orientation: int) -> None:
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(tmp_path: Path, orientation: int) -> None:
     rows, columns = np.mgrid[:1001, :1498]
     smooth = np.dstack([rows // 4, columns // 6, 255 - columns // 6]).astype(np.uint8)
     exif = Image.Exif()
@@ -184,7 +184,7 @@ def test_only_a_jpeg_is_reduced_and_a_damaged_one_is_refused(tmp_path: Path, qua
         reduced_image(tmp_path / "text.jpg", "text.jpg", lambda size: (1, 1))
 
 
-def test_bytes_after_a_complete_jpeg_do_no_harm(quarters: Image.Image) -> None:
+def test_bytes_after_a_complete_jpeg_are_ignored(quarters: Image.Image) -> None:
     assert decode_image(encode(quarters, "JPEG") + bytes(1000), "image").shape == (40, 60, 3)
 
 
@@ -201,7 +201,7 @@ def test_of_several_frames_the_first_is_read(tmp_path: Path, quarters: Image.Ima
         np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
 
 
-def test_a_smaller_copy_in_a_tiff_is_no_second_page(tmp_path: Path, quarters: Image.Image) -> None:
+def test_a_smaller_copy_in_a_tiff_is_not_a_page(tmp_path: Path, quarters: Image.Image) -> None:
     """Pyramids of slides and maps have such copies, which the tag NewSubfileType marks."""
     path = tmp_path / "pyramid.tif"
     quarters.save(path, save_all=True, append_images=[quarters.resize((30, 20))], tiffinfo={254: 1})
@@ -255,7 +255,7 @@ def test_damaged_large_images_are_refused(
         read_image(path)
 
 
-def test_pixels_that_opencv_left_alone_are_no_image(
+def test_an_array_that_opencv_did_not_fill_is_an_error(
     tmp_path: Path, quarters: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`cv2.imread` returns the given array unchanged if it cannot read the header."""
@@ -293,7 +293,7 @@ for path in map(Path, sys.argv[1:]):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_large_image_takes_the_memory_that_is_reckoned_with(tmp_path: Path) -> None:
+def test_a_large_image_takes_the_estimated_memory(tmp_path: Path) -> None:
     small = np.zeros((2048, 3000, 3), np.uint8)
     small[::64] = 200
     flags = {"a.png": [], "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], "a.bmp": []}
@@ -335,7 +335,7 @@ def planes_one_by_one(data: bytes) -> bytes:
         ("PPM", {}, 3),
     ],
 )
-def test_an_image_is_refused_by_the_memory_that_reading_it_takes(
+def test_an_image_that_takes_too_much_memory_is_refused(
     tmp_path: Path,
     quarters: Image.Image,
     kind: str,
@@ -363,12 +363,14 @@ def test_an_image_is_refused_by_the_memory_that_reading_it_takes(
             read(path)
 
 
-def test_a_jpeg_of_several_scans_is_kept_whole(tmp_path: Path, quarters: Image.Image) -> None:
+def test_memory_of_a_jpeg_with_several_scans_includes_coefficients(
+    tmp_path: Path, quarters: Image.Image
+) -> None:
     (path := tmp_path / "a.jpg").write_bytes(planes_one_by_one(encode(quarters, "JPEG", subsampling=0)))
     assert read_image_header(path).memory == 3 + 2 * 3
 
 
-def test_an_image_in_memory_counts_as_well(quarters: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoded_bytes_in_memory_count_too(quarters: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(quarters, "PPM")
     monkeypatch.setattr("lookonce._image_limits.MAX_MEMORY", len(data) + 40 * 60 * 6)
     assert decode_image(data, "image").shape == (40, 60, 3)
@@ -377,7 +379,7 @@ def test_an_image_in_memory_counts_as_well(quarters: Image.Image, monkeypatch: p
         decode_image(data, "image")
 
 
-def test_pixels_are_altered_only_if_they_are_expendable(tmp_path: Path, quarters: Image.Image) -> None:
+def test_pixels_are_not_altered_unless_expendable(tmp_path: Path, quarters: Image.Image) -> None:
     pixels = np.array(quarters)
     write_image(tmp_path / "a.png", pixels)
     np.testing.assert_array_equal(pixels, np.array(quarters))
@@ -392,7 +394,9 @@ def test_pixels_are_altered_only_if_they_are_expendable(tmp_path: Path, quarters
     "kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
 )
 @pytest.mark.parametrize("keep", [0.97, 0.5, 0.1])
-def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.CaptureFixture[str]) -> None:
+def test_files_cut_short_are_refused(
+    tmp_path: Path, kind: str, keep: float, capfd: pytest.CaptureFixture[str]
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
     data = encode(Image.fromarray(noise), kind)
     path = tmp_path / f"cut.{kind.lower()}"
@@ -403,7 +407,7 @@ def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.C
     assert capfd.readouterr() == ("", "")  # messages of the decoder are not printed
 
 
-def test_progressive_jpeg_cut_short(quarters: Image.Image) -> None:
+def test_a_progressive_jpeg_cut_short_is_refused(quarters: Image.Image) -> None:
     data = encode(quarters.resize((300, 200)), "JPEG", progressive=True)
     with pytest.raises(ImageError, match="cut short"):
         decode_image(data[: len(data) // 2], "image")
@@ -418,7 +422,7 @@ def test_a_thumbnail_does_not_hide_the_cut(quarters: Image.Image) -> None:
         decode_image(data[:2] + segment + data[2:-20], "image")
 
 
-def test_damage_inside(quarters: Image.Image) -> None:
+def test_damage_inside_a_file_is_refused(quarters: Image.Image) -> None:
     data = bytearray(encode(quarters, "PNG"))
     middle = data.index(b"IDAT") + 30
     data[middle : middle + 20] = bytes(20)
@@ -441,7 +445,7 @@ def test_damage_inside(quarters: Image.Image) -> None:
         (b"\xff\xd8\xff\xe0\x00\x04\0\0junk", "other data"),
     ],
 )
-def test_not_a_image(tmp_path: Path, content: bytes, found: str) -> None:
+def test_files_that_are_not_images_are_refused(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "page.jpg"
     path.write_bytes(content)
     for read in (read_image, read_size):
@@ -449,7 +453,7 @@ def test_not_a_image(tmp_path: Path, content: bytes, found: str) -> None:
             read(path)
 
 
-def test_missing_and_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for read in (read_image, read_size):
         with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read: No such file"):
             read(tmp_path / "gone.jpg")
@@ -458,7 +462,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nul\0byte.jpg", "long" * 500 + ".jpg"])
-def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+def test_impossible_file_names_are_refused(tmp_path: Path, name: str) -> None:
     for read in (read_image, read_size):
         with pytest.raises(ImageError, match="cannot be read: "):
             read(tmp_path / name)
@@ -477,7 +481,7 @@ def bomb_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def test_a_few_kilobytes_that_unpack_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb_png(20_000))
     assert path.stat().st_size < 100_000
@@ -489,7 +493,7 @@ def test_a_few_kilobytes_that_unpack_to_gigabytes(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 40), (60, 0), (40_000, 1)])
-def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
+def test_absurd_sides_are_refused(quarters: Image.Image, width: int, height: int) -> None:
     data = bytearray(encode(quarters, "PNG"))
     data[16:24] = struct.pack(">II", width, height)
     with pytest.raises(ImageError, match=f"{height:,}x{width:,}"):
@@ -500,7 +504,7 @@ def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
-def test_written_images_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
+def test_written_images_read_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
     path = tmp_path / f"written{suffix}"
     write_image(path, np.asarray(quarters))
     np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
@@ -584,7 +588,7 @@ def test_a_large_image_is_written_without_a_copy_of_its_file(tmp_path: Path) -> 
     assert read_size(tmp_path / "a.bmp") == (4096, 4096)
 
 
-def test_list_images(tmp_path: Path) -> None:
+def test_list_images_finds_only_images(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "c.webp"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
@@ -592,7 +596,7 @@ def test_list_images(tmp_path: Path) -> None:
         list_images(tmp_path / "gone")
 
 
-def test_a_image_too_wide_for_its_format(tmp_path: Path) -> None:
+def test_an_image_too_wide_for_its_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="4x20000 pixels cannot be written in this format"):
         write_image(tmp_path / "wide.webp", np.zeros((4, 20_000, 3), np.uint8))
     assert not list(tmp_path.iterdir())
@@ -674,7 +678,7 @@ def gif(*blocks: bytes) -> bytes:
     ],
     ids=["JPEG segments", "JPEG fill", "PNG", "WebP", "GIF comment", "GIF extensions", "GIF data"],
 )
-def test_a_file_of_countless_empty_parts_is_refused(data: bytes) -> None:
+def test_a_file_of_too_many_empty_parts_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="at most 250,000 parts"):
         decode_image(data, "image")
 
@@ -716,7 +720,7 @@ def test_tiles_and_channels_of_jpeg_2000_are_bounded(quarters: Image.Image) -> N
 
 
 @pytest.mark.parametrize("error", [cv2.error("assertion"), MemoryError()])
-def test_no_error_of_the_decoder_escapes(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_decoder_become_image_errors(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(Image.new("RGB", (8, 8)), "PNG")
 
     def fail(*_: object) -> None:
@@ -731,7 +735,7 @@ def test_no_error_of_the_decoder_escapes(error: Exception, monkeypatch: pytest.M
             write_image(Path("a.png"), np.zeros((8, 8, 3), np.uint8))
 
 
-def test_the_limits_themselves_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_at_the_limits_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     still = encode(Image.new("RGB", (64, 64), (9, 90, 200)), "JPEG", progressive=True)
     scans = still.count(b"\xff\xda")
     limits = {"MAX_SCANS": scans, "MAX_SCANNED": scans * 64 * 64, "MAX_PIXELS": 64 * 64, "MAX_SIDE": 64}

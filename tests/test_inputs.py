@@ -26,7 +26,7 @@ def png(tmp_path: Path) -> Path:
     return tmp_path / "a.png"
 
 
-def test_everything_that_holds_an_image(png: Path) -> None:
+def test_every_kind_of_image_object_is_read(png: Path) -> None:
     data = png.read_bytes()
     pillow = Image.fromarray(PIXELS)
     with png.open("rb") as file:
@@ -87,7 +87,7 @@ def test_a_pillow_image_is_turned_upright() -> None:
         (np.array("text"), "expected an RGB array"),
     ],
 )
-def test_the_rest_is_refused(given: Any, message: str) -> None:
+def test_other_objects_are_refused(given: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         as_pixels(given)
 
@@ -105,7 +105,7 @@ def test_a_list_gives_a_list(tmp_path: Path, png: Path) -> None:
         assert detector([]) == []
 
 
-def test_an_array_is_read_while_another_thread_loads_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_needs_no_loaded_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", ModuleType("PIL.Image"))  # partially loaded at that time
 
     assert as_pixels(np.zeros((4, 5, 3), np.uint8)).shape == (4, 5, 3)

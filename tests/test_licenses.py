@@ -68,7 +68,7 @@ def test_the_page_lists_every_bundled_library() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into the libraries of the Linux wheel")
-def test_ffmpeg_says_that_it_is_lgpl() -> None:
+def test_the_bundled_ffmpeg_is_lgpl() -> None:
     folder = Path(cv2.__file__).parents[1] / "opencv_python_headless.libs"
     (library,) = folder.glob("libavutil-*")
     avutil = ctypes.CDLL(str(library))

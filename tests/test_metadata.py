@@ -21,11 +21,11 @@ INFO = ModelInfo(
 )
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_written_metadata_reads_back() -> None:
     assert ModelInfo.from_json(INFO.to_json(), "x") == INFO
 
 
-def test_what_may_be_absent_has_its_default() -> None:
+def test_optional_fields_have_defaults() -> None:
     fields = json.loads(INFO.to_json())
     for name in ("width", "bn_epsilon", "fit", "training", "thresholds"):
         del fields[name]
@@ -90,7 +90,7 @@ def test_what_may_be_absent_has_its_default() -> None:
         ("weights", 1),
     ],
 )
-def test_every_field_is_checked_and_named_shortly(field: str, value: Any) -> None:
+def test_every_field_is_checked_and_named_in_one_line(field: str, value: Any) -> None:
     fields = json.loads(INFO.to_json()) | {field: value}
     with pytest.raises(ModelFileError, match=r"^m\.onnx: ") as caught:
         ModelInfo.from_json(json.dumps(fields), "m.onnx")
@@ -114,7 +114,7 @@ def test_every_field_is_checked_and_named_shortly(field: str, value: Any) -> Non
     ],
     ids=lambda text: text[:20],
 )
-def test_what_is_no_description(text: str) -> None:
+def test_text_that_is_not_a_description_is_refused(text: str) -> None:
     with pytest.raises(ModelFileError, match=r"^m\.onnx: ") as caught:
         ModelInfo.from_json(text, "m.onnx")
     assert len(str(caught.value)) < 400

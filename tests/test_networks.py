@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_the_record_is_true_of_the_files(name: str) -> None:
+def test_the_record_matches_the_files(name: str) -> None:
     known, cfg = BUILT_IN[name], model_path(name)
     weights = cfg.with_suffix(".weights").read_bytes()
     card = (BUILT_IN_FOLDER / "README.md").read_text(encoding="utf-8")
@@ -41,7 +41,9 @@ def test_coco_finds_the_dog(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert Explainer.open("coco").info.names == COCO_NAMES
 
 
-def test_a_file_or_folder_called_coco_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coco_is_the_built_in_network_despite_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "coco").mkdir()
     assert model_path("coco") == model_path(Path("coco")) == BUILT_IN_FOLDER / "coco.cfg"

@@ -26,12 +26,14 @@ def line(monkeypatch: pytest.MonkeyPatch, origin: object) -> str:
     return install_line("train")
 
 
-def test_from_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_an_index_the_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line(monkeypatch, None) == "pip install 'lookonce[train]'"
 
 
 @pytest.mark.parametrize("name", ["lookonce-0.1.0-py3-none-any.whl", "my checkout's"])
-def test_from_a_wheel_or_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_wheel_or_folder_the_line_has_its_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (path := tmp_path / name).touch()
     origin = {"url": path.as_uri(), "archive_info": {}}
     assert shlex.split(line(monkeypatch, origin)) == ["pip", "install", f"{path}[train]"]
@@ -39,18 +41,20 @@ def test_from_a_wheel_or_folder(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert line(monkeypatch, origin) == "pip install 'lookonce[train]'", "the wheel is gone"
 
 
-def test_from_an_editable_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_an_editable_checkout_the_line_is_editable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     origin = {"url": tmp_path.as_uri(), "dir_info": {"editable": True}}
     assert shlex.split(line(monkeypatch, origin)) == ["pip", "install", "-e", f"{tmp_path}[train]"]
 
 
-def test_from_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_repository_the_line_has_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     origin = {"url": "https://example.org/lookonce.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
     assert line(monkeypatch, origin) == (
         "pip install 'lookonce[train] @ git+https://example.org/lookonce.git@abc'"
     )
 
 
-def test_a_missing_package_names_the_line() -> None:
+def test_a_missing_package_names_the_line_to_type() -> None:
     with pytest.raises(MissingExtraError, match="needs the package 'not_there': pip install "):
         require("not_there.below", "train")

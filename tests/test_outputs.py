@@ -37,7 +37,7 @@ def test_a_command_replaces_its_own_results(tmp_path: Path) -> None:
     assert _results(tmp_path / "out") == ["sub"]
 
 
-def test_a_strangers_file_stays_without_force(tmp_path: Path) -> None:
+def test_a_foreign_file_is_kept_without_force(tmp_path: Path) -> None:
     (mine := tmp_path / "a.txt").write_text("mine")
     with (
         Outputs("test", folder=tmp_path, force=False),
@@ -61,7 +61,7 @@ def test_the_rule_holds_below_a_folder_with_a_hidden_name(tmp_path: Path) -> Non
         write_text(mine, "yours")
 
 
-def test_another_commands_file_is_a_strangers(tmp_path: Path) -> None:
+def test_a_file_of_another_command_is_foreign(tmp_path: Path) -> None:
     for number, command in enumerate(("one", "two", "one")):
         with Outputs(command, folder=tmp_path):
             if number == 1:
@@ -71,7 +71,7 @@ def test_another_commands_file_is_a_strangers(tmp_path: Path) -> None:
                 write_text(tmp_path / "a.txt", command)
 
 
-def test_a_result_that_was_changed_since_stays(tmp_path: Path) -> None:
+def test_a_result_edited_since_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with Outputs("test", files=[path]):
         write_text(path, "{}")
@@ -81,7 +81,7 @@ def test_a_result_that_was_changed_since_stays(tmp_path: Path) -> None:
     assert path.read_text() == "edited by hand"
 
 
-def test_an_input_stays_even_with_force(tmp_path: Path) -> None:
+def test_an_input_is_kept_even_with_force(tmp_path: Path) -> None:
     with Outputs("test", folder=tmp_path):
         write_text(tmp_path / "a.png", "image")
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
@@ -118,7 +118,7 @@ def test_files_that_belong_together_are_replaced_all_or_none(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
-def test_a_device_is_no_place_to_write_to(tmp_path: Path) -> None:
+def test_devices_and_folders_are_refused_as_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/null")):
         with pytest.raises(ConfigError, match="expected a file"), Outputs("test", files=[path], force=True):
@@ -129,12 +129,12 @@ def test_a_device_is_no_place_to_write_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody may make a file in /proc")
-def test_a_folder_that_takes_no_files_is_named_by_the_file_to_be() -> None:
+def test_an_unwritable_folder_is_reported_with_the_file_name() -> None:
     with pytest.raises(ConfigError, match=r"^/proc/a\.json: cannot be written: No such file"):
         Outputs("test", files=[Path("/proc/a.json")]).__enter__()
 
 
-def test_outside_a_command_the_library_replaces_what_it_is_told_to(tmp_path: Path) -> None:
+def test_files_outside_the_folder_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with Outputs("test", folder=tmp_path / "elsewhere"):
         write_text(tmp_path / "a.txt", "new")
@@ -175,7 +175,7 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_deleted_by_its_last_holder_is_taken_anew(tmp_path: Path) -> None:
+def test_a_deleted_lock_can_be_taken_again(tmp_path: Path) -> None:
     with Lock(tmp_path / "lock", tmp_path):
         pass
     with Lock(tmp_path / "lock", tmp_path):
@@ -184,7 +184,7 @@ def test_a_lock_deleted_by_its_last_holder_is_taken_anew(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links as POSIX has them")
-def test_links_that_are_swapped_in_after_the_check_change_nothing(
+def test_links_swapped_in_after_the_check_are_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another user with write access to the folder could swap them at the worst moment."""

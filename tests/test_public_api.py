@@ -26,7 +26,7 @@ PUBLIC = [
 ]
 
 
-def test_the_list() -> None:
+def test_the_public_names_are_listed() -> None:
     assert lookonce.__all__ == PUBLIC
     assert set(PUBLIC) <= set(dir(lookonce))
     for name in PUBLIC:
@@ -38,12 +38,12 @@ def test_the_version_is_the_installed_one() -> None:
     assert "__version__" in dir(lookonce)
 
 
-def test_a_name_that_is_not_there() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'lookonce' has no attribute 'YOLO'"):
         lookonce.YOLO  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_the_stub_is_that_of_the_commands() -> None:
+def test_the_stub_is_up_to_date() -> None:
     """If this fails, run `python scripts/api_types.py`."""
     root = Path(__file__).parents[1]
     path = str(root / "scripts")
@@ -62,7 +62,7 @@ def test_importing_loads_nothing_heavy() -> None:
     assert run(f"import sys, lookonce; print([m for m in {heavy} if m in sys.modules])") == "[]"
 
 
-def test_every_name_loads_where_torch_cannot() -> None:
+def test_every_name_loads_without_torch() -> None:
     block = "import sys; sys.modules['torch'] = None;"
 
     assert run(f"{block} from lookonce import *; print(Detector.__name__)") == "Detector"

@@ -23,7 +23,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 SMALL = {"size": (64, 96), "batch": 2, "epochs": 1}
 
 
-def test_there_are_recipes() -> None:
+def test_the_classic_recipe_exists() -> None:
     assert "classic.yaml" in [recipe.name for recipe in RECIPES]
 
 
@@ -46,7 +46,7 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_its_first_lines_say_how_to_run_it(recipe: Path) -> None:
+def test_the_header_says_how_to_run_the_recipe(recipe: Path) -> None:
     text = recipe.read_text(encoding="utf-8")
     header = text[: text.index("\nmodel:")]
     assert all(line.startswith("#") for line in header.splitlines())
@@ -118,14 +118,14 @@ FREE = {  # settings that change no weight, or do not exist in the write-up
 }
 
 
-def test_every_setting_of_the_classic_recipe_is_the_write_ups() -> None:
+def test_every_setting_of_the_classic_recipe_matches_the_write_up() -> None:
     found = flat(load_settings("classic"))
     assert found.keys() == CLASSIC.keys() | FREE
     assert {name: found[name] for name in CLASSIC} == CLASSIC
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_a_recipe_that_comes_with_the_package_names_every_setting(recipe: Path) -> None:
+def test_a_shipped_recipe_names_every_setting(recipe: Path) -> None:
     tree = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     assert _names(tree) == _names(TrainSettings().model_dump(mode="json"))
 

@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 @pytest.mark.parametrize(("schema", "files"), SCHEMAS.items(), ids=SCHEMAS)
-def test_schema(schema: str, files: list[Path]) -> None:
+def test_configuration_files_match_their_schema(schema: str, files: list[Path]) -> None:
     pytest.importorskip("check_jsonschema", reason="needs check-jsonschema, which the extra `dev` brings")
     paths = list(map(str, files))
     assert paths

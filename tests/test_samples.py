@@ -18,7 +18,7 @@ SAMPLE = Sample(
 )
 
 
-def test_picking_keeps_what_belongs_together() -> None:
+def test_pick_selects_in_every_column() -> None:
     picked = SAMPLE.pick(np.array([True, False, True]))
 
     assert picked.boxes[:, 2].tolist() == [1, 3]
@@ -28,7 +28,7 @@ def test_picking_keeps_what_belongs_together() -> None:
     assert (picked.path, picked.size) == (SAMPLE.path, (9, 9))
 
 
-def test_the_boxes_of_another_sample_come_after_its_own() -> None:
+def test_joined_appends_the_boxes_of_another_sample() -> None:
     more = Sample(Path("b.png"), np.array([[5, 5, 6, 6]], np.float32), np.array([7]), crowd=np.array([True]))
     both = SAMPLE.joined(more)
     assert both.boxes[:, 2].tolist() == [1, 2, 3, 6]
@@ -44,7 +44,7 @@ def test_the_boxes_of_another_sample_come_after_its_own() -> None:
     assert twice.tolist() == [0.5, 0.5]
 
 
-def test_other_class_numbers_by_name() -> None:
+def test_classes_are_renumbered_by_name() -> None:
     numbers = numbers_in(("dog", "cat"), theirs=("cat", "bird", "dog"))
 
     found = SAMPLE.renumbered(numbers)
@@ -55,7 +55,7 @@ def test_other_class_numbers_by_name() -> None:
     assert found.crowd.tolist() == [False, True]
 
 
-def test_the_size_is_read_if_it_is_not_known(tmp_path: Path) -> None:
+def test_an_unknown_size_is_read_from_the_image(tmp_path: Path) -> None:
     no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     write_image(tmp_path / "a.png", np.zeros((40, 60, 3), np.uint8))
     read, missing = (Sample(tmp_path / name, no_boxes, no_labels) for name in ("a.png", "no.png"))
@@ -67,7 +67,7 @@ def test_the_doctor_explains_every_kind_of_problem() -> None:
     assert set(get_args(ProblemKind)) - {"other"} <= set(KINDS)
 
 
-def test_shapes_as_the_network_sees_them() -> None:
+def test_shapes_are_scaled_to_the_network_input() -> None:
     box = np.array([[0, 0, 100, 50]], np.float32)
     half = Sample(Path("a.png"), box, np.array([0]), size=(100, 200))  # fills the width
     crowd = Sample(Path("a.png"), box, np.array([0]), crowd=np.array([True]), size=(50, 100))

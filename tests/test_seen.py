@@ -15,7 +15,7 @@ def info(training: dict) -> ModelInfo:
     return ModelInfo("yolov3-tiny", ("cat",), (((10.0, 13.0),),), (16,), (64, 64), training=training)
 
 
-def test_the_bytes_decide_and_not_the_path(tmp_path: Path) -> None:
+def test_fingerprints_depend_on_bytes_not_paths(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.jpg", "sub/b.png", "c.jpg")]
     paths[1].parent.mkdir()
     for path, data in zip(paths, (b"one", b"one", b"two"), strict=True):
@@ -28,7 +28,7 @@ def test_the_bytes_decide_and_not_the_path(tmp_path: Path) -> None:
     assert len(done) == 4
 
 
-def test_a_description_keeps_them() -> None:
+def test_seen_images_survive_the_description() -> None:
     images = Seen(frozenset({b"abcdef", b"ghijkl"}), frozenset({b"mnopqr"}))
     text = info({"seen": images.record()}).to_json()
     assert Seen.of(ModelInfo.from_json(text, "x").training) == images
@@ -43,13 +43,13 @@ def test_a_damaged_record_is_refused(damaged: object) -> None:
         ModelInfo.from_json(text, "x")
 
 
-def test_a_second_training_remembers_the_first() -> None:
+def test_a_second_training_keeps_the_record_of_the_first() -> None:
     first = Seen(frozenset({b"aaaaaa"}), frozenset({b"bbbbbb"}))
     second = Seen(frozenset({b"bbbbbb"}), frozenset({b"aaaaaa", b"cccccc"}))
     assert second.after(first) == Seen(frozenset({b"aaaaaa", b"bbbbbb"}), frozenset({b"cccccc"}))
 
 
-def test_of_a_very_large_set_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_large_set_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, "MOST", 2)
     images = frozenset({b"aaaaaa", b"bbbbbb"})
     assert Seen(images).record() is not None

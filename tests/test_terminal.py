@@ -46,7 +46,7 @@ def test_a_table_and_a_progress_bar_are_safe_too(capsys: pytest.CaptureFixture[s
     assert "detectin" in drawn.getvalue()
 
 
-def test_json_is_safe_and_still_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_safe_and_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"name": EVIL, "ü": 1})
     printed = capsys.readouterr().out
     assert json.loads(printed) == {"name": EVIL, "ü": 1}

@@ -64,7 +64,7 @@ def test_windows_are_parts_of_the_whole_image(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_tiles_of_a_turned_image_are_upright_or_refused(tmp_path: Path, orientation: int) -> None:
+def test_tiles_of_a_rotated_image_are_upright_or_refused(tmp_path: Path, orientation: int) -> None:
     """The decoder would mirror each tile by itself, instead of the whole image."""
     Image.fromarray(scene()).save(tmp_path / "strips.tif", tiffinfo={274: orientation})
     tiles = tmp_path / "tiles.tif"
@@ -79,7 +79,7 @@ def test_tiles_of_a_turned_image_are_upright_or_refused(tmp_path: Path, orientat
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_tiles_and_bigtiff(tmp_path: Path, order: str, big: bool) -> None:
+def test_tiles_and_bigtiff_are_read(tmp_path: Path, order: str, big: bool) -> None:
     objects = [((5, 10, 90, 70), RED), ((60, 100, 129, 140), GREEN)]
     path = write_tiff(tmp_path / "a.tif", (150, 230), objects, tile=64, big=big, order=order, ground=7)
     expected = np.full((150, 230, 3), 7, np.uint8)
@@ -103,7 +103,7 @@ def test_a_window_that_is_too_large_is_read_reduced(tmp_path: Path, monkeypatch:
     np.testing.assert_allclose(small[5, 9], scene()[20:24, 36:40].mean(axis=(0, 1)), atol=0.51)
 
 
-def test_blocks_that_were_left_out_are_black(tmp_path: Path) -> None:
+def test_missing_blocks_are_black(tmp_path: Path) -> None:
     """GDAL gives empty tiles the length 0 instead of writing them."""
     path = write_tiff(tmp_path / "a.tif", (64, 128), [((0, 0, 9, 9), RED)], tile=64, ground=50)
     data = bytearray(path.read_bytes())
@@ -124,7 +124,7 @@ def test_the_range_of_a_deep_image_is_measured_or_given(tmp_path: Path) -> None:
     assert LargeImage(tmp_path / "a.tif", (0, 255)).read(0, 9, 0, 230).max() == 255
 
 
-def test_the_range_is_measured_on_few_numbers_and_on_the_extremes(tmp_path: Path) -> None:
+def test_the_range_is_measured_on_a_sample_with_the_extremes(tmp_path: Path) -> None:
     pixels = np.full((700, 700), 9, np.uint16)
     pixels[350, 351], pixels[90, 91] = 60_000, 2
     Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={278: 20})
@@ -172,7 +172,7 @@ def test_each_page_is_an_image(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(decode_tiff_page(path, at, "page"), read_native(tmp_path / "one.tif"))
 
 
-def test_pages_of_no_tiff_and_of_a_pyramid(tmp_path: Path) -> None:
+def test_other_files_and_pyramids_have_no_pages(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png")
     assert tiff_pages(tmp_path / "a.png") == []
     assert tiff_pages(tmp_path / "missing.tif") == []
@@ -190,7 +190,7 @@ def test_a_range_is_measured_on_all_pages(tmp_path: Path) -> None:
 # ---- bad files
 
 
-def test_a_directory_that_points_to_itself_ends(tmp_path: Path) -> None:
+def test_a_directory_that_points_to_itself_is_read_once(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", scene(), scene())
     data = bytearray(path.read_bytes())
     second = tiff_pages(path)[1]
@@ -210,7 +210,9 @@ def test_a_damaged_directory_is_marked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [2000, 60_000])
-def test_directories_that_overlap_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_reading_overlapping_directories_terminates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     """Each begins 8 bytes after the previous one, and shares most of its tags."""
     monkeypatch.setattr(_tiff, "MOST_TAGS_OF_ALL", 5 * 2000)
     data = bytearray(b"II*\0" + struct.pack("<I", 8) + bytes(12 * count + 1000))
@@ -310,21 +312,21 @@ def test_a_damaged_block_is_named(tmp_path: Path) -> None:
         ({256: (12, [128.0])}, "whole numbers in TIFF tag 256"),
     ],
 )
-def test_what_cannot_be_read_by_windows_is_named(tmp_path: Path, tags: dict, message: str) -> None:
+def test_files_that_cannot_be_read_in_windows_are_refused(tmp_path: Path, tags: dict, message: str) -> None:
     path = write_tiff(tmp_path / "a.tif", (128, 128), tile=64, tags=tags)
 
     with pytest.raises(ImageError, match=message):
         LargeImage(path)
 
 
-def test_other_formats_are_told_how_to_become_one(tmp_path: Path) -> None:
+def test_other_formats_are_refused_with_the_command_to_convert(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png")
 
     with pytest.raises(ImageError, match=r"expected a TIFF.* vips tiffsave IN OUT.tif --tile --bigtiff"):
         LargeImage(tmp_path / "a.png")
 
 
-def test_a_large_one_is_told_from_its_directory(tmp_path: Path) -> None:
+def test_a_large_tiff_is_recognized_by_its_directory(tmp_path: Path) -> None:
     small = write_tiff(tmp_path / "small.tif", (128, 128), tile=64)
     large = write_tiff(tmp_path / "large.tif", (20_000, 20_000), tile=2048, big=True)
 
@@ -337,7 +339,7 @@ def test_a_large_one_is_told_from_its_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path: Path, bits: int) -> None:
+def test_a_tiff_with_white_as_zero_is_not_inverted(tmp_path: Path, bits: int) -> None:
     """The scene is stored with black as 0 and with white as 0, and is also read by windows."""
     pixels = scene()[..., 0] if bits == 8 else scene()[..., 0].astype(np.uint16) * 257
     Image.fromarray(pixels).save(tmp_path / "black.tif")

@@ -33,7 +33,7 @@ def test_secrets_are_not_shown(url: str, shown: str) -> None:
     assert redacted(url) == shown
 
 
-def test_credentials_come_apart() -> None:
+def test_credentials_are_split_from_urls() -> None:
     assert split_credentials("rtsp://admin:Admin@123@cam/live") == Credentials(
         "rtsp://cam/live", "admin", "Admin@123"
     )

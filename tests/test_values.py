@@ -47,7 +47,7 @@ def test_one_scene_reads_the_same_at_every_depth(tmp_path: Path, depth: str) -> 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
-def test_the_numbers_of_a_file_are_read_in_rgb(tmp_path: Path, suffix: str, channels: int) -> None:
+def test_deep_files_are_read_in_rgb(tmp_path: Path, suffix: str, channels: int) -> None:
     """With IMREAD_COLOR_RGB, OpenCV returns unwritten memory for such TIFFs."""
     numbers = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60)
     numbers = np.dstack([numbers, numbers + 7000, numbers + 20_000]) if channels == 3 else numbers
@@ -80,7 +80,9 @@ def test_the_numbers_of_a_file_are_read_in_rgb(tmp_path: Path, suffix: str, chan
         (np.zeros(9, np.uint16), (0, 1)),
     ],
 )
-def test_the_range_in_use(pixels: NDArray[np.generic], expected: tuple[float, float]) -> None:
+def test_the_range_in_use_is_rounded_up_to_whole_bits(
+    pixels: NDArray[np.generic], expected: tuple[float, float]
+) -> None:
     assert in_use(pixels) == pytest.approx(expected)
 
 
@@ -110,7 +112,7 @@ def test_a_set_has_one_range(tmp_path: Path) -> None:
     assert measure_values([]) == (None, "")
 
 
-def test_planes_of_many_bits_are_refused(tmp_path: Path) -> None:
+def test_deep_images_with_separate_planes_are_refused(tmp_path: Path) -> None:
     """OpenCV would mix up the planes."""
     path = tmp_path / "planes.tif"
     tifffile.imwrite(path, np.zeros((3, 40, 60), np.uint16), photometric="rgb", planarconfig="separate")
@@ -119,7 +121,7 @@ def test_planes_of_many_bits_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("largest", [255, 4095, 65535])
-def test_any_maps_of_every_depth(tmp_path: Path, largest: int) -> None:
+def test_portable_maps_of_every_depth_are_read(tmp_path: Path, largest: int) -> None:
     path = tmp_path / "a.ppm"
     numbers = np.round(SCENE / 255 * largest)
     path.write_bytes(
@@ -128,7 +130,7 @@ def test_any_maps_of_every_depth(tmp_path: Path, largest: int) -> None:
     np.testing.assert_allclose(read_image(path).astype(int), SCENE.astype(int), atol=1)
 
 
-def test_a_damaged_image_of_a_set_is_not_measured(tmp_path: Path) -> None:
+def test_a_damaged_image_does_not_count_for_the_range(tmp_path: Path) -> None:
     numbers = RANDOM.integers(0, 4096, (40, 60, 3)).astype(np.uint16)
     numbers[0, 0] = 0
     whole, damaged = tmp_path / "whole.png", tmp_path / "damaged.png"

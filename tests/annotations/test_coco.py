@@ -24,12 +24,12 @@ def write(tmp_path: Path, content: Any, name: str = "train.json") -> Path:
     return tmp_path / name
 
 
-def test_without_images(tmp_path: Path) -> None:
+def test_no_images_give_no_samples(tmp_path: Path) -> None:
     found = load_samples(write(tmp_path, tree(images=[])))
     assert (found.samples, found.problems, found.names) == ([], [], ("cat", "dog"))
 
 
-def test_categories_ids_and_flags(image: ImageMaker, tmp_path: Path) -> None:
+def test_categories_ids_and_flags_are_read(image: ImageMaker, tmp_path: Path) -> None:
     image("images/a.png")
     crowd = {**BOX, "id": 12, "category_id": 3, "iscrowd": 1, "ignore": 1, "bbox": [0, 0, 5.5, 6]}
     found = load_samples(write(tmp_path, tree(BOX, crowd)))
@@ -42,7 +42,7 @@ def test_categories_ids_and_flags(image: ImageMaker, tmp_path: Path) -> None:
     assert found.problems == []
 
 
-def test_a_image_without_annotation_is_background(image: ImageMaker, tmp_path: Path) -> None:
+def test_an_image_without_annotations_is_background(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     found = load_samples(write(tmp_path, tree()))
     assert len(found.samples[0].boxes) == 0
@@ -70,7 +70,9 @@ def test_a_image_without_annotation_is_background(image: ImageMaker, tmp_path: P
         ({**BOX, "bbox": [1, 2, 0, 4]}, "annotation 11", "no area"),
     ],
 )
-def test_a_bad_annotation(image: ImageMaker, tmp_path: Path, annotation: Any, place: str, what: str) -> None:
+def test_a_bad_annotation_is_skipped_and_named(
+    image: ImageMaker, tmp_path: Path, annotation: Any, place: str, what: str
+) -> None:
     image("a.png")
     file = write(tmp_path, tree(BOX, annotation))
     found = load_samples(file)
@@ -91,7 +93,9 @@ def test_a_bad_annotation(image: ImageMaker, tmp_path: Path, annotation: Any, pl
         ({"id": None, "file_name": "b.png"}, "expected id and file_name"),
     ],
 )
-def test_a_bad_image_entry(image: ImageMaker, tmp_path: Path, entry: Any, what: str) -> None:
+def test_a_bad_image_entry_is_skipped_and_named(
+    image: ImageMaker, tmp_path: Path, entry: Any, what: str
+) -> None:
     image("a.png")
     file = write(tmp_path, tree(BOX, images=[{"id": 5, "file_name": "a.png"}, entry]))
     found = load_samples(file)
@@ -113,7 +117,7 @@ def test_a_bad_image_entry(image: ImageMaker, tmp_path: Path, entry: Any, what: 
         (tree(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "found the id 1 for 'a' and 'b'"),
     ],
 )
-def test_a_file_that_cannot_be_used(tmp_path: Path, content: Any, what: str) -> None:
+def test_an_unusable_file_is_an_error(tmp_path: Path, content: Any, what: str) -> None:
     with pytest.raises(AnnotationError, match=what) as caught:
         load_samples(write(tmp_path, content))
     assert "train.json" in str(caught.value)
@@ -131,7 +135,7 @@ def test_given_names_decide_the_order(image: ImageMaker, tmp_path: Path) -> None
     ]
 
 
-def test_layouts(image: ImageMaker, tmp_path: Path) -> None:
+def test_the_official_layout_is_found(image: ImageMaker, tmp_path: Path) -> None:
     image("train2017/a.png")
     for name in ("instances_train2017", "captions_train2017", "person_keypoints_train2017"):
         write(tmp_path, tree(BOX), f"annotations/{name}.json")
@@ -140,28 +144,28 @@ def test_layouts(image: ImageMaker, tmp_path: Path) -> None:
     assert "instances_train2017.json" in found.describe()
 
 
-def test_an_export_with_a_folder_for_each_split(image: ImageMaker, tmp_path: Path) -> None:
+def test_an_export_with_a_folder_per_split_opens(image: ImageMaker, tmp_path: Path) -> None:
     for split in ("train", "valid"):
         image(f"{split}/a.png")
         write(tmp_path, tree(BOX), f"{split}/_annotations.coco.json")
     assert load_samples(tmp_path, "val").samples[0].path == tmp_path / "valid" / "a.png"
 
 
-def test_two_files_for_one_split(tmp_path: Path) -> None:
+def test_two_files_for_one_split_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, tree(), "train_a.json")
     write(tmp_path, tree(), "train_b.json")
     with pytest.raises(AnnotationError, match=r"split train, found .*train_a.json and .*train_b.json"):
         load_samples(tmp_path)
 
 
-def test_other_json_is_left_alone(image: ImageMaker, tmp_path: Path) -> None:
+def test_unrelated_json_is_ignored(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     write(tmp_path, tree(BOX), "val.json")
     write(tmp_path, {"epochs": 3}, "settings_val.json")
     assert len(load_samples(tmp_path, "val").samples) == 1
 
 
-def test_a_folder_named_like_a_file_is_no_coco(image: ImageMaker, tmp_path: Path) -> None:
+def test_a_folder_named_like_a_coco_file_is_ignored(image: ImageMaker, tmp_path: Path) -> None:
     (tmp_path / "train.json").mkdir()
     image("images/a.png")
     (tmp_path / "labels").mkdir()
@@ -169,7 +173,7 @@ def test_a_folder_named_like_a_file_is_no_coco(image: ImageMaker, tmp_path: Path
     assert load_samples(tmp_path, names=("cat",)).format == "yolo"
 
 
-def test_both_dialects_and_the_split_files_of_the_sample(data: Path) -> None:
+def test_both_coco_dialects_and_split_files_are_read(data: Path) -> None:
     gts = data / "voc_sample" / "gts"
     one = load_samples(gts / "coco_format_v1" / "instances_default.json")
     two = load_samples(gts / "coco_format_v2")
@@ -178,7 +182,7 @@ def test_both_dialects_and_the_split_files_of_the_sample(data: Path) -> None:
     assert len(load_samples(data / "voc_sample", "val").samples) == 20
 
 
-def test_written_ids_are_those_read(image: ImageMaker, tmp_path: Path) -> None:
+def test_image_and_category_ids_survive_a_round_trip(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     found = load_samples(write(tmp_path, tree({**BOX, "iscrowd": 1}, {**BOX, "ignore": 1})))
     where, lost = write_samples({"val": found}, "coco", tmp_path / "out")
@@ -195,7 +199,7 @@ def test_written_ids_are_those_read(image: ImageMaker, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_written_by_the_book(data: Path, tmp_path: Path) -> None:
+def test_pycocotools_reads_what_is_written(data: Path, tmp_path: Path) -> None:
     """pycocotools, the format's own reader, finds the original boxes."""
     from pycocotools.coco import COCO
 

@@ -66,7 +66,7 @@ def sets(tmp_path: Path) -> dict[str, SampleSet]:
 
 
 @pytest.mark.parametrize("rule", [original, alexeyab, hank_ai])
-def test_every_darknet_finds_the_labels(
+def test_every_darknet_fork_finds_the_labels(
     sets: dict[str, SampleSet], tmp_path: Path, rule: Callable[[str], str]
 ) -> None:
     data, lost = write_samples(sets, "darknet", tmp_path / "out")
@@ -93,7 +93,7 @@ def test_every_darknet_finds_the_labels(
             assert np.allclose(rows, np.column_stack([sample.labels, centers, sides]), atol=1e-6)
 
 
-def test_it_is_read_back(sets: dict[str, SampleSet], tmp_path: Path) -> None:
+def test_a_written_set_reads_back(sets: dict[str, SampleSet], tmp_path: Path) -> None:
     write_samples(sets, "darknet", tmp_path / "out")
 
     found = load_splits(tmp_path / "out")
@@ -108,22 +108,22 @@ def test_it_is_read_back(sets: dict[str, SampleSet], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "all"])
-def test_one_split_is_enough(sets: dict[str, SampleSet], tmp_path: Path, split: str) -> None:
+def test_a_single_split_serves_as_train_and_val(
+    sets: dict[str, SampleSet], tmp_path: Path, split: str
+) -> None:
     data, _ = write_samples({split: sets["train"]}, "darknet", tmp_path / "out")
 
     for part in ("train", "val"):
         assert len(load_samples(data, part).samples) == 7
 
 
-def test_no_val_beside_train_and_test(sets: dict[str, SampleSet], tmp_path: Path) -> None:
+def test_train_stands_in_for_a_missing_val(sets: dict[str, SampleSet], tmp_path: Path) -> None:
     data, _ = write_samples({"train": sets["train"], "test": sets["val"]}, "darknet", tmp_path / "out")
 
     assert [len(load_samples(data, part).samples) for part in ("train", "val", "test")] == [7, 7, 5]
 
 
-def test_an_image_that_does_not_decode_is_left_out_and_named(
-    sets: dict[str, SampleSet], tmp_path: Path
-) -> None:
+def test_an_undecodable_image_is_skipped_and_named(sets: dict[str, SampleSet], tmp_path: Path) -> None:
     """Its header is valid, so the reader keeps it, but Darknet would stop at it."""
     lost = next(iter(sets.values())).samples[0].path
     lost.write_bytes(lost.read_bytes()[:-40])

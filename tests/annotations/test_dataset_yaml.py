@@ -22,7 +22,7 @@ def write(folder: Path, text: str, name: str = "set.yaml") -> Path:
     return folder / name
 
 
-def test_each_split_in_a_form_of_its_own(folder: Path, data: Path) -> None:
+def test_each_split_may_have_its_own_format(folder: Path, data: Path) -> None:
     text = f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, more.txt]\nval: {data / 'bccd'}\n"
     file = write(folder, text + f"test: {data / 'bccd'}/val_coco.json\n")
     assert open_annotations(file).splits == ("train", "val", "test")
@@ -42,12 +42,12 @@ def test_each_split_in_a_form_of_its_own(folder: Path, data: Path) -> None:
 
 
 @pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}", "[cat, dog]\nnc: 2"])
-def test_names(folder: Path, names: str) -> None:
+def test_names_may_be_a_list_or_a_mapping(folder: Path, names: str) -> None:
     found = load_samples(write(folder, f"names: {names}\ntrain: train.txt\n"), "train")
     assert (found.names, found.samples[0].labels.tolist()) == (("cat", "dog"), [1])
 
 
-def test_eleven_numbered_names(folder: Path) -> None:
+def test_numbered_names_are_sorted_by_number(folder: Path) -> None:
     names = "{" + ", ".join(f"{i}: c{i}" for i in range(11)) + "}"
     assert load_samples(write(folder, f"names: {names}\ntrain: train.txt\n")).names[10] == "c10"
 
@@ -69,13 +69,13 @@ def test_eleven_numbered_names(folder: Path) -> None:
         ("names: [cat, dog]\ntrain: no.txt", "expected train: no.txt at .*no.txt, found nothing there"),
     ],
 )
-def test_a_yaml_that_cannot_be_used(folder: Path, text: str, what: str) -> None:
+def test_an_unusable_yaml_is_an_error(folder: Path, text: str, what: str) -> None:
     with pytest.raises(AnnotationError, match=what) as caught:
         load_samples(write(folder, text))
     assert "set.yaml" in str(caught.value)
 
 
-def test_text_that_is_no_yaml(folder: Path) -> None:
+def test_text_that_is_not_yaml_is_an_error(folder: Path) -> None:
     with pytest.raises(AnnotationError, match=r"set\.yaml: not YAML"):
         load_samples(write(folder, "names: [cat"))
 
@@ -94,7 +94,7 @@ def test_keys_of_other_programs_are_not_noted(folder: Path, key: str) -> None:
     assert not found.remarks
 
 
-def test_paths(folder: Path) -> None:
+def test_paths_are_relative_to_the_path_key_or_the_yaml(folder: Path) -> None:
     (folder / "sub").mkdir()
     start = write(folder / "sub", "path: ..\nnames: [cat, dog]\ntrain: train.txt\n")
     assert len(load_samples(start, "train").samples) == 1
@@ -103,7 +103,7 @@ def test_paths(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("absolute", [False, True])
-def test_images_around_a_yaml_whose_path_is_elsewhere_are_none_of_the_set(
+def test_images_beside_a_yaml_that_points_elsewhere_are_ignored(
     image: ImageMaker, tmp_path: Path, absolute: bool
 ) -> None:
     for name in ("set/named.png", "set/idle.png", "desk/holiday.png"):
@@ -116,14 +116,14 @@ def test_images_around_a_yaml_whose_path_is_elsewhere_are_none_of_the_set(
     assert [Path(problem.place).name for problem in found.problems] == ["idle.png"]
 
 
-def test_a_yaml_speaks_for_its_folder(folder: Path) -> None:
+def test_a_folder_is_read_through_its_yaml(folder: Path) -> None:
     write(folder, "names: [cat, dog]\nvalid: val.txt\n", "data.yaml")
     assert open_annotations(folder).splits == ("val",)
     write(folder, "names: [cat, dog]\nval: .\n", "data.yaml")
     assert len(load_samples(folder).samples) == 1  # without an endless loop
 
 
-def test_other_names_than_its_own(folder: Path) -> None:
+def test_names_that_contradict_the_yaml_are_an_error(folder: Path) -> None:
     file = write(folder, "names: [cat, dog]\ntrain: train.txt\n")
     assert len(load_samples(file, names=("cat", "dog")).samples) == 1
     with pytest.raises(AnnotationError, match=r"\.yaml: expected the classes dog, cat, found cat, dog"):
@@ -131,27 +131,25 @@ def test_other_names_than_its_own(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["{a: b}", "[train]"])
-def test_a_path_that_is_no_text(folder: Path, given: str) -> None:
+def test_a_path_that_is_not_text_is_an_error(folder: Path, given: str) -> None:
     file = write(folder, f"names: [cat, dog]\npath: {given}\ntrain: train.txt\n")
     with pytest.raises(AnnotationError, match="expected path: with a folder, found"):
         open_annotations(file)
 
 
 @pytest.mark.parametrize("text", ["path: /\ntrain: .\n", f"path: {'../' * 40}\ntrain: .\n", "train: /\n"])
-def test_the_root_of_all_files_is_no_data_set(folder: Path, text: str) -> None:
+def test_the_file_system_root_is_refused(folder: Path, text: str) -> None:
     with pytest.raises(AnnotationError, match=r"set\.yaml: expected a folder of the data set, found .*root"):
         open_annotations(write(folder, f"names: [cat, dog]\n{text}"))
 
 
-def test_places_may_begin_at_the_root(folder: Path) -> None:
+def test_a_path_of_root_is_allowed_with_splits_below_it(folder: Path) -> None:
     relative = str(folder / "train.txt").lstrip("/")
     found = load_samples(write(folder, f"names: [cat, dog]\npath: /\ntrain: {relative}\n"))
     assert [sample.path.name for sample in found.samples] == ["of train.png"]
 
 
-def test_a_folder_far_above_the_file_is_walked_with_a_limit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_walk_above_the_yaml_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lookonce.annotations.dataset_yaml.MOST_ABOVE", 5)
     below = folder / "a" / "b"
     below.mkdir(parents=True)

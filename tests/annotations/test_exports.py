@@ -533,7 +533,7 @@ def test_an_export_opens(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "case"), list(enumerate(EXPORTS)))
-def test_an_export_opens_with_images_of_any_kind(tmp_path: Path, number: int, case: str) -> None:
+def test_an_export_opens_with_any_image_suffix(tmp_path: Path, number: int, case: str) -> None:
     files, names = EXPORTS[case]
     suffixes = (".gif", ".jp2", ".avif", ".ppm", ".webp", ".tiff", ".jfif")
     suffix = suffixes[number % len(suffixes)]
@@ -555,7 +555,7 @@ def test_an_export_in_splits_opens(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "train.txt"])
-def test_rows_of_boxes_in_utf_16_open(tmp_path: Path, name: str) -> None:
+def test_utf_16_rows_are_read(tmp_path: Path, name: str) -> None:
     text = "filename,xmin,ymin,xmax,ymax,class\n" * name.endswith(".csv") + retinanet()
     folder = put(tmp_path / "x", {}, images("{}.jpg"))
     (folder / name).write_text(text.replace("cat", "\u732b"), encoding="utf-16")
@@ -565,7 +565,7 @@ def test_rows_of_boxes_in_utf_16_open(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
-def test_any_end_of_a_line_ends_it(tmp_path: Path, end: str) -> None:
+def test_any_line_ending_is_read(tmp_path: Path, end: str) -> None:
     files = {
         "labels/a.txt": f"0 0.5 0.5 0.2 0.3{end}1 0.5 0.5 0.1 0.1{end}",
         "classes.txt": f"cat{end}dog{end}",
@@ -575,7 +575,7 @@ def test_any_end_of_a_line_ends_it(tmp_path: Path, end: str) -> None:
     assert found.samples[0].labels.tolist() == [0, 1]
 
 
-def test_a_separator_of_unicode_within_a_name_ends_no_row(tmp_path: Path) -> None:
+def test_a_unicode_line_separator_in_a_name_does_not_end_the_row(tmp_path: Path) -> None:
     text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,big\u2028cat,10,20,30,40\n"
     found = load_samples(put(tmp_path / "x", {"labels.csv": text}, ["a.jpg"]))
     assert found.names == ("big\u2028cat",)
@@ -594,7 +594,7 @@ def test_a_separator_of_unicode_within_a_name_ends_no_row(tmp_path: Path) -> Non
         ('<ellipse label="cat" cx="30" cy="20" rx="12" ry="5" rotation="90"/>', [25, 8, 35, 32]),
     ],
 )  # fmt: skip
-def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str, box: list[float]) -> None:
+def test_every_cvat_shape_becomes_its_bounding_box(tmp_path: Path, shape: str, box: list[float]) -> None:
     xml = f'<annotations><image id="0" name="a.jpg" width="80" height="60">{shape}</image></annotations>'
     put(tmp_path, {"annotations.xml": xml}, ["a.jpg"])
     found = load_samples(tmp_path)
@@ -603,7 +603,7 @@ def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str,
     assert [p.outcome for p in found.problems] == ["noted"]  # reported once, as for polygons
 
 
-def test_a_skeleton_that_left_the_video_is_no_fault(tmp_path: Path) -> None:
+def test_a_skeleton_that_left_the_frame_is_not_a_problem(tmp_path: Path) -> None:
     """CVAT writes `outside` only on the points of a skeleton."""
     shapes = "".join(
         f'<skeleton frame="{frame}" keyframe="1"><points label="1" outside="{outside}" points="5,6"/>'
@@ -618,7 +618,7 @@ def test_a_skeleton_that_left_the_video_is_no_fault(tmp_path: Path) -> None:
     assert [p.outcome for p in found.problems] == ["noted"]
 
 
-def test_a_video_of_cvat(tmp_path: Path) -> None:
+def test_a_cvat_video_is_read(tmp_path: Path) -> None:
     put(tmp_path, {"annotations.xml": cvat_video()}, ["images/frame_a.PNG", "images/frame_b.PNG"])
     for stem, number in (("a", 10), ("b", 11)):
         (tmp_path / "images" / f"frame_{stem}.PNG").rename(tmp_path / "images" / f"frame_{number:06d}.PNG")
@@ -653,7 +653,7 @@ def test_a_zip_opens(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch)
         ({"train.txt": lines("ours"), **CLASSES}, "train.txt"),
     ],
 )
-def test_images_in_another_place(tmp_path: Path, files: Files, where: str) -> None:
+def test_images_may_be_in_another_folder(tmp_path: Path, files: Files, where: str) -> None:
     put(tmp_path / "x" / "y" / "z", files, [])
     put(tmp_path / "photos", {}, images("deep/{}.jpg"))
     with pytest.raises(AnnotationError):
@@ -704,14 +704,14 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         ({"train.txt": lines("ours") + "\n" + lines("ours", "b").replace("6,", "7,"), **CLASSES}, images("{}.jpg"), "listed-twice", "different boxes"),
     ],
 )  # fmt: skip
-def test_nothing_is_dropped_without_a_word(
+def test_whatever_is_dropped_is_reported(
     tmp_path: Path, files: Files, names: list[str], kind: str, what: str
 ) -> None:
     problems = load_samples(put(tmp_path, files, names)).problems
     assert [p.kind for p in problems if what in p.what][:1] == [kind]
 
 
-def test_labels_of_a_yaml_without_an_image_are_named(tmp_path: Path) -> None:
+def test_labels_without_an_image_are_named(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [cat, dog]\ntrain: images\n", **YOLO}, images("images/{}.jpg", "ac"))
     found = load_samples(tmp_path, "train")
     assert [(p.kind, p.place) for p in found.problems if p.outcome == "skipped"] == [
@@ -735,13 +735,13 @@ def test_one_name_in_two_folders_is_ambiguous(tmp_path: Path) -> None:
     assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["missing"]
 
 
-def test_ids_that_nothing_has_make_no_background(tmp_path: Path) -> None:
+def test_annotations_of_unknown_images_are_an_error(tmp_path: Path) -> None:
     put(tmp_path, {"r.json": coco(image_id=lambda i: i + 50)}, images("{}.jpg"))
     with pytest.raises(AnnotationError, match="none of its 3 annotations belongs to an image"):
         load_samples(tmp_path)
 
 
-def test_images_that_share_an_id_are_left_out(tmp_path: Path) -> None:
+def test_images_that_share_an_id_are_skipped(tmp_path: Path) -> None:
     text = coco().replace('"id": 1, "file_name": "b.jpg"', '"id": 0, "file_name": "b.jpg"')
     found = load_samples(put(tmp_path, {"r.json": text}, images("{}.jpg")))
     assert boxes(found) == {"c": []}
@@ -751,7 +751,7 @@ def test_images_that_share_an_id_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["coco, Windows paths", "labelme", "label studio", "createml"])
-def test_space_around_a_class_name_makes_no_class(tmp_path: Path, case: str) -> None:
+def test_space_around_a_class_name_is_stripped(tmp_path: Path, case: str) -> None:
     files, names = EXPORTS[case]
     spaced = {name: text.replace('"dog"', '" dog\\t"') for name, text in files.items()}
     assert spaced != files
@@ -770,7 +770,7 @@ def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
     ("codec", "said"),
     [("gb2312", "猫"), ("big5", "貓"), ("shift_jis", "猫"), ("iso-8859-1", "ñu"), ("utf-16", "猫")],
 )
-def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: str) -> None:
+def test_xml_is_read_in_its_declared_encoding(tmp_path: Path, codec: str, said: str) -> None:
     put(tmp_path, {}, images("{}.jpg", "a"))
     text = f'<?xml version="1.0" encoding="{codec}"?>' + xml("a").replace(">cat<", f">{said}<")
     (tmp_path / "a.xml").write_bytes(text.encode(codec))
@@ -849,7 +849,7 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: 
         ({"data.yaml": f"names: [a]\nnc: {'9' * 5000}\ntrain: images"}, "expected 9{20} class names"),
     ],
 )
-def test_one_reason_in_one_line(tmp_path: Path, files: Files, what: str) -> None:
+def test_an_unusable_export_gives_one_line(tmp_path: Path, files: Files, what: str) -> None:
     put(tmp_path, files, images("images/{}.jpg"))
     with pytest.raises(AnnotationError, match=what) as caught:
         load_samples(tmp_path)
@@ -857,7 +857,7 @@ def test_one_reason_in_one_line(tmp_path: Path, files: Files, what: str) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_no_problem_is_longer_than_a_line(tmp_path: Path) -> None:
+def test_the_length_of_a_problem_is_bounded(tmp_path: Path) -> None:
     text = (
         coco().replace("a.jpg", "q" * 300_000).replace('"image_id": 1', '"image_id": "' + "z" * 300_000 + '"')
     )
@@ -869,7 +869,7 @@ def test_no_problem_is_longer_than_a_line(tmp_path: Path) -> None:
         load_samples(put(tmp_path, {"r.json": coco(name=lambda name: name * 1000)}, []))
 
 
-def test_a_class_of_inverted_boxes_alone_is_explained(tmp_path: Path) -> None:
+def test_a_class_with_only_inverted_boxes_is_explained(tmp_path: Path) -> None:
     text = (
         xml("a").replace("<xmin>40</xmin>", "<xmin>70</xmin>").replace("<xmax>60</xmax>", "<xmax>40</xmax>")
     )
@@ -880,7 +880,7 @@ def test_a_class_of_inverted_boxes_alone_is_explained(tmp_path: Path) -> None:
     ]
 
 
-def test_labelme_finds_the_image_of_the_folder_that_is_like_its_own(tmp_path: Path) -> None:
+def test_labelme_uses_the_image_in_the_matching_folder(tmp_path: Path) -> None:
     files = {"json/x/a.json": labelme("a"), "json/y/a.json": labelme("a").replace('"cat"', '"dog"')}
     found = load_samples(put(tmp_path, files, ["images/x/a.jpg", "images/y/a.jpg"]))
     where = [sample.path.relative_to(tmp_path).as_posix() for sample in found.samples]
@@ -888,14 +888,14 @@ def test_labelme_finds_the_image_of_the_folder_that_is_like_its_own(tmp_path: Pa
     assert [sorted(sample.labels.tolist()) for sample in found.samples] == [[0, 1], [1, 1]]
 
 
-def test_labelme_without_such_a_folder_uses_none_of_them(tmp_path: Path) -> None:
+def test_labelme_uses_no_image_if_no_folder_matches(tmp_path: Path) -> None:
     files = {"json/a.json": labelme("a"), "json/b.json": labelme("b")}
     found = load_samples(put(tmp_path, files, ["images/x/a.jpg", "images/y/a.jpg", "images/x/b.jpg"]))
     assert boxes(found) == {"b": sorted(BOXES["b"])}
     assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["shared-labels"]
 
 
-def test_a_test_part_without_labels_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_an_unlabeled_test_split_does_not_stop_the_others(tmp_path: Path) -> None:
     text = "names: [cat, dog]\ntrain: images\ntest: test/images\n"
     put(tmp_path, {"data.yaml": text, **YOLO}, [*images("images/{}.jpg"), "test/images/a.jpg"])
     sets = load_splits(tmp_path)
@@ -905,7 +905,7 @@ def test_a_test_part_without_labels_does_not_stop_the_others(tmp_path: Path) -> 
         load_samples(tmp_path, "test")
 
 
-def test_lists_of_one_split_in_two_folders_are_united(tmp_path: Path) -> None:
+def test_lists_of_one_split_in_two_folders_are_merged(tmp_path: Path) -> None:
     files = {"x/train.txt": "images/a.jpg", "x/labels/a.txt": yolo("a")}
     files |= {"y/train.txt": "images/b.jpg", "y/labels/b.txt": yolo("b")}
     files |= {"x/classes.txt": "cat\ndog", "y/classes.txt": "cat\ndog"}
@@ -916,7 +916,7 @@ def test_lists_of_one_split_in_two_folders_are_united(tmp_path: Path) -> None:
         load_samples(tmp_path, "train")
 
 
-def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
+def test_a_voc_object_may_have_several_boxes(tmp_path: Path) -> None:
     second = "</bndbox><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
     found = load_samples(
         put(tmp_path, {"b.xml": xml("b").replace("</bndbox>", second)}, images("{}.jpg", "b"))
@@ -924,7 +924,7 @@ def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
     assert boxes(found) == {"b": [("dog", 1, 2, 3, 4), ("dog", 6, 10, 24, 50)]}
 
 
-def test_a_list_of_images_finds_labels_away_from_the_images(tmp_path: Path) -> None:
+def test_an_image_list_finds_labels_outside_the_image_folder(tmp_path: Path) -> None:
     """CVAT's export without images has a list with their original paths."""
     text = "names: [cat, dog]\npath: .\ntrain: train.txt\n"
     files = {"data.yaml": text, "train.txt": "\n".join(images("data/images/train/{}.jpg"))}
@@ -934,7 +934,7 @@ def test_a_list_of_images_finds_labels_away_from_the_images(tmp_path: Path) -> N
     assert boxes(found) == {stem: sorted(each) for stem, each in BOXES.items()}
 
 
-def test_images_of_one_xml_in_two_folders_are_no_background(tmp_path: Path) -> None:
+def test_a_second_image_of_one_xml_is_skipped(tmp_path: Path) -> None:
     files = {"Annotations/a.xml": xml("a"), "Annotations/b.xml": xml("b")}
     found = load_samples(put(tmp_path, files, ["x/a.jpg", "y/a.jpg", "x/b.jpg"]))
     assert [sample.path.relative_to(tmp_path).as_posix() for sample in found.samples] == [
@@ -944,14 +944,14 @@ def test_images_of_one_xml_in_two_folders_are_no_background(tmp_path: Path) -> N
     assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["shared-labels"]
 
 
-def test_a_polygon_with_corners_on_the_border_is_no_key_points(tmp_path: Path) -> None:
+def test_a_polygon_on_the_border_is_not_read_as_key_points(tmp_path: Path) -> None:
     rows = "1 0 0 0 0.5 0 1 1 1 1 0\n0 0.2 0.3 0.9 0.3 0.95 0.6 1 0.9 0.5 1\n"
     found = load_samples(put(tmp_path, CLASSES | {"labels/a.txt": rows}, images("images/{}.jpg", "a")))
     assert boxes(found) == {"a": [("cat", 16, 18, 80, 60), ("dog", 0, 0, 80, 60)]}
 
 
 @pytest.mark.parametrize("sides", [(0, 64), (float("nan"), 64), ("x", 64)])
-def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[object, object]) -> None:
+def test_a_rotated_box_without_an_image_size_is_skipped(tmp_path: Path, sides: tuple[object, object]) -> None:
     """Rotating Label Studio's percentages requires the size that the result declares."""
     tasks = json.loads(label_studio())
     result = tasks[0]["annotations"][0]["result"][0]
@@ -967,19 +967,19 @@ def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[o
 
 
 @pytest.mark.parametrize("name", ["http://[/{}.jpg", "http://[::1/{}.jpg?d=x"])
-def test_an_image_named_by_half_a_url(tmp_path: Path, name: str) -> None:
+def test_an_image_named_by_an_invalid_url_is_found(tmp_path: Path, name: str) -> None:
     """Python refuses to parse such a URL."""
     text = coco(pattern=name)
     found = load_samples(put(tmp_path / "x", {"r.json": text}, images("{}.jpg")))
     assert {sample.path.stem for sample in found.samples} == set("abc")
 
 
-def test_a_date_is_a_name(tmp_path: Path) -> None:
+def test_names_that_yaml_takes_for_dates_or_booleans_stay_text(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [2024-13-45, no]\ntrain: images\n", **YOLO}, images("images/{}.jpg"))
     assert load_samples(tmp_path).names == ("2024-13-45", "no")
 
 
-def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+def test_a_missing_split_is_left_out_and_named(tmp_path: Path) -> None:
     text = "names: [cat, dog]\ntrain: images\ntest: ../test/images\n"
     found = open_annotations(put(tmp_path, {"data.yaml": text, **YOLO}, images("images/{}.jpg")))
     assert found.splits == ("train",)
@@ -989,7 +989,7 @@ def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("member", ["../a.txt", "/a.txt", "C:/a.txt", "x\\..\\a.txt", "x/../../a.txt"])
-def test_no_member_of_a_zip_leaves_the_folder(
+def test_a_zip_member_outside_the_folder_is_refused(
     tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
@@ -1001,7 +1001,7 @@ def test_no_member_of_a_zip_leaves_the_folder(
     assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
 
 
-def test_a_zip_that_is_none_or_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_zip_and_a_zip_bomb_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "a.zip").write_bytes(base64.b64decode("UEsDBAo="))
     with pytest.raises(AnnotationError, match="expected a zip of a data set, found it unusable"):

@@ -7,7 +7,7 @@ from lookonce.annotations.files import by_split, find_names, split_in
 from lookonce.errors import AnnotationError
 
 
-def test_lines_with_mark_and_windows_ends(tmp_path: Path) -> None:
+def test_byte_order_mark_and_windows_line_ends_are_removed(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes("\ufeffcafé.jpg\r\n\r\n b c.jpg \x0c d.jpg".encode())
     assert list(read_lines(file)) == [(1, "café.jpg"), (3, "b c.jpg \x0c d.jpg")]
@@ -18,7 +18,7 @@ def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "a.txt")) == []
 
 
-def test_text_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("né".encode("latin-1"))
     with pytest.raises(AnnotationError, match=r"latin.txt: expected UTF-8 text, found the byte 0xe9 at 1"):
         list(read_lines(tmp_path / "latin.txt"))
@@ -28,7 +28,7 @@ def test_text_that_cannot_be_read(tmp_path: Path) -> None:
         list(read_lines(tmp_path))
 
 
-def test_names(tmp_path: Path, data: Path) -> None:
+def test_class_names_are_read_one_per_line(tmp_path: Path, data: Path) -> None:
     (tmp_path / "a.names").write_text("traffic light\nñandú\n\n")
     assert read_names(tmp_path / "a.names") == ("traffic light", "ñandú")
     assert read_names(data / "heads" / "heads.names") == ("head",)
@@ -45,13 +45,13 @@ def test_names(tmp_path: Path, data: Path) -> None:
         ("cat\n\0", r":2: expected a class name, found '\\x00'"),
     ],
 )
-def test_names_that_number_nothing(tmp_path: Path, text: str, what: str) -> None:
+def test_unusable_class_names_are_errors(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "a.names").write_text(text)
     with pytest.raises(AnnotationError, match=what):
         read_names(tmp_path / "a.names")
 
 
-def test_find_names(tmp_path: Path) -> None:
+def test_classes_txt_or_the_only_names_file_is_found(tmp_path: Path) -> None:
     assert find_names(tmp_path) is None
     (tmp_path / "b.names").touch()
     assert find_names(tmp_path / "not there", tmp_path) == tmp_path / "b.names"
@@ -74,9 +74,9 @@ def test_find_names(tmp_path: Path) -> None:
         ("_annotations.coco", None),
     ],
 )
-def test_split_in(text: str, split: str | None) -> None:
+def test_the_split_is_recognized_in_a_name(text: str, split: str | None) -> None:
     assert split_in(text) == split
 
 
-def test_by_split() -> None:
+def test_splits_come_in_their_usual_order() -> None:
     assert by_split({"zebra", "test", "all", "val", "train"}) == ["train", "val", "test", "all", "zebra"]

@@ -79,7 +79,9 @@ def read(path: Path) -> None:
     place=st.floats(0, 1),
     removed=st.integers(0, 9) | st.just(10_000),
 )
-def test_damaged_text(desk: Path, name: str, piece: bytes, place: float, removed: int) -> None:
+def test_damaged_text_is_read_or_refused(
+    desk: Path, name: str, piece: bytes, place: float, removed: int
+) -> None:
     start = round(place * len(SOUND[name]))
     (desk / name).write_bytes(SOUND[name][:start] + piece + SOUND[name][start + removed :])
     read(desk / READ_BY.get(name, name))
@@ -94,7 +96,7 @@ def test_damaged_text(desk: Path, name: str, piece: bytes, place: float, removed
     ),
     value=json_values,
 )
-def test_json_of_any_shape(desk: Path, where: str, key: str, value: Any) -> None:
+def test_json_of_any_shape_is_read_or_refused(desk: Path, where: str, key: str, value: Any) -> None:
     tree: dict[str, Any] = {
         "images": [{"id": 5, "file_name": "images/a.png"}, {"id": 6, "file_name": "images/a b.png"}],
         "annotations": [{"id": 1, "image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4]}],

@@ -25,7 +25,7 @@ from .conftest import ImageMaker
         ('"open.jpg 1,2,3,4,0', '"open.jpg', 1),
     ],
 )
-def test_split_line(line: str, path: str, words: int) -> None:
+def test_a_line_splits_into_path_and_boxes(line: str, path: str, words: int) -> None:
     found = split_line(line)
     assert (found[0], len(found[1])) == (path, words)
 
@@ -42,7 +42,7 @@ def test_an_empty_file_is_an_empty_set(tmp_path: Path) -> None:
     assert (found.samples, found.problems, found.format) == ([], [], "lines")
 
 
-def test_boxes_labels_and_background(image: ImageMaker, tmp_path: Path) -> None:
+def test_boxes_labels_and_background_are_read(image: ImageMaker, tmp_path: Path) -> None:
     image("a b.png")
     image("images/c.png")
     found = load_samples(
@@ -75,7 +75,7 @@ def test_a_bad_box_names_its_line(image: ImageMaker, tmp_path: Path, word: str) 
         load_samples(file, strict=True)
 
 
-def test_paths_relative_to_the_folder_above(image: ImageMaker, tmp_path: Path) -> None:
+def test_paths_may_be_relative_to_the_parent_folder(image: ImageMaker, tmp_path: Path) -> None:
     image("photos/a.png")
     (tmp_path / "lists").mkdir()
     found = load_samples(write(tmp_path / "lists", "photos/a.png 1,2,3,4,0"))
@@ -91,7 +91,7 @@ def test_one_missing_image_is_skipped_all_missing_is_an_error(image: ImageMaker,
         load_samples(write(tmp_path, "b.png 1,2,3,4,0\nc.png 1,2,3,4,0\n"))
 
 
-def test_names_are_asked_for(image: ImageMaker, tmp_path: Path) -> None:
+def test_missing_class_names_are_asked_for(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     file = write(tmp_path, "a.png 1,2,3,4,0")
     (tmp_path / "classes.txt").unlink()
@@ -100,7 +100,7 @@ def test_names_are_asked_for(image: ImageMaker, tmp_path: Path) -> None:
     assert load_samples(file, names=("head",)).names == ("head",)
 
 
-def test_heads_as_lines_are_heads_as_voc(data: Path) -> None:
+def test_heads_reads_the_same_as_lines_and_as_voc(data: Path) -> None:
     lines = load_samples(data / "heads" / "val_lines.txt")
     voc = load_samples(data / "heads", "val")
     assert [s.path.name for s in lines.samples] == [s.path.name for s in voc.samples]
@@ -110,7 +110,7 @@ def test_heads_as_lines_are_heads_as_voc(data: Path) -> None:
     ] == ["PartA_00595.jpg"]
 
 
-def test_written_names_need_their_quotes(image: ImageMaker, tmp_path: Path) -> None:
+def test_names_with_quotes_or_spaces_survive_writing(image: ImageMaker, tmp_path: Path) -> None:
     names = ['say "hi".png', "it's.png", "two words.png", "plain.png", "ñ.png"]
     text = "".join(f'"{image(name).name.replace(chr(34), chr(34) * 2)}" 1,2,3,4,0\n' for name in names)
     found = load_samples(write(tmp_path, text))
@@ -120,6 +120,6 @@ def test_written_names_need_their_quotes(image: ImageMaker, tmp_path: Path) -> N
     assert (tmp_path / "out" / "train.txt").read_text().splitlines()[3] == "../plain.png 1,2,3,4,0"
 
 
-def test_a_class_name_that_no_line_can_hold(tmp_path: Path) -> None:
+def test_a_class_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="class names of one line"):
         write_samples({"train": SampleSet(("cat\ndog",), [], [], "coco")}, "lines", tmp_path / "out")

@@ -25,7 +25,7 @@ def runs(mask: np.ndarray) -> list[int]:
 @given(
     st.integers(1, 40), st.integers(1, 30), st.integers(0, 2**32 - 1), st.sampled_from([0.001, 0.05, 0.5, 1])
 )
-def test_as_pycocotools(height: int, width: int, seed: int, share: float) -> None:
+def test_the_box_surrounds_the_mask(height: int, width: int, seed: int, share: float) -> None:
     mask = (np.random.default_rng(seed).random((height, width)) < share).astype(np.uint8)
     for counts in (packed(mask), runs(mask)):
         given = {"size": [height, width], "counts": counts}

@@ -63,7 +63,7 @@ def write(folder: Path, form: str, meaning: str, scale: float = 1) -> Path:
 
 @pytest.mark.parametrize("meaning", MEANINGS)
 @pytest.mark.parametrize("form", ["yolo", "coco", "voc", "retinanet"])
-def test_boxes_of_another_form_are_left_out(tmp_path: Path, form: str, meaning: str) -> None:
+def test_boxes_of_another_meaning_are_skipped(tmp_path: Path, form: str, meaning: str) -> None:
     found = load_samples(write(tmp_path, form, meaning), names=NAMES)
     skipped = [p for p in found.problems if p.outcome == "skipped" and p.kind == "meaning"]
     if meaning == WRITTEN[form]:
@@ -77,7 +77,7 @@ def test_boxes_of_another_form_are_left_out(tmp_path: Path, form: str, meaning: 
 
 
 @pytest.mark.parametrize("form", ["coco", "voc", "retinanet"])
-def test_percent_are_no_pixels(tmp_path: Path, form: str) -> None:
+def test_percentages_are_not_read_as_pixels(tmp_path: Path, form: str) -> None:
     found = load_samples(write(tmp_path, form, WRITTEN[form], scale=100))
     assert not found.samples
     assert [p.kind for p in found.problems if p.outcome == "skipped"].count("fractions") == 6
@@ -94,7 +94,7 @@ def test_small_objects_at_one_place_are_pixels(tmp_path: Path) -> None:
     assert [len(sample.boxes) for sample in load_samples(tmp_path).samples] == [2, 2, 2]
 
 
-def test_a_few_boxes_over_the_border_prove_nothing() -> None:
+def test_a_few_boxes_over_the_border_do_not_change_the_meaning() -> None:
     rng = np.random.default_rng(0)
     centers, half = rng.uniform(0, 1, (200, 2)) * SIZE, rng.uniform(2, 40, (200, 2))
     corners = np.hstack([centers - half, centers + half])

@@ -28,7 +28,7 @@ from lookonce.samples import Sample, SampleSet
         ("voc_sample/gts/yolo_format/obj.data", "yolo", "Darknet data file {}"),
     ],
 )
-def test_formats_are_recognized_and_said_aloud(data: Path, path: str, form: str, said: str) -> None:
+def test_formats_are_recognized_and_described(data: Path, path: str, form: str, said: str) -> None:
     found = load_samples(data / path)
     assert found.format == form
     assert found.describe().startswith(said.format(data / path))
@@ -61,7 +61,7 @@ def _boxes(path: Path) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_nothing_there(data: Path, tmp_path: Path) -> None:
+def test_missing_or_empty_data_is_an_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="expected annotations, found no such file or folder"):
         load_samples(tmp_path / "no")
     with pytest.raises(AnnotationError, match="found an empty folder"):
@@ -75,7 +75,7 @@ def test_nothing_there(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["coco", "voc", "yolo", "cvat", "labelme", "labelstudio"])
-def test_a_file_is_read_as_itself_whatever_lies_around_it(tmp_path: Path, form: str) -> None:
+def test_a_named_file_is_read_whatever_is_beside_it(tmp_path: Path, form: str) -> None:
     write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     sample = Sample(tmp_path / "a.png", np.array([[1, 1, 7, 7]], np.float32), np.array([0]))
     write_samples({"train": SampleSet(("cat",), [sample], [], "")}, form, tmp_path / "exported")
@@ -91,7 +91,7 @@ def test_a_file_is_read_as_itself_whatever_lies_around_it(tmp_path: Path, form: 
             load_samples(tmp_path / name)
 
 
-def test_splits(data: Path) -> None:
+def test_splits_are_listed_and_an_unknown_one_is_refused(data: Path) -> None:
     assert open_annotations(data / "bccd").splits == ("train", "val", "trainval", "test")
     assert open_annotations(data / "voc_sample").splits == ("train", "val")
     assert open_annotations(data / "heads" / "val_lines.txt").splits == ()
@@ -99,18 +99,18 @@ def test_splits(data: Path) -> None:
         load_samples(data / "bccd", "tset")
 
 
-def test_data_without_splits_stands_in_for_any_aloud(data: Path) -> None:
+def test_undivided_data_serves_as_any_split_and_says_so(data: Path) -> None:
     found = load_samples(data / "voc_sample" / "val.json", "test")
     assert len(found.samples) == 20
     assert "not divided into splits: used as test" in found.describe()
 
 
-def test_everything_has_each_image_once(data: Path) -> None:
+def test_loading_all_splits_gives_each_image_once(data: Path) -> None:
     found = load_samples(data / "bccd")  # trainval is train and val again
     assert len(found.samples) == len({s.path for s in found.samples}) == 364
 
 
-def test_all_splits_share_their_names(data: Path, tmp_path: Path) -> None:
+def test_all_splits_share_class_names(data: Path, tmp_path: Path) -> None:
     assert list(load_splits(data / "bccd")) == ["train", "val", "trainval", "test"]
     assert list(load_splits(data / "voc_sample" / "val.json")) == ["val"]
     assert list(load_splits(data / "voc_sample" / "gts" / "pascalvoc_format")) == ["train"]
@@ -123,12 +123,12 @@ def test_all_splits_share_their_names(data: Path, tmp_path: Path) -> None:
         load_samples(tmp_path)
 
 
-def test_a_file_of_names(data: Path) -> None:
+def test_names_may_be_a_file(data: Path) -> None:
     heads = data / "heads"
     assert load_samples(heads / "val_lines.txt", names=heads / "heads.names").names == ("head",)
 
 
-def test_images_without_annotations_are_counted_and_told_where_to_go(tmp_path: Path) -> None:
+def test_unannotated_images_are_counted_with_advice_to_label_them(tmp_path: Path) -> None:
     for number in range(3):
         write_image(tmp_path / f"deep/{number}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(AnnotationError, match=r"3 images, no annotations: label them in CVAT, .* export as"):

@@ -54,13 +54,13 @@ def test_classes_are_merged_renamed_and_left_out(folder: Path) -> None:
     assert "3 images (1 without objects), 2 boxes, 1 class" in found.describe()
 
 
-def test_a_new_name_takes_the_place_of_the_old_one(folder: Path) -> None:
+def test_a_renamed_class_keeps_its_number(folder: Path) -> None:
     found = load_samples(write(folder, NAMES + "classes: {van: lorry}\ntrain: one.txt\n"))
     assert found.names == ("car", "lorry", "tree")
     assert labels(list(found.samples)) == [[1, 2], [2]]
 
 
-def test_classes_that_only_the_files_name(folder: Path, data: Path) -> None:
+def test_classes_named_only_in_the_files_can_be_mapped(folder: Path, data: Path) -> None:
     """COCO has the names in the file, so `names:` may list only the wanted ones."""
     classes = "classes: {RBC: cell, WBC: cell, Platelets: null}\n"
     text = f"names: [cell]\n{classes}val: {data / 'bccd'}/val_coco.json\n"
@@ -71,7 +71,7 @@ def test_classes_that_only_the_files_name(folder: Path, data: Path) -> None:
     assert sum(len(sample.labels) for sample in found.samples) == wanted > 100
 
 
-def test_no_class_number_means_a_name_of_the_selection(folder: Path) -> None:
+def test_class_numbers_refer_to_names_only(folder: Path) -> None:
     file = write(folder, "names: [car, van]\nclasses: {truck: car}\ntrain: one.txt\n")
     found = load_samples(file)
     assert found.names == ("car", "van")
@@ -79,7 +79,7 @@ def test_no_class_number_means_a_name_of_the_selection(folder: Path) -> None:
     assert any("expected a class number from 0 to 1, found 2" in problem.what for problem in found.problems)
 
 
-def test_ignored_classes_and_polygons_are_areas(folder: Path) -> None:
+def test_ignored_classes_and_polygons_become_areas(folder: Path) -> None:
     file = write(folder, NAMES + "ignore: [tree, [[0, 0], [10.5, 0], [10, 10]]]\ntrain: one.txt\n")
     found = load_samples(file)
     assert found.names == ("car", "van")
@@ -102,7 +102,7 @@ def test_a_yaml_without_splits_selects_too(folder: Path) -> None:
     assert labels(list(found.samples)) == [[0], [0], []]
 
 
-def test_sources_annotated_for_some_classes(folder: Path) -> None:
+def test_a_partly_annotated_source_ignores_its_missing_classes(folder: Path) -> None:
     text = NAMES + "classes: {van: car}\ntrain:\n  - one.txt\n  - {path: two.txt, annotated: [car]}\n"
     found = load_samples(write(folder, text), "train")
     assert found.names == ("car", "tree")
@@ -123,7 +123,7 @@ def test_sources_annotated_for_some_classes(folder: Path) -> None:
         ("empty.txt", []),  # background images
     ],
 )
-def test_a_source_that_lacks_a_class_of_the_others(
+def test_a_source_that_lacks_a_class_is_reported(
     image: ImageMaker, tmp_path: Path, second: str, places: list[str]
 ) -> None:
     for i in range(20):
@@ -162,7 +162,7 @@ def test_a_source_that_lacks_a_class_of_the_others(
         ("train: []", "expected train: with a path"),
     ],
 )
-def test_what_is_refused(folder: Path, text: str, what: str) -> None:
+def test_a_bad_selection_is_refused(folder: Path, text: str, what: str) -> None:
     file = write(folder, NAMES + text + "\n")
     with pytest.raises(AnnotationError, match=r"set\.yaml") as error:
         load_samples(file, "train")
@@ -190,7 +190,7 @@ def test_category_ids_follow_their_classes(image: ImageMaker, tmp_path: Path) ->
     np.testing.assert_array_equal(found.samples[0].labels, [1, 1, 0])
 
 
-def test_a_class_that_becomes_an_ignored_one_is_ignored(folder: Path) -> None:
+def test_a_class_renamed_to_an_ignored_one_is_ignored(folder: Path) -> None:
     text = NAMES + "classes: {van: DontCare}\nignore: [DontCare]\ntrain: one.txt\n"
     found = load_samples(write(folder, text))
     assert found.names == ("car", "tree")
@@ -204,14 +204,14 @@ def test_keys_without_a_value_change_nothing(folder: Path) -> None:
     assert labels(list(found.samples)) == [[1, 2], [2]]
 
 
-def test_a_class_that_no_box_has_is_compared_with_the_others(folder: Path) -> None:
+def test_an_unused_class_suggests_a_similar_name(folder: Path) -> None:
     found = load_samples(write(folder, NAMES + "classes: {Tree: null}\ntrain: one.txt\n"))
     assert [p.what for p in found.problems if p.kind == "selection"] == [
         "Tree: 0 boxes, dropped; did you mean tree?"
     ]
 
 
-def test_annotated_takes_the_names_in_the_files(folder: Path) -> None:
+def test_annotated_uses_the_names_in_the_files(folder: Path) -> None:
     def missing(classes: str, annotated: str) -> list[tuple[int, ...]]:
         text = f"classes: {classes}\ntrain: {{path: one.txt, annotated: [{annotated}]}}\n"
         found = load_samples(write(folder, NAMES + text), "train")
@@ -222,7 +222,7 @@ def test_annotated_takes_the_names_in_the_files(folder: Path) -> None:
     assert missing("{van: null}", "car, van") == [(1,)]
 
 
-def test_an_image_annotated_for_classes_by_two_sources_has_the_boxes_of_both(folder: Path) -> None:
+def test_an_image_in_two_partly_annotated_sources_has_the_boxes_of_both(folder: Path) -> None:
     (folder / "cars.txt").write_text("a.png 30,30,50,50,0\nb.png\n")
     (folder / "trees.txt").write_text("a.png 5,5,20,20,2\nb.png 5,5,20,20,2\n")
     entries = ["{path: cars.txt, annotated: [car]}", "{path: trees.txt, annotated: [tree]}"]

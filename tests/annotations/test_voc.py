@@ -35,7 +35,7 @@ def voc(image: ImageMaker, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_splits_and_flags(voc: Path) -> None:
+def test_splits_and_flags_are_read(voc: Path) -> None:
     parts = "<part><name>head</name><bndbox><xmin>0</xmin></bndbox></part>"
     flagged = obj("cat", (5.5, 6, 7, 8), "<difficult>1</difficult>" + parts)
     write(voc / "Annotations", "a", SIZE + obj() + flagged)
@@ -47,13 +47,13 @@ def test_splits_and_flags(voc: Path) -> None:
     assert (found.problems, found.format) == ([], "voc")
 
 
-def test_every_split_numbers_the_classes_alike(voc: Path) -> None:
+def test_every_split_has_the_same_class_numbers(voc: Path) -> None:
     assert load_samples(voc, "train").names == load_samples(voc, "test").names == ("ape", "cat")
     assert load_samples(voc, "train").samples[0].labels.tolist() == [1]
     assert load_samples(voc, "train", names=("cat", "dog")).samples[0].labels.tolist() == [0]
 
 
-def test_an_unknown_class_is_set_aside(voc: Path) -> None:
+def test_an_unknown_class_is_skipped_and_named(voc: Path) -> None:
     write(voc / "Annotations", "a", SIZE + obj("cat") + obj("dgo"))
     found = load_samples(voc, "train", names=("cat", "dog"))
     assert [str(p) for p in found.problems] == [
@@ -61,13 +61,13 @@ def test_an_unknown_class_is_set_aside(voc: Path) -> None:
     ]
 
 
-def test_a_name_of_boxes_without_area_is_no_class(voc: Path) -> None:
+def test_a_name_with_only_empty_boxes_is_not_a_class(voc: Path) -> None:
     write(voc / "Annotations", "a", SIZE + obj() + obj("garbage", (5, 5, 5, 5)))
     assert load_samples(voc, "train").names == ("ape", "cat")
 
 
 @pytest.mark.parametrize("box", [("", 2, 3, 4), ("x", 2, 3, 4), ("1,5", 2, 3, 4)])
-def test_a_box_that_is_no_box(voc: Path, box: tuple[object, ...]) -> None:
+def test_a_box_without_four_numbers_is_skipped_and_named(voc: Path, box: tuple[object, ...]) -> None:
     write(voc / "Annotations", "a", SIZE + obj() + obj("cat", box))
     found = load_samples(voc, "train")
     assert len(found.samples[0].boxes) == 1
@@ -92,7 +92,7 @@ def test_a_box_that_is_no_box(voc: Path, box: tuple[object, ...]) -> None:
         ),
     ],
 )
-def test_damaged_and_hostile_xml(voc: Path, text: str, what: str) -> None:
+def test_damaged_and_hostile_xml_is_skipped_and_named(voc: Path, text: str, what: str) -> None:
     (voc / "Annotations" / "a.xml").write_text(text)
     found = load_samples(voc, "train")
     assert found.samples == []
@@ -104,13 +104,13 @@ def test_damaged_and_hostile_xml(voc: Path, text: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["", "<size/>", "<size><width>x</width><height>60</height></size>"])
-def test_a_size_left_out_is_not_missed(voc: Path, size: str) -> None:
+def test_a_missing_size_is_not_a_problem(voc: Path, size: str) -> None:
     write(voc / "Annotations", "a", size + obj())
     found = load_samples(voc, "train")
     assert (found.samples[0].size, found.problems) == ((60, 80), [])
 
 
-def test_lists(voc: Path, image: ImageMaker) -> None:
+def test_an_image_list_with_flags_and_duplicates_is_read(voc: Path, image: ImageMaker) -> None:
     image("JPEGImages/a 1.png")
     write(voc / "Annotations", "a 1", SIZE + obj())
     listed = voc / "ImageSets" / "Main" / "cat_train.txt"
@@ -123,7 +123,7 @@ def test_lists(voc: Path, image: ImageMaker) -> None:
     ]
 
 
-def test_the_xml_names_the_image_where_the_stems_differ(voc: Path, image: ImageMaker) -> None:
+def test_the_xml_names_the_image_if_the_stems_differ(voc: Path, image: ImageMaker) -> None:
     image("JPEGImages/other.png")
     file = write(voc / "Annotations", "c", SIZE + obj())
     file.write_text(file.read_text().replace("c.png", "folder/other.png"))
@@ -131,14 +131,14 @@ def test_the_xml_names_the_image_where_the_stems_differ(voc: Path, image: ImageM
     assert load_samples(voc, "train").samples[0].path.name == "other.png"
 
 
-def test_a_plain_folder(image: ImageMaker, tmp_path: Path) -> None:
+def test_a_folder_without_splits_is_read(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     write(tmp_path, "a", SIZE + obj())
     assert open_annotations(tmp_path).splits == ()
     assert len(load_samples(tmp_path, "val").samples) == 1
 
 
-def test_no_object_anywhere(image: ImageMaker, tmp_path: Path) -> None:
+def test_a_set_without_objects_needs_class_names(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     write(tmp_path, "a", SIZE)
     with pytest.raises(AnnotationError, match="expected objects with a box, found none"):
@@ -146,7 +146,7 @@ def test_no_object_anywhere(image: ImageMaker, tmp_path: Path) -> None:
     assert len(load_samples(tmp_path, names=("cat",)).samples) == 1
 
 
-def test_train_falls_back_on_trainval_aloud(voc: Path) -> None:
+def test_train_falls_back_to_trainval_and_says_so(voc: Path) -> None:
     lists = voc / "ImageSets" / "Main"
     (lists / "train.txt").rename(lists / "trainval.txt")
     found = load_samples(voc, "train")
@@ -155,7 +155,7 @@ def test_train_falls_back_on_trainval_aloud(voc: Path) -> None:
         load_samples(voc, "val")
 
 
-def test_heads_has_the_defects_we_know(data: Path) -> None:
+def test_heads_has_its_known_defects(data: Path) -> None:
     heads = data / "heads"
     found = load_samples(heads)
     assert (len(found.samples), sum(len(s.boxes) for s in found.samples)) == (660, 13_017)
@@ -173,7 +173,7 @@ def test_heads_has_the_defects_we_know(data: Path) -> None:
     assert all(s.size and s.size[0] > 0 for s in found.samples)
 
 
-def test_bccd_has_the_defects_we_know(data: Path) -> None:
+def test_bccd_has_its_known_defects(data: Path) -> None:
     bccd = data / "bccd"
     found = load_samples(bccd)
     assert (len(found.samples), sum(len(s.boxes) for s in found.samples)) == (364, 4_886)
@@ -185,7 +185,7 @@ def test_bccd_has_the_defects_we_know(data: Path) -> None:
     assert [len(load_samples(bccd, split).samples) for split in ("trainval", "test")] == [292, 72]
 
 
-def test_written_by_the_book(data: Path, tmp_path: Path) -> None:
+def test_written_xml_has_the_official_tags(data: Path, tmp_path: Path) -> None:
     """OpenCV users and VOC's own tools expect these tags and integers."""
     found = load_samples(data / "voc_sample", "val")
     out, _ = write_samples({"val": found}, "voc", tmp_path / "out")

@@ -45,7 +45,7 @@ def converted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.mark.parametrize(("source", "target"), CHAIN)
-def test_any_form_to_any_form(
+def test_any_format_converts_to_any_format(
     data: Path, tmp_path: Path, converted: dict[str, Path], source: str, target: str
 ) -> None:
     truth = load_samples(data / "voc_sample" / "gts" / "pascalvoc_format")
@@ -64,7 +64,7 @@ def test_any_form_to_any_form(
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(boxes=st.lists(st.tuples(*[st.floats(0, 60, width=32)] * 4), max_size=5), seed=st.integers(0, 99))
-def test_any_box_survives_any_form(
+def test_any_box_survives_any_format(
     image: ImageMaker, tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]], seed: int
 ) -> None:
     """Boxes are equal to a thousandth of a pixel, which is the precision of the files."""
@@ -88,7 +88,7 @@ PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co"), exclude_c
 @example(stems=["a", "a.jpg 1,2,3,4,0"], ending=".png")
 @example(stems=["IMG.jpg (1)", "~", "train"], ending=".png")
 @example(stems=["#a", "'b", '"c"', "d ", "%20", "e?f", "C:"], ending=".png")
-def test_any_name_survives_any_form(
+def test_any_name_survives_any_format(
     tmp_path_factory: pytest.TempPathFactory, stems: list[str], ending: str
 ) -> None:
     folder = tmp_path_factory.mktemp("names")
@@ -112,7 +112,7 @@ def test_any_name_survives_any_form(
         }
 
 
-def test_real_sets_with_all_their_splits(data: Path, tmp_path: Path) -> None:
+def test_a_real_set_keeps_all_its_splits(data: Path, tmp_path: Path) -> None:
     sets = load_splits(data / "bccd")
     for form in ("coco", "lines"):
         where, lost = write_samples(sets, form, tmp_path / form)
@@ -146,7 +146,7 @@ def flagged(image: ImageMaker) -> SampleSet:
         ("lines", [1, 2], ["2 crowd boxes", "1 crowd boxes", "1 difficult objects lose their flag"]),
     ],
 )
-def test_what_a_form_has_no_place_for_is_said(
+def test_what_a_format_cannot_store_is_reported(
     image: ImageMaker, tmp_path: Path, form: str, kept: list[int], lost: list[str]
 ) -> None:
     sets = {"train": flagged(image)}
@@ -160,7 +160,9 @@ def test_what_a_form_has_no_place_for_is_said(
 
 @pytest.mark.parametrize("stem", ["a", "a" * 251], ids=["short", "as long as a system allows"])
 @pytest.mark.parametrize("form", ["voc", "yolo", "cvat", "labelme", "labelstudio"])
-def test_images_of_one_name_stay_apart(image: ImageMaker, tmp_path: Path, form: str, stem: str) -> None:
+def test_images_of_the_same_name_stay_separate(
+    image: ImageMaker, tmp_path: Path, form: str, stem: str
+) -> None:
     paths = [
         image(f"{folder}/{stem}.{suffix}") for folder, suffix in (("x", "png"), ("y", "png"), ("y", "jpg"))
     ]
@@ -174,7 +176,7 @@ def test_images_of_one_name_stay_apart(image: ImageMaker, tmp_path: Path, form: 
     assert same(load_samples(where, "train"), sets["train"])
 
 
-def test_one_image_in_two_splits_with_different_boxes(image: ImageMaker, tmp_path: Path) -> None:
+def test_voc_refuses_one_image_with_different_boxes_per_split(image: ImageMaker, tmp_path: Path) -> None:
     box, label, path = np.array([[1, 2, 3, 4]], np.float32), np.array([0]), image("a.png")
     sets = {
         split: SampleSet(("cat",), [Sample(path, box * n, label)], [], "")
@@ -185,13 +187,13 @@ def test_one_image_in_two_splits_with_different_boxes(image: ImageMaker, tmp_pat
     write_samples(sets, "coco", tmp_path / "coco")
 
 
-def test_splits_with_different_classes(tmp_path: Path) -> None:
+def test_splits_with_different_classes_are_refused(tmp_path: Path) -> None:
     sets = {name: SampleSet((name,), [], [], "") for name in ("train", "val")}
     with pytest.raises(AnnotationError, match="expected splits with the same class names"):
         write_samples(sets, "coco", tmp_path / "out")
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_an_unknown_format_and_a_folder_in_use_are_refused(tmp_path: Path) -> None:
     sets = {"train": SampleSet(("cat",), [], [], "coco")}
     with pytest.raises(AnnotationError, match=r"form: expected one of coco, voc, yolo, .*, found 'kitti'"):
         write_samples(sets, "kitti", tmp_path / "out")
@@ -203,7 +205,7 @@ def test_refusals(tmp_path: Path) -> None:
         write_samples(sets, "coco", tmp_path / "full" / "mine.txt" / "out")
 
 
-def test_a_full_disk_leaves_no_half_file(
+def test_a_full_disk_leaves_no_partial_file(
     image: ImageMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -217,7 +219,7 @@ def test_a_full_disk_leaves_no_half_file(
         assert [p.name for p in (tmp_path / form).rglob("*") if p.is_file() and not p.is_symlink()] == []
 
 
-def test_images_are_copied_where_links_are_not_to_be_had(
+def test_images_are_copied_where_links_are_not_allowed(
     image: ImageMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -231,7 +233,7 @@ def test_images_are_copied_where_links_are_not_to_be_had(
     assert copied.read_bytes() == sets["train"].samples[1].path.read_bytes()
 
 
-def test_names_that_break_a_line(image: ImageMaker, tmp_path: Path) -> None:
+def test_names_with_a_line_break_are_reported(image: ImageMaker, tmp_path: Path) -> None:
     box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([0])
     samples = [Sample(image(name), box, label, size=(60, 80)) for name in ("a\nb.png", "c.png")]
     sets = {"train": SampleSet(("cat",), samples, [], "voc")}
@@ -243,7 +245,7 @@ def test_names_that_break_a_line(image: ImageMaker, tmp_path: Path) -> None:
         )
 
 
-def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_refused(tmp_path: Path) -> None:
     sample = Sample(
         tmp_path / "caf\udce9.png", np.zeros((0, 4), np.float32), np.zeros(0, np.int64), size=(1, 1)
     )

@@ -27,7 +27,7 @@ def yolo(image: ImageMaker, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_with_splits(yolo: Path) -> None:
+def test_a_folder_with_splits_is_read(yolo: Path) -> None:
     assert open_annotations(yolo).splits == ("train", "val")
     found = load_samples(yolo, "val")
     (sample,) = found.samples
@@ -41,7 +41,7 @@ def test_a_folder_with_splits(yolo: Path) -> None:
     ("images", "labels"),
     [("images", "labels"), (".", "."), ("train/images", "train/labels"), ("JPEGImages", "labels")],
 )
-def test_other_layouts(image: ImageMaker, tmp_path: Path, images: str, labels: str) -> None:
+def test_other_layouts_are_read(image: ImageMaker, tmp_path: Path, images: str, labels: str) -> None:
     image(f"{images}/a.png")
     put(tmp_path / labels / "a.txt", ROW)
     put(tmp_path / "classes.txt", "cat\ndog\n")
@@ -50,13 +50,13 @@ def test_other_layouts(image: ImageMaker, tmp_path: Path, images: str, labels: s
     assert [s.boxes.tolist() for s in found.samples] == [[[30, 15, 50, 45]]]
 
 
-def test_the_last_images_in_the_path_counts(tmp_path: Path) -> None:
+def test_the_last_images_folder_in_the_path_becomes_labels(tmp_path: Path) -> None:
     labels = put(tmp_path / "images" / "x" / "labels" / "a.txt", "")
     assert LabelFiles().of(tmp_path / "images" / "x" / "images" / "a.png") == labels
     assert LabelFiles().of(tmp_path / "images" / "x" / "images" / "b.png") is None
 
 
-def test_a_image_without_labels_is_background(yolo: Path, image: ImageMaker) -> None:
+def test_an_image_without_labels_is_background(yolo: Path, image: ImageMaker) -> None:
     image("images/train/z.png")
     found = load_samples(yolo, "train")
     assert [len(s.boxes) for s in found.samples] == [1, 0]
@@ -93,7 +93,7 @@ def test_labels_without_end(yolo: Path) -> None:
         ("1 1.5 0.5 0.1 0.5", "lies outside the 60x80 image"),
     ],
 )
-def test_a_bad_row_names_its_line(yolo: Path, row: str, what: str) -> None:
+def test_a_bad_row_is_skipped_and_its_line_named(yolo: Path, row: str, what: str) -> None:
     file = put(yolo / "labels" / "train" / "train é.txt", f"{ROW}\r\n\r\n{row}\r\n")
     found = load_samples(yolo, "train")
     assert len(found.samples[0].boxes) == 1
@@ -102,21 +102,21 @@ def test_a_bad_row_names_its_line(yolo: Path, row: str, what: str) -> None:
     assert what in problem.what
 
 
-def test_a_label_file_that_is_no_text(yolo: Path) -> None:
+def test_a_binary_label_file_is_skipped_and_named(yolo: Path) -> None:
     (yolo / "labels" / "train" / "train é.txt").write_bytes(b"\xff\x00")
     found = load_samples(yolo, "train")
     assert found.samples == []
     assert "expected UTF-8 text" in found.problems[0].what
 
 
-def test_names_are_asked_for(yolo: Path) -> None:
+def test_missing_class_names_are_asked_for(yolo: Path) -> None:
     (yolo / "classes.txt").unlink()
     with pytest.raises(AnnotationError, match=r"--names FILE"):
         load_samples(yolo)
     assert load_samples(yolo, names=("cat", "dog")).names == ("cat", "dog")
 
 
-def test_a_list_of_images(yolo: Path) -> None:
+def test_an_image_list_is_read_and_a_missing_image_named(yolo: Path) -> None:
     listed = put(yolo / "lists" / "train.txt", "images/train/train é.png\nimages/train/no.png\n")
     found = load_samples(listed, names=("cat", "dog"))
     assert len(found.samples) == 1
@@ -127,7 +127,7 @@ def test_a_list_of_images(yolo: Path) -> None:
 OLD = "# comment\n#valid = old.txt\n;classes = 9\n"
 
 
-def test_darknet_data_file(yolo: Path) -> None:
+def test_a_darknet_data_file_is_read(yolo: Path) -> None:
     put(yolo / "train.txt", "data/images/train/train é.png\n")
     put(yolo / "val.txt", str(yolo / "images" / "val" / "val é.png"))
     put(yolo / "obj.names", "cat\ndog\n")
@@ -151,7 +151,7 @@ def test_darknet_data_file(yolo: Path) -> None:
         ("train = l.txt\nnames = obj.names\nclasses = 3", r"expected 3 class names \(classes =\), found 1"),
     ],
 )
-def test_a_bad_data_file(tmp_path: Path, text: str, what: str) -> None:
+def test_a_bad_data_file_is_an_error(tmp_path: Path, text: str, what: str) -> None:
     file = put(tmp_path / "obj.data", text)
     put(tmp_path / "obj.names", "cat")
     put(tmp_path / "l.txt", "")
@@ -161,7 +161,9 @@ def test_a_bad_data_file(tmp_path: Path, text: str, what: str) -> None:
         load_samples(file)
 
 
-def test_an_export_without_images_or_list(data: Path, image: ImageMaker, tmp_path: Path) -> None:
+def test_an_export_without_images_or_list_finds_its_images(
+    data: Path, image: ImageMaker, tmp_path: Path
+) -> None:
     found = load_samples(data / "voc_sample" / "gts" / "yolo_format")
     assert (len(found.samples), found.samples[0].path.name) == (100, "2007_001585.jpg")
     image("a.png")
@@ -174,7 +176,7 @@ def test_an_export_without_images_or_list(data: Path, image: ImageMaker, tmp_pat
     assert "b.jpg: cannot be read: No such file or directory" in found.problems[0].what
 
 
-def test_written_layout(yolo: Path) -> None:
+def test_a_written_set_has_the_usual_layout(yolo: Path) -> None:
     sets = {split: load_samples(yolo, split) for split in ("train", "val")}
     where, lost = write_samples(sets, "yolo", yolo / "out")
     assert (where, lost) == (yolo / "out" / "data.yaml", [])

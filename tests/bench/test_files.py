@@ -28,7 +28,7 @@ def test_the_network_alone_gives_the_raw_maps(small_model: Path, tmp_path: Path)
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_an_onnx_file_is_taken_as_it_is(small_model: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_is_used_as_it_is(small_model: Path, tmp_path: Path) -> None:
     graph = prepare(small_model, tmp_path).graph
     (tmp_path / "again").mkdir()
 

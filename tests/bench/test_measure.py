@@ -35,7 +35,7 @@ def test_every_contender_runs_the_same_model(contender: str, files: Files) -> No
     assert worker.opening_seconds > sum(turn.seconds) / 3
 
 
-def test_memory_is_the_contenders_own(files: Files) -> None:
+def test_memory_of_a_contender_excludes_the_parent(files: Files) -> None:
     ballast = bytearray(400 * 2**20)
     ballast[::4096] = b"x" * len(ballast[::4096])
     with Worker("lookonce", opener("lookonce", files)) as worker:
@@ -48,7 +48,7 @@ def test_memory_is_the_contenders_own(files: Files) -> None:
     assert peak < len(ballast)
 
 
-def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
+def test_rows_keep_their_order_and_a_failed_one_says_why(files: Files) -> None:
     absent = Files(Path("gone.cfg"), None, Path("gone.onnx"), Path("gone.onnx"), is_float=True)
     entries = [
         BenchEntry("first", partial(CONTENDERS["onnxruntime"].open, files)),
@@ -115,9 +115,7 @@ class Sleepy:
         pass
 
 
-def test_the_batch_that_wakes_a_contender_does_not_count(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_warm_up_batch_is_not_counted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lookonce.bench.measure.Worker", Sleepy)
 
     (result,) = measure([BenchEntry("sleepy", partial(CONTENDERS["lookonce"].open, files))], CASE, rounds=1)
@@ -133,13 +131,13 @@ def test_a_killed_process_is_an_error_not_a_hang(files: Files) -> None:
             worker.run(1)
 
 
-def test_no_process_is_left(files: Files) -> None:
+def test_the_worker_process_exits_cleanly(files: Files) -> None:
     with Worker("onnxruntime", opener("onnxruntime", files)) as worker:
         pass
     assert worker._process.exitcode == 0
 
 
-def test_numbers_of_a_row() -> None:
+def test_a_row_gives_percentiles_and_rate() -> None:
     row = Result("a", BenchCase((32, 32), 4, 1), ((10.0, 20.0), (30.0, 40.0)))
 
     assert row.percentile(50) == 25
@@ -147,7 +145,7 @@ def test_numbers_of_a_row() -> None:
     assert row.per_second == 160
 
 
-def test_ratios_are_taken_within_a_round() -> None:
+def test_ratios_are_computed_within_a_round() -> None:
     """In the second round, the machine was three times slower for both."""
     fast = Result("fast", CASE, ((10.0,), (30.0,), (10.0,)))
     slow = Result("slow", CASE, ((20.0,), (60.0,), (21.0,)))

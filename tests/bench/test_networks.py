@@ -28,7 +28,7 @@ TIMES = {COARSE: 9.0, FINE: 6.0, FAST: 2.0}
         (1, False, None),
     ],
 )
-def test_the_most_accurate_of_the_fast_ones(
+def test_the_most_accurate_network_within_the_limit_is_chosen(
     limit: float, small: bool, expected: NetworkChoice | None
 ) -> None:
     assert most_accurate(TIMES, limit, small=small) is expected
@@ -58,7 +58,7 @@ def test_every_choice_is_an_option_of_train() -> None:
 
 
 @pytest.mark.parametrize(("images", "kind"), [(233, "ap"), (420, "ap_small")])
-def test_ap_is_that_of_the_two_minute_rows_of_the_benchmark(images: int, kind: str) -> None:
+def test_ap_matches_the_two_minute_rows_of_the_benchmark(images: int, kind: str) -> None:
     page = (Path(__file__).parents[2] / "benchmarks" / "start.md").read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| {images} | 2 | ")]
     measured = {row[2]: float(row[5].split(", ")[1].strip(" |*")) for row in rows}
@@ -94,7 +94,7 @@ def test_the_readme_has_the_numbers_of_the_benchmark() -> None:
 
 
 @pytest.mark.parametrize("data", ["bccd", "heads", "heads-int8"])
-def test_the_page_of_the_front_has_the_rows_of_its_csv(data: str) -> None:
+def test_the_pareto_page_has_the_rows_of_its_csv(data: str) -> None:
     folder = Path(__file__).parents[2] / "benchmarks"
     page = (folder / "pareto.md").read_text()
     with (folder / f"pareto-{data}.csv").open(newline="") as file:
@@ -106,7 +106,7 @@ def test_the_page_of_the_front_has_the_rows_of_its_csv(data: str) -> None:
         assert f"| {' | '.join(cells)} | {accuracy} | " in page
 
 
-def test_the_readme_has_the_front_on_heads() -> None:
+def test_the_readme_has_the_pareto_numbers_of_heads() -> None:
     root = Path(__file__).parents[2]
     with (root / "benchmarks" / "pareto-heads.csv").open(newline="") as file:
         aps = {row["name"]: f"{float(row['ap']):.3f}" for row in csv.DictReader(file)}

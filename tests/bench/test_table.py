@@ -15,7 +15,7 @@ RESULTS = [
 ]
 
 
-def test_one_table_a_case_with_ratios_to_the_first_row() -> None:
+def test_one_table_per_case_with_ratios_to_the_first_row() -> None:
     assert as_text(RESULTS).splitlines() == [
         "416x416, batch 1, 2 threads",
         "            ms   90%   99%  images/s  time  peak MiB  opening s",

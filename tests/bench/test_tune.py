@@ -110,11 +110,13 @@ def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:
         (found(), found((0, 0.9, 0)), 0.0),
     ],
 )
-def test_detections_in_common(expected: Detections, other: Detections, share: float) -> None:
+def test_agreement_is_the_share_of_common_detections(
+    expected: Detections, other: Detections, share: float
+) -> None:
     assert agreement([expected], [other]) == pytest.approx(share)
 
 
-def test_ncnn_is_a_way_and_its_plan_is_followed(
+def test_ncnn_is_a_candidate_and_its_plan_is_followed(
     place: Path, cache: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'lookonce[ncnn]'")
@@ -132,7 +134,7 @@ def test_ncnn_is_a_way_and_its_plan_is_followed(
         assert detector.engine == "ncnn, float32"
 
 
-def test_a_network_that_ncnn_lacks_is_named_and_the_rest_tuned(
+def test_a_network_that_ncnn_cannot_run_is_named_and_the_rest_tuned(
     place: Path, tmp_path: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'lookonce[ncnn]'")
@@ -163,7 +165,7 @@ def write_darknet_with(cfg: Path, text: str, names: Sequence[str]) -> None:
     cfg.with_suffix(".names").write_text("\n".join(names))
 
 
-def test_the_fastest_of_what_finds_the_same(
+def test_the_fastest_candidate_with_the_same_detections_wins(
     place: Path, cache: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, "openvino")
@@ -184,7 +186,7 @@ def test_the_fastest_of_what_finds_the_same(
     assert sorted(each.name for each in (plan.folder / "1").iterdir()) == ["int8-symmetric.onnx", "int8.onnx"]
 
 
-def test_what_loses_too_much_is_neither_timed_nor_used(
+def test_a_candidate_that_loses_too_much_is_not_used(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch)
@@ -283,7 +285,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("ended", ["by Ctrl-C", "by an error", "without a time"])
-def test_a_plan_stays_until_the_next_is_complete(
+def test_a_plan_is_kept_until_the_next_is_complete(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ended: str
 ) -> None:
     installed(monkeypatch)
@@ -341,7 +343,7 @@ main()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills a process")
-def test_a_plan_stays_if_the_next_measurement_is_killed(
+def test_a_plan_is_kept_if_the_next_measurement_is_killed(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch)
@@ -381,7 +383,7 @@ def test_files_of_a_replaced_plan_and_of_other_runs_are_deleted(
     assert sorted(each.name for each in plan.folder.iterdir()) == ["2", PLAN]
 
 
-def test_a_reference_that_fails_ends_the_run(
+def test_a_failing_reference_ends_the_run(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, "openvino")
@@ -394,7 +396,7 @@ def test_a_reference_that_fails_ends_the_run(
     assert (type(ran.exception), str(ran.exception)) == (ModelFileError, "m.onnx: broken")
 
 
-def test_no_engine_that_can_be_timed(
+def test_no_engine_that_can_be_timed_is_an_error(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch)
@@ -404,7 +406,7 @@ def test_no_engine_that_can_be_timed(
     assert "m.onnx: no engine could be timed: it broke" in str(ran.exception)
 
 
-def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(
+def test_out_writes_a_plan_that_serves_as_a_cache(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     installed(monkeypatch, "openvino")
@@ -420,7 +422,7 @@ def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(
 
 
 @pytest.mark.slow
-def test_a_whole_run_of_a_torch_model(place: Path) -> None:
+def test_a_torch_model_is_tuned_with_every_engine(place: Path) -> None:
     said = run(place / "m.safetensors", "--data", place / "data", "--max-drop", 1, "--rounds", 1)
 
     plan = find_plan(place / "m.safetensors", "m")

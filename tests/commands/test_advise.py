@@ -59,7 +59,7 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
         (NetworkChoice("coco", 1, 0.4, 0.4), "--weights coco", DARKNET),
     ],
 )
-def test_train_takes_the_most_accurate_network_that_is_fast_enough(
+def test_train_chooses_the_most_accurate_network_that_is_fast_enough(
     lines: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,7 +90,7 @@ def test_train_takes_the_most_accurate_network_that_is_fast_enough(
         (["--for", "5ms", "--set", "width=0.5"], "--for: expected none of --model"),
     ],
 )
-def test_a_time_that_cannot_be_met_is_one_line(
+def test_an_impossible_time_is_one_line(
     lines: Path, tmp_path: Path, words: list[str], complaint: str
 ) -> None:
     out = tmp_path / "run"

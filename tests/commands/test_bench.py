@@ -10,7 +10,7 @@ from lookonce.commands import bench as command
 from tests.command_line import lookonce
 
 
-def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
+def test_tables_json_and_plot_are_written(small_model: Path, tmp_path: Path) -> None:
     words = ["bench", small_model, "--against", "onnxruntime", "--batch", "1,2", "--threads", "1"]
 
     ran = lookonce(*words, "--rounds", "2", "--out", tmp_path / "out")
@@ -29,7 +29,7 @@ def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
 
 
-def test_json_on_the_output(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_goes_to_standard_output(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "measure", lambda entries, case, **_: [Result("one", case, ((5.0,),))])
 
     ran = lookonce("bench", small_model, "--against", "onnxruntime", "--rounds", "1", "--json", "-")
@@ -46,7 +46,7 @@ def test_json_on_the_output(small_model: Path, monkeypatch: pytest.MonkeyPatch) 
         (["--size", "100"], "multiples of 32"),
     ],
 )
-def test_wrong_options_are_said_before_measuring(
+def test_wrong_options_are_refused_before_measuring(
     small_model: Path, options: list[str], complaint: str
 ) -> None:
     found = CliRunner().invoke(app, ["bench", str(small_model), *options])

@@ -73,7 +73,7 @@ def compare(images: Path, *words: object) -> Result:
 
 
 @pytest.mark.usefixtures("training")
-def test_the_better_one_is_named(images: Path) -> None:
+def test_the_better_model_is_named(images: Path) -> None:
     result = compare(images, "--json", images / "result.json")
     assert result.exit_code == 0
     assert "all: " in result.stdout
@@ -95,7 +95,7 @@ def test_each_model_is_warned_about(images: Path, training: dict[str, dict]) -> 
     assert "warning: A" not in result.stdout
 
 
-def test_what_both_have_not_learned_from_is_the_default(images: Path, training: dict[str, dict]) -> None:
+def test_images_that_neither_model_has_seen_are_the_default(images: Path, training: dict[str, dict]) -> None:
     prints = [each for _, each in sorted(fingerprints(sorted(images.glob("*.png"))).items())]
     training["good"] = {"seen": Seen(frozenset(prints[4:]), frozenset(prints[:4])).record()}
     training["bad"] = {"seen": Seen(frozenset(prints[:1])).record()}

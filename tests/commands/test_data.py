@@ -15,7 +15,7 @@ from tests.command_line import invoke
 run = partial(invoke, "data", columns=100)
 
 
-def test_stats(data: Path) -> None:
+def test_stats_are_printed_with_the_problems(data: Path) -> None:
     found = run("stats", data / "heads")
     assert found.exit_code == 1
     assert "10516 (525)" in found.stdout
@@ -28,7 +28,7 @@ def test_stats(data: Path) -> None:
     assert found.stderr.count("  noted: ") == 2
 
 
-def test_stats_for_machines(data: Path) -> None:
+def test_stats_are_written_as_json(data: Path) -> None:
     found = run("stats", data / "heads", "--json", "-")
     tree: dict[str, Any] = json.loads(found.stdout)
     assert tree["splits"]["val"]["per_class"] == {"head": 2501}
@@ -41,11 +41,11 @@ def test_stats_for_machines(data: Path) -> None:
     assert len(tree["problems"]["list"]) == 27
 
 
-def test_sound_data_ends_with_0(data: Path) -> None:
+def test_sound_data_exits_with_0(data: Path) -> None:
     assert run("stats", data / "voc_sample").exit_code == 0
 
 
-def test_anchors(data: Path) -> None:
+def test_anchors_of_the_data_and_the_model_are_compared(data: Path) -> None:
     found = run("anchors", data / "bccd", "--model", "yolov3-tiny", "--size", "320x416", "--json", "-")
     tree = json.loads(found.stdout)
     assert (tree["size"], tree["boxes"], len(tree["data"]["anchors"])) == ([320, 416], 2804, 6)
@@ -57,7 +57,7 @@ def test_anchors(data: Path) -> None:
     assert "split train" in found.stderr
 
 
-def test_anchors_as_a_table(data: Path) -> None:
+def test_anchors_are_printed_as_a_table(data: Path) -> None:
     found = run("anchors", data / "voc_sample", "--model", "yolov3")
     assert "373x326" in found.stdout
     assert "for a .cfg: anchors = " in found.stdout
@@ -65,7 +65,7 @@ def test_anchors_as_a_table(data: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["coco", "voc", "yolo", "lines"])
-def test_convert(data: Path, tmp_path: Path, form: str) -> None:
+def test_convert_keeps_every_box(data: Path, tmp_path: Path, form: str) -> None:
     found = run("convert", data / "voc_sample", "--to", form, "--out", tmp_path / "out")
     assert found.exit_code == 0
     assert f"written as {form}: " in found.stderr
@@ -84,7 +84,7 @@ def test_convert(data: Path, tmp_path: Path, form: str) -> None:
         ("convert {data}/bccd --to coco --out {data}/photos", "expected a new or empty folder"),
     ],
 )
-def test_wrong_input_is_one_line_and_2(
+def test_wrong_input_is_one_line_and_exit_code_2(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,14 +103,14 @@ def test_wrong_input_is_one_line_and_2(
     assert what in last
 
 
-def test_no_boxes_no_anchors(tmp_path: Path, data: Path) -> None:
+def test_anchors_need_boxes(tmp_path: Path, data: Path) -> None:
     (tmp_path / "classes.txt").write_text("dog\n")
     (tmp_path / "a.txt").write_text(f"{data / 'photos' / 'dog.jpg'}\n")
     with pytest.raises(AnnotationError, match=r"a\.txt: expected boxes to fit anchors to, found none"):
         run("anchors", tmp_path / "a.txt")
 
 
-def test_convert_merges_renames_and_leaves_out_classes(data: Path, tmp_path: Path) -> None:
+def test_convert_merges_renames_and_drops_classes(data: Path, tmp_path: Path) -> None:
     before = load_samples(data / "bccd", "val")
     classes = ["--classes", "RBC=cell", "--classes", "WBC=cell", "--classes", "Platelets="]
     found = run("convert", data / "bccd", "--to", "coco", "--out", tmp_path / "out", *classes)
@@ -126,15 +126,13 @@ def test_convert_merges_renames_and_leaves_out_classes(data: Path, tmp_path: Pat
     ("classes", "what"),
     [("RBC", "RBC: expected OLD=NEW"), ("RCB=cell", "--classes RCB: expected one of Platelets, RBC, WBC")],
 )
-def test_convert_refuses_classes_that_are_not_there(
-    data: Path, tmp_path: Path, classes: str, what: str
-) -> None:
+def test_convert_refuses_unknown_classes(data: Path, tmp_path: Path, classes: str, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         run("convert", data / "bccd", "--to", "coco", "--out", tmp_path / "out", "--classes", classes)
     assert not (tmp_path / "out").exists()
 
 
-def test_countless_kinds_of_problems_are_counted(tmp_path: Path) -> None:
+def test_many_kinds_of_problems_are_counted(tmp_path: Path) -> None:
     """In a file of another kind, every line is wrong in a different way."""
     write_image(tmp_path / "images" / "a.png", np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "labels").mkdir()

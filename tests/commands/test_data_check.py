@@ -50,14 +50,14 @@ def sound(folder: Path, count: int = 60) -> Path:
     return voc.finish(["cat"])
 
 
-def test_a_sound_set_ends_with_0(tmp_path: Path) -> None:
+def test_a_sound_set_exits_with_0(tmp_path: Path) -> None:
     found = run("check", sound(tmp_path / "voc"), "--out", tmp_path / "out")
     assert found.exit_code == 0
     assert "0 to decide, 0 worth a look, 0 for information" in found.stdout
     assert "No defects found" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_what_needs_a_person_ends_with_1(report: Path) -> None:
+def test_findings_to_decide_exit_with_1(report: Path) -> None:
     tree: dict[str, Any] = json.loads((report / "findings.json").read_text())
     assert tree["counts"] == EXPECTED
     assert len(tree["findings"]) == sum(EXPECTED.values())
@@ -66,7 +66,7 @@ def test_what_needs_a_person_ends_with_1(report: Path) -> None:
     assert empty["image"].endswith("empty-box.jpg")
 
 
-def test_findings_in_a_zip_are_named_by_the_zip(
+def test_findings_in_a_zip_name_the_zip(
     faulty: Path, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
@@ -79,14 +79,14 @@ def test_findings_in_a_zip_are_named_by_the_zip(
     assert {(each["kind"], each["place"]) for each in in_zip} == expected
 
 
-def test_for_machines(faulty: Path, tmp_path: Path) -> None:
+def test_findings_are_written_as_json(faulty: Path, tmp_path: Path) -> None:
     found = run("check", faulty, "--out", tmp_path, "--json", "-", "--model", "yolov3", "--size", "320x416")
     tree = json.loads(found.stdout)
     assert tree["network"] == {"model": "yolov3", "size": [320, 416]}
     assert tree["counts"]["leak"] == 1
 
 
-def test_in_words(faulty: Path, tmp_path: Path) -> None:
+def test_findings_are_printed_in_words(faulty: Path, tmp_path: Path) -> None:
     found = run("check", faulty, "--out", tmp_path)
     assert "Unusual color modes: 2 (worth a look)" in found.stdout
     assert "Images of more than 8 bits: 1 (for information)" in found.stdout
@@ -116,7 +116,7 @@ def test_the_command_to_train_keeps_the_options_given(faulty: Path, tmp_path: Pa
     assert words[-2:] == ["--out", "runs/mine"]
 
 
-def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) -> None:
+def test_the_corrected_copy_has_nothing_left_to_fix(faulty: Path, tmp_path: Path) -> None:
     found = run("check", faulty, "--out", tmp_path / "a", "--fix", tmp_path / "fixed")
     assert found.exit_code == 1
     assert f"corrected copy: {tmp_path / 'fixed'}; 12 changes, 15 left" in found.stderr
@@ -138,7 +138,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
         ("{voc} --fix {out}", "expected a place for the report outside the corrected copy"),
     ],
 )
-def test_wrong_input_is_one_line_and_2(
+def test_wrong_input_is_one_line_and_exit_code_2(
     faulty: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -155,7 +155,7 @@ def test_wrong_input_is_one_line_and_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_is_said_and_leaves_nothing(
+def test_ctrl_c_is_reported_and_leaves_nothing(
     faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -168,7 +168,7 @@ def test_ctrl_c_is_said_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_has_its_say(tmp_path: Path) -> None:
+def test_a_model_finds_doubtful_labels(tmp_path: Path) -> None:
     """Of three objects, one is labeled, one is not, one has the wrong class; a box is on the background."""
     voc = Voc(tmp_path / "voc")
     cells = image((64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA))
@@ -189,7 +189,7 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     assert "published" not in tree["advice"]["anchors"]
 
 
-def test_a_model_for_other_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg")
     model = write_tiny_model(tmp_path / "model.onnx")
@@ -200,7 +200,7 @@ def test_a_model_for_other_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert left.value.code == 2
 
 
-def test_statistics_as_a_page(faulty: Path, tmp_path: Path) -> None:
+def test_statistics_have_a_page(faulty: Path, tmp_path: Path) -> None:
     found = run("stats", faulty, "--out", tmp_path)
     assert f"page: {tmp_path / 'stats.html'}" in found.stderr
     page = (tmp_path / "stats.html").read_text()
@@ -212,7 +212,7 @@ def test_statistics_as_a_page(faulty: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
-def test_the_page(report: Path, size: tuple[int, int]) -> None:
+def test_the_page_shows_every_kind_of_finding(report: Path, size: tuple[int, int]) -> None:
     with opened(report / "report.html", size, dark=size == PHONE) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert seen.page.locator(".kind").count() == len(EXPECTED)
@@ -224,7 +224,7 @@ def test_the_page(report: Path, size: tuple[int, int]) -> None:
         assert seen.errors == seen.requests == []
 
 
-def test_by_keyboard_alone(report: Path) -> None:
+def test_the_page_works_by_keyboard_alone(report: Path) -> None:
     with opened(report / "report.html") as seen:
         seen.page.keyboard.press("Tab")
         seen.page.keyboard.press("Enter")
@@ -234,7 +234,7 @@ def test_by_keyboard_alone(report: Path) -> None:
         assert seen.page.locator("#leak details li").is_visible()
 
 
-def test_hostile_names_are_text(tmp_path: Path) -> None:
+def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     """Names of files and classes are shown as text everywhere."""
     voc = Voc(tmp_path / "voc")
     written = "&lt;script&gt;alert(2)&lt;/script&gt;"
@@ -255,7 +255,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
-def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
+def test_a_name_that_is_not_unicode_is_printed_escaped(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.image("caf\udce9.jpg").write_bytes(b"no image")
     voc.annotate("caf\udce9", SOUND, (240, 180, 3))
@@ -266,7 +266,7 @@ def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
     assert r"caf\udce9.jpg" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_numbers_beyond_every_image(tmp_path: Path) -> None:
+def test_huge_coordinates_do_not_hide_the_image(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add(
         "a.jpg", [("cat", 40, 30, 1e308, 1e308), ("cat", 1e308, 1, 1e308, 9), ("cat", 1e300, 1e300, 1, 1)]
@@ -275,7 +275,7 @@ def test_numbers_beyond_every_image(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").read_text().count("The image cannot be shown") == 0
 
 
-def test_why_no_image_is_left(tmp_path: Path) -> None:
+def test_a_set_without_a_usable_image_says_why(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg", [("cat", 140, 120, 40, 30)])
     found = run("check", voc.finish(), "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
@@ -284,7 +284,7 @@ def test_why_no_image_is_left(tmp_path: Path) -> None:
     assert "its only box is not usable" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_missing_image_whose_name_no_file_can_have(tmp_path: Path) -> None:
+def test_a_missing_image_with_an_impossible_name_is_reported(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "nul\0byte.jpg"}, {"id": 2, "file_name": "a.jpg"}]
     write_image(tmp_path / "a.jpg", drawn(0))
     tree = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
@@ -293,7 +293,7 @@ def test_a_missing_image_whose_name_no_file_can_have(tmp_path: Path) -> None:
     assert "The image cannot be shown" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_small_things_are_shown_enlarged() -> None:
+def test_small_boxes_are_shown_enlarged() -> None:
     size = 1000, 2000
     assert window(np.array([[0, 0, 600, 10]], np.float32), size) == (0, 0, 2000, 1000)
     assert window(np.array([[500, 500, 520, 510]], np.float32), size) == (450, 445, 570, 565)
@@ -303,7 +303,7 @@ def test_small_things_are_shown_enlarged() -> None:
 
 
 @pytest.mark.parametrize(("values", "brightest"), [((0.0, 4095.0), 255), ((0.0, 65535.0), 16)])
-def test_an_image_of_many_bits_is_shown_in_the_range_of_the_data(
+def test_a_deep_image_is_shown_in_the_range_of_the_data(
     tmp_path: Path, values: tuple[float, float], brightest: int
 ) -> None:
     write_image(tmp_path / "a.png", np.full((300, 400, 3), 4095, np.uint16))
@@ -315,7 +315,7 @@ def test_an_image_of_many_bits_is_shown_in_the_range_of_the_data(
         assert image[0, 0].tolist() == image[-1, -1].tolist() == [brightest] * 3
 
 
-def test_what_it_is_about_is_red_even_without_area(tmp_path: Path) -> None:
+def test_a_box_without_area_is_still_marked_red(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((300, 400, 3), BLACK, np.uint8))
     sample = Sample(tmp_path / "a.png", np.array([[100, 100, 200, 200]], np.float32), np.array([0]))
     finding = Finding("empty", "", "", tmp_path / "a.png", ((150.0, 150.0, 150.0, 150.0),))

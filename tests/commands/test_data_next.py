@@ -47,7 +47,7 @@ def names(listed: Path) -> list[str]:
     return [Path(line).name for line in listed.read_text().splitlines()]
 
 
-def test_a_list_that_detect_reads(nano: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_list_is_read_by_detect(nano: Path, photos: Path, tmp_path: Path) -> None:
     out, summary = tmp_path / "next.txt", tmp_path / "next.json"
 
     result = run(nano, photos, "--count", 3, "--out", out, "--json", summary)
@@ -72,7 +72,7 @@ def test_near_duplicates_are_chosen_once(nano: Path, photos: Path, tmp_path: Pat
     assert sum(name.startswith("dog") for name in names(tmp_path / "next.txt")) == 1
 
 
-def test_images_that_it_has_learned_from_are_not_chosen(nano: Path, photos: Path, tmp_path: Path) -> None:
+def test_images_the_model_has_seen_are_not_chosen(nano: Path, photos: Path, tmp_path: Path) -> None:
     """Images similar to them are not chosen either."""
     model = onnx.load(nano)
     (entry,) = model.metadata_props
@@ -94,7 +94,7 @@ def test_images_that_it_has_learned_from_are_not_chosen(nano: Path, photos: Path
     assert "of 4 images" in empty.stdout
 
 
-def test_only_known_images_that_are_read_count(nano: Path, photos: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_not_counted_as_seen(nano: Path, photos: Path, tmp_path: Path) -> None:
     broken = photos / "broken.png"
     broken.write_bytes((photos / "dog.png").read_bytes()[:500])
     model = onnx.load(nano)
@@ -165,7 +165,9 @@ def test_a_bad_image_is_named(nano: Path, photos: Path, tmp_path: Path) -> None:
         (["{photos}", "--out", "{photos}/dog.png"], "dog.png: an input of this run"),
     ],
 )
-def test_refusals(nano: Path, photos: Path, tmp_path: Path, words: list[str], message: str) -> None:
+def test_wrong_input_is_refused(
+    nano: Path, photos: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
     write_video(photos / "clip.mp4", [np.zeros((64, 96, 3), np.uint8)], 25.0)
     photos_of = [word.format(photos=photos) for word in words]
     out = [] if "--out" in words else ["--out", tmp_path / "next.txt"]

@@ -32,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def test_detect(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_detect_finds_the_same_at_every_depth(folders: dict[str, Path], tmp_path: Path) -> None:
     found = {}
     for depth, folder in folders.items():
         said = output_of(
@@ -45,7 +45,7 @@ def test_detect(folders: dict[str, Path], tmp_path: Path) -> None:
     assert found["8"] == found["10"] == found["12"] == found["16"]
 
 
-def test_the_models_range_counts_in_every_road(folders: dict[str, Path]) -> None:
+def test_the_range_of_the_model_is_used_for_every_kind_of_input(folders: dict[str, Path]) -> None:
     """A model trained on 12 bits reads the dark image as dark, although that image uses only 10 bits."""
     with Detector.open("coco", conf=0.1) as detector:
         wanted = detector(folders["8"] / "dark.png")
@@ -59,7 +59,7 @@ def test_the_models_range_counts_in_every_road(folders: dict[str, Path]) -> None
         assert not np.array_equal(alone.scores, wanted.scores)
 
 
-def test_explain(folders: dict[str, Path]) -> None:
+def test_explain_reads_the_same_pixels_at_every_depth(folders: dict[str, Path]) -> None:
     from lookonce.explain.explainer import Explainer
 
     explainer = Explainer.open("coco")

@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
         yield out, said.getvalue()
 
 
-def test_every_step_runs_and_what_it_names_is_there(demo: tuple[Path, str]) -> None:
+def test_every_step_runs_and_writes_what_it_names(demo: tuple[Path, str]) -> None:
     out, said = demo
     assert [len(list_images(out / "images" / split)) for split in ("train", "val", "test")] == [8, 2, 3]
     assert len(list_images(out / "unseen")) == len(list_images(out / "found" / "annotated")) == 2
@@ -67,7 +67,9 @@ def test_the_commands_it_shows_are_the_ones_it_runs(demo: tuple[Path, str]) -> N
     assert (out / "explained.html").exists()
 
 
-def test_a_demo_stopped_in_training_goes_on(demo: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_stopped_in_training_is_resumed(
+    demo: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = demo
     drawn = list_images(out / "images" / "train")
     when = [image.stat().st_mtime_ns for image in drawn]

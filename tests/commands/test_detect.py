@@ -58,7 +58,7 @@ def found_in(path: Path) -> dict[str, list[str]]:
     return {Path(p["file"]).name: [d["class"] for d in p["detections"]] for p in tree["images"]}
 
 
-def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_folder_of_images_is_detected(model: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     result = run(model, photos, "--out", out)
@@ -73,7 +73,7 @@ def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
     assert (read_image(annotated[0]) != read_image(photos / "1 both.png")).any()
 
 
-def test_everything_that_can_be_saved(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_every_table_format_can_be_saved(model: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     assert run(model, photos / "*one*", "--out", out, "--save", "csv,coco, counts").exit_code == 0
@@ -97,7 +97,7 @@ def test_everything_that_can_be_saved(model: Path, photos: Path, tmp_path: Path)
     ]
 
 
-def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_coco_ids_come_from_an_annotation_file(model: Path, photos: Path, tmp_path: Path) -> None:
     annotations = {
         "images": [{"id": 41, "file_name": "2 one.png", "width": 96, "height": 64}],
         "categories": [{"id": 90, "name": "blue"}, {"id": 5, "name": "green"}],
@@ -251,7 +251,7 @@ def test_bad_images_are_named_once_and_counted(model: Path, photos: Path, tmp_pa
     assert len(found_in(out)) == 3
 
 
-def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_summary_is_written_as_json(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_text("<html>")
 
     result = run(model, photos, "--out", tmp_path, "--save", "json", "--json", "-")
@@ -273,7 +273,7 @@ def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
-def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_progress_is_shown_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_text("<html>")
     ours, its = os.openpty()
     process = subprocess.Popen(
@@ -339,7 +339,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
-def test_names_that_are_not_utf8(model: Path, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_detected(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "caf\udce9"
     write_image(folder / "1.png", image((64, 96), (LEFT, YELLOW)))
     write_image(tmp_path / "2.png", image((64, 96)))
@@ -368,7 +368,7 @@ def test_strict_keeps_what_was_done(model: Path, photos: Path, tmp_path: Path) -
     assert len(tree["images"]) == 2
 
 
-def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_exported_models_need_no_torch(model: Path, photos: Path, tmp_path: Path) -> None:
     block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'safetensors', 'matplotlib')));"
     code = f"{block} import lookonce; lookonce.Detector; from lookonce.cli import main; main()"
 
@@ -425,7 +425,9 @@ def midway(model: Path, many: Path, tmp_path: Path) -> Iterator[subprocess.Popen
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
+def test_a_signal_stops_the_run_and_keeps_its_results(
+    midway: subprocess.Popen[str], tmp_path: Path, number: int
+) -> None:
     midway.send_signal(number)
     stdout, stderr = midway.communicate(timeout=30)
 
@@ -451,7 +453,7 @@ def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, numb
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
-def test_killed_outright(midway: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_killed_run_leaves_only_whole_files(midway: subprocess.Popen[str], tmp_path: Path) -> None:
     midway.kill()
     midway.communicate(timeout=30)
 
@@ -476,7 +478,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_cut_off_goes_on(
+def test_an_interrupted_run_is_resumed(
     model: Path,
     many: Path,
     whole: dict[str, bytes],
@@ -501,7 +503,7 @@ def test_a_run_that_was_cut_off_goes_on(
     assert contents(out) == whole
 
 
-def test_coco_ids_that_clash_end_the_run_before_it_begins(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_clashing_coco_ids_are_refused_before_the_run(model: Path, photos: Path, tmp_path: Path) -> None:
     write_image(photos / "3 none.bmp", image((64, 96)))
     words = (model, photos, "--out", tmp_path / "out", "--save", "images,json,coco")
 
@@ -518,7 +520,7 @@ def test_coco_ids_that_clash_end_the_run_before_it_begins(model: Path, photos: P
     assert contents(tmp_path / "out") == written
 
 
-def test_resume_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_resume_works_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:
     first, begun = again(model, photos, tmp_path / "out")
     written = contents(tmp_path / "out")
     second, finished = again(model, photos, tmp_path / "out")
@@ -530,9 +532,7 @@ def test_resume_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tm
     assert contents(tmp_path / "out") == written
 
 
-def test_resume_takes_what_is_new_and_tries_bad_files_again(
-    model: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_resume_adds_new_files_and_retries_bad_ones(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "2 one.png").rename(photos / "hidden")
     (photos / "2 one.png").write_text("<html>")
     assert again(model, photos, tmp_path / "out")[0].exit_code == 1
@@ -563,7 +563,7 @@ def test_resume_takes_what_is_new_and_tries_bad_files_again(
         ("net.cfg --weights mine", "mine", "mine"),
     ],
 )
-def test_resume_knows_both_files_of_a_darknet_model(
+def test_resume_notices_a_change_of_either_darknet_file(
     small_model: Path, photos: Path, tmp_path: Path, words: str, weights: str, changed: str
 ) -> None:
     shutil.copy(small_model, tmp_path / "net.cfg")
@@ -580,7 +580,7 @@ def test_resume_knows_both_files_of_a_darknet_model(
 @pytest.mark.parametrize(
     "ids", ["{}", '{"images": [], "categories": [{"name": "green", "id": 1}, {"name": "blue", "id": 2}]}']
 )
-def test_resume_that_cannot_begin_leaves_the_earlier_results(
+def test_a_refused_resume_leaves_the_earlier_results(
     model: Path, photos: Path, tmp_path: Path, ids: str
 ) -> None:
     out = tmp_path / "out"
@@ -604,7 +604,7 @@ def test_resume_that_cannot_begin_leaves_the_earlier_results(
     assert contents(out) == before
 
 
-def test_resume_tries_a_damaged_video_again(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_resume_retries_a_damaged_video(model: Path, photos: Path, tmp_path: Path) -> None:
     clip = photos / "0 clip.avi"
     writer = cv2.VideoWriter(str(clip), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
     for _ in range(20):
@@ -622,7 +622,7 @@ def test_resume_tries_a_damaged_video_again(model: Path, photos: Path, tmp_path:
     assert found_in(tmp_path / "out").keys() == {"0 clip.avi", "1 both.png", "2 one.png", "3 none.png"}
 
 
-def test_a_whole_run_clears_away_what_a_killed_one_left(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_removes_what_a_killed_one_left(model: Path, photos: Path, tmp_path: Path) -> None:
     results = tmp_path / "out" / "detections.json"
     results.parent.mkdir()
     (torn := Path(f"{results.parent}/{temporary_prefix(results)}1x.json")).write_text("torn")
@@ -632,7 +632,7 @@ def test_a_whole_run_clears_away_what_a_killed_one_left(model: Path, photos: Pat
     assert [results.exists(), torn.exists()] == [True, False]
 
 
-def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_resume_redoes_an_unfinished_video(model: Path, photos: Path, tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_video(photos / name, [image((64, 96), (LEFT, YELLOW))] * 5, 12.5)
     words = (model, photos, "--save", "images,json,csv", "--out")
@@ -661,7 +661,7 @@ def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Pa
         (["{photos}/2 one.png"], "found results of {photos}/1 both.png, which is not among them"),
     ],
 )
-def test_resume_does_not_mix(
+def test_resume_does_not_mix_results(
     model: Path, photos: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
     run(model, photos, "--out", tmp_path / "out")
@@ -675,7 +675,7 @@ def test_resume_does_not_mix(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
-def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path) -> None:
+def test_a_live_stream_survives_a_cut_until_it_is_stopped(model: Path, tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "out"
     command = [*LOOKONCE, "detect", model, f"http://127.0.0.1:{port}/", "--out", out, "--json", "-"]
 
@@ -721,7 +721,7 @@ def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path)
     assert sorted(path.name for path in out.glob("[!.]*")) == ["annotated", "detections.json"]
 
 
-def test_images_and_lists_on_standard_input(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_images_and_lists_are_read_from_standard_input(model: Path, photos: Path, tmp_path: Path) -> None:
     def piped(sent: bytes, *words: str) -> dict[str, list[str]]:
         done = subprocess.run(
             [*LOOKONCE, "detect", model, *words, "--out", tmp_path / "out"],
@@ -740,7 +740,7 @@ def test_images_and_lists_on_standard_input(model: Path, photos: Path, tmp_path:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
-def test_ctrl_c_while_standard_input_says_nothing(model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_wait_for_standard_input(model: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*LOOKONCE, "detect", model, "-", "--out", tmp_path / "out"],
         stdin=subprocess.PIPE,
@@ -768,7 +768,7 @@ def ctrl_c_interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ctrl_c_interrupts")
-def test_interrupts_wait_until_they_are_welcome() -> None:
+def test_an_interrupt_waits_for_the_work_in_progress() -> None:
     work = []
     with Interrupts() as interrupts:
         assert interrupts.wait_for(lambda: 1) == 1
@@ -820,9 +820,7 @@ def test_a_second_signal_ends_a_process_whose_workers_are_stuck(second: signal.S
         process.communicate()
 
 
-def test_an_image_that_cannot_be_written_is_one_skipped_image(
-    model: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_an_image_that_cannot_be_written_is_skipped(model: Path, photos: Path, tmp_path: Path) -> None:
     wide = np.zeros((1, 16_384, 3), np.uint8)  # too wide for WebP; OpenCV reads it as BMP
     write_image(photos / "wide.bmp", wide)
     (photos / "wide.bmp").rename(photos / "wide.webp")
@@ -866,7 +864,9 @@ PEAK = RUN + f"print('peak', int({STATUS}.split()[1]) << 10)"
         pytest.param(59, 50, 1 << 30, id="2.08 gigapixels", marks=pytest.mark.slow),
     ],
 )
-def test_large_images_by_windows(model: Path, tmp_path: Path, tiles: int, objects: int, memory: int) -> None:
+def test_large_images_are_read_in_windows(
+    model: Path, tmp_path: Path, tiles: int, objects: int, memory: int
+) -> None:
     """In tiles of 1024 with overlap 0.25, at half size, each object is a cell of the network."""
     side = 1024 + (tiles - 1) * 768
     drawn = grid_of_objects(side, objects)
@@ -935,7 +935,7 @@ def test_each_page_of_a_tiff_is_an_image(model: Path, tmp_path: Path) -> None:
     assert {each["image_id"] for each in coco} == {"stack#1", "stack#3"}
 
 
-def test_pages_are_no_files_for_a_labeling_tool(model: Path, tmp_path: Path) -> None:
+def test_pages_are_skipped_for_a_labeling_tool(model: Path, tmp_path: Path) -> None:
     page = Image.fromarray(image((64, 96), (LEFT, YELLOW)))
     page.save(tmp_path / "stack.tif", save_all=True, append_images=[page])
     page.save(tmp_path / "one.tif")
@@ -949,7 +949,7 @@ def test_pages_are_no_files_for_a_labeling_tool(model: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "a").rglob("stack*"))
 
 
-def test_resume_keeps_a_tiff_of_which_all_pages_are_done(model: Path, tmp_path: Path) -> None:
+def test_resume_keeps_a_tiff_whose_pages_are_all_done(model: Path, tmp_path: Path) -> None:
     pages = [Image.fromarray(image((64, 96), (LEFT, YELLOW)))] * 2
     for name in ("a.tif", "b.tif"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])

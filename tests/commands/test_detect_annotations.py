@@ -50,7 +50,7 @@ def accept_predictions(tasks: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_box_is_read_back(model: Path, photos: Path, tmp_path: Path, form: str) -> None:
+def test_every_written_box_reads_back(model: Path, photos: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / "out"
 
     result = run(model, photos / "a", photos / "b", "--out", out, "--save", f"json,{form}")
@@ -77,7 +77,7 @@ def test_every_box_is_read_back(model: Path, photos: Path, tmp_path: Path, form:
     }
 
 
-def test_scores_where_the_form_has_a_place(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_scores_are_written_if_the_format_stores_them(model: Path, photos: Path, tmp_path: Path) -> None:
     run(model, photos / "a", photos / "b", "--out", tmp_path, "--save", "cvat,labelstudio,labelme")
 
     root = ET.parse(tmp_path / "cvat" / "annotations.xml").getroot()
@@ -116,7 +116,7 @@ def test_scores_where_the_form_has_a_place(model: Path, photos: Path, tmp_path: 
     assert [set(shape) for shape in shapes] == [{"label", "points", "group_id", "shape_type", "flags"}]
 
 
-def test_sure(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_sure_lists_the_images_to_check(model: Path, photos: Path, tmp_path: Path) -> None:
     words = model, photos / "a", photos / "b", "--save", "yolo", "--sure"
 
     result = run(*words, 0.6, "--out", tmp_path / "6", "--json", tmp_path / "summary.json")
@@ -199,7 +199,7 @@ def test_a_stopped_run_is_resumed(
     assert len(found.samples) == 3
 
 
-def test_pages_are_named_and_all_other_results_have_them(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_pages_are_reported_and_kept_in_all_other_results(model: Path, photos: Path, tmp_path: Path) -> None:
     first, second = (Image.open(photos / "b" / f"{name}.png") for name in ("street 1", "none"))
     first.save(photos / "b" / "stack.tif", save_all=True, append_images=[second])
     out = tmp_path / "out"
@@ -217,7 +217,7 @@ def test_pages_are_named_and_all_other_results_have_them(model: Path, photos: Pa
 
 @pytest.mark.parametrize("name", ["a\x01b.png", "a\udcff.png", "a\u2028b.png"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_strange_name_costs_one_image(
+def test_a_strange_name_skips_one_image(
     model: Path, photos: Path, tmp_path: Path, form: str, name: str
 ) -> None:
     (photos / "b" / "none.png").rename(photos / "b" / name)
@@ -231,7 +231,7 @@ def test_a_strange_name_costs_one_image(
 
 
 @pytest.mark.parametrize("form", ["voc", "labelme", "labelstudio"])
-def test_a_class_that_a_form_cannot_hold_is_refused_first(photos: Path, tmp_path: Path, form: str) -> None:
+def test_a_class_name_that_a_format_cannot_store_is_refused(photos: Path, tmp_path: Path, form: str) -> None:
     sources = Sources([photos / "a"])
     with pytest.raises(LookonceError, match="expected class names of one line, found ' cat'"):
         AnnotationWriter(tmp_path / form, form, (" cat",), sources)
@@ -239,7 +239,7 @@ def test_a_class_that_a_form_cannot_hold_is_refused_first(photos: Path, tmp_path
         AnnotationWriter(tmp_path / "cvat", "cvat", ("c\x01t",), sources)
 
 
-def test_an_image_that_a_form_cannot_hold_is_named(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_a_format_cannot_store_is_named(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "b" / "none.png").rename(photos / "b" / "no\nne.png")
     result = run(model, photos / "b", "--out", tmp_path / "out", "--save", "voc", "--json", tmp_path / "j")
     assert result.exit_code == 1
@@ -257,7 +257,9 @@ def test_an_image_that_a_form_cannot_hold_is_named(model: Path, photos: Path, tm
         (["{folder}/a", "--sure", "0.5"], "--sure: expected one of yolo, voc, .* among --save, found images"),
     ],
 )
-def test_refusals(model: Path, photos: Path, tmp_path: Path, words: list[str], message: str) -> None:
+def test_wrong_input_is_refused_before_detecting(
+    model: Path, photos: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
     write_video(photos / "clip.mp4", [np.zeros((64, 96, 3), np.uint8)], 25.0)
     with pytest.raises(LookonceError, match=message):
         run(model, *[word.format(folder=photos) for word in words], "--out", tmp_path / "out")

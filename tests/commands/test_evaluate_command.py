@@ -149,7 +149,7 @@ def test_counts_and_intervals_are_printed_and_written(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_images_of_a_group_are_one_unit(capsys: pytest.CaptureFixture[str], images: Path) -> None:
+def test_intervals_count_groups_as_units(capsys: pytest.CaptureFixture[str], images: Path) -> None:
     assert evaluate_lines(images, "--group", r"/[ab](\.png)") == 0
     assert "95% intervals over 2 groups" in capsys.readouterr().out
     assert json.loads((images / "report" / "metrics.json").read_text())["intervals"]["over"] == "groups"
@@ -158,7 +158,7 @@ def test_images_of_a_group_are_one_unit(capsys: pytest.CaptureFixture[str], imag
 
 
 @pytest.mark.usefixtures("fixed")
-def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_ones_preferred(
+def test_seen_images_are_counted_and_held_out_ones_preferred(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
     for name, gray in (("a", 40), ("b", 80), ("c", 120)):
@@ -204,7 +204,7 @@ def test_the_best_thresholds_are_stored_in_the_model_file(
     )
 
 
-def test_where_no_threshold_can_be_stored_nothing_is_measured(
+def test_set_thresholds_is_refused_for_models_that_cannot_store_them(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     more = tmp_path / "no such data", "--out", tmp_path / "report", "--set-thresholds"
@@ -216,7 +216,7 @@ def test_where_no_threshold_can_be_stored_nothing_is_measured(
 
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
-def test_a_bad_image_is_set_aside_named_and_counted(
+def test_a_bad_image_is_skipped_named_and_counted(
     capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
 ) -> None:
     (images / "b.png").write_bytes(damage((images / "b.png").read_bytes()))
@@ -253,7 +253,7 @@ def test_a_bad_size_is_named(capsys: pytest.CaptureFixture[str], images: Path) -
 
 
 @pytest.mark.parametrize("package", ["faster_coco_eval", "matplotlib"])
-def test_a_missing_extra_is_said_before_any_detecting(
+def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -266,7 +266,7 @@ def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str], images: Pa
     assert "model.onnx: no such file" in capsys.readouterr().err
 
 
-def test_a_darknet_model_on_voc_images(
+def test_a_darknet_model_is_evaluated_on_voc_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -289,7 +289,7 @@ def test_a_darknet_model_on_voc_images(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_the_explanation_has_the_models_own_class_numbers(
+def test_the_explainer_gets_the_models_own_class_numbers(
     monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
     asked = []
@@ -319,7 +319,7 @@ def test_the_explanation_has_the_models_own_class_numbers(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_nothing_is_explained_where_nobody_asks(images: Path) -> None:
+def test_nothing_is_explained_unless_asked_for(images: Path) -> None:
     assert evaluate_lines(images, "--explain", 0) == 0
     html = (images / "report" / "report.html").read_text()
     assert "Not explained" not in html
@@ -327,7 +327,7 @@ def test_nothing_is_explained_where_nobody_asks(images: Path) -> None:
 
 
 @pytest.mark.usefixtures("fixed")
-def test_more_than_100_objects_in_a_image_are_spoken_of(
+def test_more_than_100_objects_in_an_image_are_noted(
     capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
     boxes = " ".join(f"{x},{y},{x + 5},{y + 5},0" for x in range(0, 90, 8) for y in range(0, 72, 8))

@@ -32,7 +32,7 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "a" / "p.png"
 
 
-def test_a_page_and_its_records(
+def test_a_page_and_its_records_are_written(
     model: Path,
     image: Path,
     tmp_path: Path,

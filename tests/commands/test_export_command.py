@@ -39,7 +39,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "mine.safetensors"
 
 
-def test_darknet_files_are_written_and_proved(model: Path, tmp_path: Path) -> None:
+def test_darknet_files_are_written_and_verified(model: Path, tmp_path: Path) -> None:
     found = attempted("export", model, "--to", "darknet", "--out", tmp_path / "out")
 
     assert found.exit_code == 0
@@ -53,7 +53,7 @@ def test_darknet_files_are_written_and_proved(model: Path, tmp_path: Path) -> No
     assert load_darknet(tmp_path / "out" / "mine.cfg")[1] == replace(INFO, bn_epsilon=1e-6)
 
 
-def test_the_proof_can_fail(model: Path, tmp_path: Path) -> None:
+def test_changed_weights_fail_the_verification(model: Path, tmp_path: Path) -> None:
     attempted("export", model, "--to", "darknet", "--out", tmp_path)
     cfg = tmp_path / "mine.cfg"
     network, _ = load_darknet(cfg)
@@ -67,7 +67,7 @@ def test_the_proof_can_fail(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("to", "written"), [("onnx", ["mine.onnx"]), ("openvino", ["mine.bin", "mine.xml"])])
 @pytest.mark.parametrize("options", [(), ("--static", "--size", "96x64"), ("--nms", "--conf", "0.3")])
-def test_engine_files_are_written_and_proved(
+def test_engine_files_are_written_and_verified(
     model: Path, tmp_path: Path, to: str, written: list[str], options: tuple[str, ...]
 ) -> None:
     found = attempted("export", model, "--to", to, "--out", tmp_path / "out", *options)
@@ -113,7 +113,7 @@ def test_a_darknet_model_is_exported_without_torch(
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", "darknet"])
-def test_what_differs_gets_no_name_and_an_earlier_file_stays(
+def test_a_failed_verification_leaves_the_earlier_file(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
     name = {"onnx": "mine.onnx", "openvino": "mine.xml", "darknet": "mine.cfg"}[to]
@@ -143,7 +143,7 @@ def test_what_differs_gets_no_name_and_an_earlier_file_stays(
         (("--to", "onnx", "--out", "x.xml"), r"expected a folder, or a file that ends in .onnx"),
     ],
 )
-def test_impossible_options(
+def test_impossible_options_are_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -164,7 +164,7 @@ def test_a_model_is_not_written_over_itself(model: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("to", ["onnx", "darknet"])
-def test_a_folder_that_cannot_be_written(
+def test_a_folder_that_cannot_be_written_is_one_line(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
     (tmp_path / "out").write_text("a file")
@@ -207,14 +207,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(model: Path, tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
-def test_an_unknown_target_lists_what_there_is(model: Path) -> None:
+def test_an_unknown_target_lists_the_known_ones(model: Path) -> None:
     found = invoke("export", model, "--to", "caffe", columns=100)
 
     assert found.exit_code == 2
     assert "darknet" in found.stderr
 
 
-def test_suppression_takes_the_models_own_thresholds_and_says_so(model: Path, tmp_path: Path) -> None:
+def test_nms_uses_the_models_own_thresholds_and_says_so(model: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.safetensors"
     rewrite(model, own, lambda info: replace(info, thresholds=(0.31, 0.42)))
     first, second = INFO.names

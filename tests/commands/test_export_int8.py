@@ -71,7 +71,7 @@ def files(out: Path) -> list[str]:
     ("to", "names"),
     [("onnx", ["mine.int8.onnx"]), ("openvino", ["mine.int8.bin", "mine.int8.xml"])],
 )
-def test_it_is_calibrated_on_train_judged_on_val_and_kept(
+def test_a_file_calibrated_on_train_and_compared_on_val_is_accepted(
     folder: Path, tmp_path: Path, to: str, names: list[str]
 ) -> None:
     found = to_int8(
@@ -97,7 +97,7 @@ def test_it_is_calibrated_on_train_judged_on_val_and_kept(
         ("openvino", ["mine.int8.rejected.bin", "mine.int8.rejected.xml"]),
     ],
 )
-def test_a_ruined_file_is_refused_and_kept_under_another_name(
+def test_a_ruined_file_is_rejected_and_kept_under_another_name(
     folder: Path, tmp_path: Path, to: str, names: list[str]
 ) -> None:
     """Black images give no range of values for calibration."""
@@ -111,7 +111,7 @@ def test_a_ruined_file_is_refused_and_kept_under_another_name(
     Detector.open(tmp_path / "out" / names[-1]).close()
 
 
-def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Path) -> None:
+def test_an_undivided_set_is_split_between_calibration_and_gate(folder: Path, tmp_path: Path) -> None:
     found = to_int8(folder, tmp_path, "--calibrate", str(folder / "train.json"), "--max-drop", "1")
 
     assert found.exit_code == 0, found.output
@@ -144,7 +144,7 @@ def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
     assert found.stdout.index("split val") < found.stdout.index("split train")
 
 
-def test_the_only_image_serves_both_and_this_is_said(folder: Path, tmp_path: Path) -> None:
+def test_a_single_image_serves_both_and_the_output_says_so(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "train.json").read_text())
     content["images"] = content["images"][:1]
     content["annotations"] = [row for row in content["annotations"] if row["image_id"] == 0]
@@ -155,7 +155,7 @@ def test_the_only_image_serves_both_and_this_is_said(folder: Path, tmp_path: Pat
     assert "no images other than those calibrated on" in found.stdout, found.output
 
 
-def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
+def test_images_without_annotations_need_no_gate(folder: Path, tmp_path: Path) -> None:
     found = to_int8(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
 
     assert isinstance(found.exception, ConfigError)
@@ -168,7 +168,7 @@ def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
     assert files(tmp_path / "out") == ["mine.int8.onnx"]
 
 
-def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) -> None:
+def test_damaged_annotations_do_not_count_as_none(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for number in range(2):
         write_image(data / f"{number}.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
@@ -183,7 +183,7 @@ def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) 
     assert not files(tmp_path / "refused")
 
 
-def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_skipped_and_counted(folder: Path, tmp_path: Path) -> None:
     os.link(folder / "0.png", tmp_path / "0.png")
     (tmp_path / "torn.png").write_bytes((folder / "0.png").read_bytes()[:40])
     found = to_int8(folder, tmp_path / "out", "--calibrate", str(tmp_path), "--no-gate")
@@ -199,7 +199,7 @@ def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Pa
     assert not files(tmp_path / "none")
 
 
-def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Path) -> None:
+def test_a_gate_without_objects_is_refused(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "train.json").read_text()) | {"annotations": []}
     (folder / "empty.json").write_text(json.dumps(content))
     options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "empty.json")
@@ -224,7 +224,7 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
         ),
     ],
 )
-def test_options_that_do_not_belong_together(
+def test_options_that_exclude_each_other_are_refused(
     folder: Path, tmp_path: Path, options: list[str], expected: str
 ) -> None:
     found = attempted("export", folder / "mine.safetensors", "--out", tmp_path, *options)
@@ -233,14 +233,14 @@ def test_options_that_do_not_belong_together(
     assert expected in str(found.exception)
 
 
-def test_no_such_data(folder: Path, tmp_path: Path) -> None:
+def test_missing_data_is_named(folder: Path, tmp_path: Path) -> None:
     found = to_int8(folder, tmp_path, "--calibrate", str(tmp_path / "absent"))
 
     assert isinstance(found.exception, AnnotationError)
     assert f"{tmp_path / 'absent'}: expected annotations, found no such file" in str(found.exception)
 
 
-def test_what_is_missing_is_said_before_anything_is_read(
+def test_a_missing_extra_is_named_before_data_is_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "nncf", None)
@@ -260,7 +260,7 @@ def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest
     assert not files(tmp_path / "out")
 
 
-def test_precision_names_int8_and_what_no_file_holds_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_precision_int8_is_the_same_as_int8_and_others_are_refused(folder: Path, tmp_path: Path) -> None:
     arguments = ["export", str(folder / "mine.safetensors"), "--to", "onnx", "--out", str(tmp_path)]
     options = "--calibrate", str(folder / "data.yaml"), "--max-drop", "1"
 
@@ -280,7 +280,7 @@ def test_precision_names_int8_and_what_no_file_holds_is_refused(folder: Path, tm
         (0.8, "not on this machine: it takes 1.25 times as long as float32"),
     ],
 )
-def test_int8_that_is_slower_here_is_said(
+def test_the_output_says_if_int8_is_slower_here(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, said: str
 ) -> None:
     monkeypatch.setattr("lookonce.export.int8.time_both", lambda *_: Times(ratio, 1.0))

@@ -42,7 +42,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_what_is_fetched_detects_with_the_command_it_prints(
+def test_the_printed_command_detects_with_the_fetched_model(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -63,7 +63,7 @@ def test_what_is_fetched_detects_with_the_command_it_prints(
     assert json.loads((tmp_path / "detections" / "detections.json").read_text())["names"][1] == "bicycle"
 
 
-def test_a_cache_that_is_filled_needs_no_network_and_no_writing(mirror: Path, tmp_path: Path) -> None:
+def test_a_filled_cache_needs_no_network_and_is_not_written(mirror: Path, tmp_path: Path) -> None:
     CliRunner().invoke(app, ["fetch", "yolov3-tiny"], catch_exceptions=False)
     for file in mirror.iterdir():
         file.unlink()
@@ -114,7 +114,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
         assert complaint in said[0]
 
 
-def test_ctrl_c_says_that_nothing_is_lost(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_that_received_bytes_are_kept(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 

@@ -31,7 +31,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "my-images"
 
 
-def test_train_evaluate_export_and_detect(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_evaluate_export_and_detect_work_together(
+    data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained = lookonce.train(data, out="run", size=(64, 96), epochs=1, batch=2, assignments={"width": 0.125})
     assert isinstance(trained, Trained)
     assert (trained.folder, trained.epochs, trained.exit_code) == (Path("run"), 1, 0)
@@ -60,7 +62,7 @@ def test_train_evaluate_export_and_detect(data: str, capsys: pytest.CaptureFixtu
         assert detector.names == INFO.names
 
 
-def test_wrong_parameters_are_told_as_for_any_function(data: str) -> None:
+def test_wrong_parameters_raise_as_for_any_function(data: str) -> None:
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'epoch'"):
         lookonce.train(data, epoch=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="missing a required argument: 'data'"):
@@ -124,7 +126,7 @@ def test_a_number_out_of_its_range_is_named(
 
 
 @pytest.mark.parametrize(("verb", "command"), [("train", train), ("evaluate", evaluate), ("export", export)])
-def test_signature_and_help_are_the_commands(verb: str, command: Callable[..., Any]) -> None:
+def test_signatures_are_those_of_the_commands(verb: str, command: Callable[..., Any]) -> None:
     assert inspect.signature(getattr(lookonce, verb)) == inspect.signature(command)
 
 
@@ -159,7 +161,7 @@ def test_values_arrive_as_the_command_line_gives_them(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("order", ["import lookonce.export.files, lookonce", "import lookonce"])
-def test_package_and_function_are_one_name(order: str) -> None:
+def test_export_is_both_package_and_function(order: str) -> None:
     code = f"""
 {order}
 from lookonce import export

@@ -53,7 +53,7 @@ def test_every_command_with_the_option_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_file_and_standard_output_get_the_same(
+def test_a_file_and_standard_output_hold_the_same_json(
     name: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert typed(*f"{LINES[name]} --json numbers.json".split()) in (0, 1)

@@ -33,7 +33,7 @@ def detected(*words: str) -> list[list[float]]:
 
 
 @pytest.mark.usefixtures("desk")
-def test_detect() -> None:
+def test_detect_finds_small_objects_in_tiles() -> None:
     tiles = ("--size", "96", "--tiles", "96", "--overlap", "0.666")
 
     assert detected("--size", "96") == []
@@ -42,14 +42,14 @@ def test_detect() -> None:
 
 
 @pytest.mark.usefixtures("desk")
-def test_what_was_asked_for_is_said() -> None:
+def test_detect_names_the_options_in_use() -> None:
     said = CliRunner().invoke(app, ["detect", "model.onnx", "large.png", "--rect", "--tiles", "2x3"])
 
     assert "letterbox, rect, 2x3 tiles overlapping by 0.2" in said.stderr
 
 
 @pytest.mark.usefixtures("desk")
-def test_evaluate() -> None:
+def test_evaluate_takes_the_options_of_detect() -> None:
     words = ["evaluate", "model.onnx", "lines.txt", "--names", "names.txt", "--size", "96"]
     looks = ["--tiles", "96", "--overlap", "0.666", "--rect", "--soft-nms"]
     numbers = []
@@ -74,6 +74,6 @@ def test_evaluate() -> None:
         (("--rect", "--fit", "stretch"), "rect: leaves out the padding of a letterbox"),
     ],
 )
-def test_what_cannot_be_is_named(words: tuple[str, ...], message: str) -> None:
+def test_impossible_tiles_are_refused(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CliRunner().invoke(app, ["detect", "model.onnx", "large.png", *words], catch_exceptions=False)

@@ -76,7 +76,7 @@ def test_evaluate_counts_every_class_of_a_box(photo: Path, tmp_path: Path) -> No
     assert (every["ap"], every["detections"], every["multi_label"]) == (1, 2, True)
 
 
-def test_evaluate_fits_as_told(tmp_path: Path) -> None:
+def test_evaluate_uses_the_given_fit(tmp_path: Path) -> None:
     """The input is 64x96; if a 64x48 image is stretched, its object is as wide as a cell."""
     model = write_tiny_model(tmp_path / "tiny.onnx")
     box = (16, 0, 32, 32)
@@ -121,7 +121,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_weights_are_chosen(
+def test_every_command_takes_weights(
     cfg: Path,
     photo: Path,
     tmp_path: Path,
@@ -146,7 +146,7 @@ def test_weights_are_chosen(
         assert f"--weights: expected a Darknet .cfg as the model, found {other.name}" in told
 
 
-def test_the_weights_that_are_chosen_decide(cfg: Path, photo: Path, tmp_path: Path) -> None:
+def test_the_chosen_weights_are_used(cfg: Path, photo: Path, tmp_path: Path) -> None:
     found = {}
     for name in ("small_1000", "small_best"):
         weights = cfg.with_name(f"{name}.weights")

@@ -102,7 +102,7 @@ HARMLESS: dict[str, Callable[[str], str | bytes]] = {
 
 @needs_opencv_importer
 @pytest.mark.parametrize("kind", AS_WRITTEN)
-def test_sections_of_later_networks(home: Path, kind: str) -> None:
+def test_sections_of_later_networks_match_opencv(home: Path, kind: str) -> None:
     model = write_darknet(home / "model.cfg", AS_WRITTEN[kind])
 
     result, found = detect(model, home / "image.png", "--iou", "1", "--fit", "stretch")
@@ -116,7 +116,7 @@ def test_sections_of_later_networks(home: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("how", HARMLESS)
-def test_keys_that_change_no_number(home: Path, how: str) -> None:
+def test_harmless_variations_change_no_detection(home: Path, how: str) -> None:
     model = write_darknet(home / "model.cfg", PLAIN)
     expected = boxes_of(detect(model, home / "image.png")[1])
     written = HARMLESS[how](PLAIN)
@@ -132,7 +132,7 @@ def test_keys_that_change_no_number(home: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "weights", ["model_best.weights", "model_last.weights", "model_final.weights", "model_1000.weights"]
 )
-def test_weights_as_the_trainer_names_them(home: Path, weights: str) -> None:
+def test_weights_named_by_the_trainer_are_found(home: Path, weights: str) -> None:
     model = write_darknet(home / "model.cfg", PLAIN, weights)
     for words in ([model], [model, "--weights", home / weights], [home / weights]):
         result, found = detect(words[0], home / "image.png", *words[1:])
@@ -143,7 +143,7 @@ def test_weights_as_the_trainer_names_them(home: Path, weights: str) -> None:
 @pytest.mark.parametrize(
     ("key", "fit"), [("", "letterbox"), ("mosaic=1\n", "stretch"), ("letter_box=1\nmosaic=1\n", "letterbox")]
 )
-def test_images_are_fitted_as_the_program_of_the_file_does(
+def test_images_are_fitted_as_the_cfg_suggests(
     home: Path, caplog: pytest.LogCaptureFixture, key: str, fit: str
 ) -> None:
     model = write_darknet(home / "model.cfg", PLAIN.replace("[net]\n", "[net]\n" + key))
@@ -157,7 +157,7 @@ def test_images_are_fitted_as_the_program_of_the_file_does(
 
 
 @pytest.mark.parametrize("side", [56, 60, 72])
-def test_sides_that_are_no_multiple_of_32(home: Path, side: int) -> None:
+def test_sides_need_not_be_multiples_of_32(home: Path, side: int) -> None:
     text = PLAIN.replace("width=64", f"width={side}").replace("height=96", f"height={side}")
     text = text[: text.index("[route]\nlayers=-3")]  # only one scale, so nothing to join
     model = write_darknet(home / "model.cfg", text)
@@ -173,7 +173,7 @@ def test_sides_that_are_no_multiple_of_32(home: Path, side: int) -> None:
         np.testing.assert_allclose(*scores, atol=1e-4)
 
 
-def test_what_a_python_program_holds_an_image_in(home: Path) -> None:
+def test_images_in_memory_give_the_same_detections(home: Path) -> None:
     model = write_darknet(home / "model.cfg", PLAIN)
     path = home / "image.png"
     content = path.read_bytes()
@@ -209,7 +209,7 @@ def longer(content: bytes, factor: float) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "webm"])
-def test_a_container_that_declares_more_time_than_it_has_frames(home: Path, suffix: str) -> None:
+def test_a_container_that_declares_too_long_a_duration_is_read(home: Path, suffix: str) -> None:
     model = write_darknet(home / "model.cfg", PLAIN)
     codec = "MJPG" if suffix == "mkv" else "VP80"
     clip = write_video(home / f"clip.{suffix}", (noise(seed=n) for n in range(8)), 25.0, codec)

@@ -8,7 +8,7 @@ from lookonce.cli import app
 from lookonce.darknet.fetch import REGISTRY
 
 
-def test_every_model_is_listed_with_what_is_known_of_it() -> None:
+def test_every_model_is_listed_with_its_figures() -> None:
     said = CliRunner().invoke(app, ["models"], catch_exceptions=False).stdout.splitlines()
     rows = [line.split(maxsplit=6) for line in said[1:-1]]
     assert [row[0] for row in rows] == ["coco", *REGISTRY]
@@ -16,7 +16,7 @@ def test_every_model_is_listed_with_what_is_known_of_it() -> None:
     assert rows[-1][:5] == ["darknet53", "-", "-", "162.5", "-"]
 
 
-def test_a_machine_reads_the_same() -> None:
+def test_models_are_listed_as_json() -> None:
     found = json.loads(CliRunner().invoke(app, ["models", "--json", "-"], catch_exceptions=False).stdout)
     coco, *others = found
     assert coco["built_in"]

@@ -59,7 +59,7 @@ def content(folder: Path) -> dict[str, bytes]:
         "export model.onnx --to onnx --out model.onnx",
     ],
 )
-def test_an_input_stays_whatever_is_forced(
+def test_an_input_is_never_overwritten(
     line: str, force: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(desk)
@@ -80,7 +80,7 @@ def test_an_input_stays_whatever_is_forced(
         ("data stats lines.txt --names names.txt --out out", "out/stats.html"),
     ],
 )
-def test_a_strangers_file_stays_unless_forced(
+def test_a_foreign_file_is_kept_unless_forced(
     line: str, file: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(file).parent.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_a_strangers_file_stays_unless_forced(
     assert typed(*line.split()) in (0, 1), "its own result is replaced without being asked"
 
 
-def test_annotated_images_are_not_annotated_again_in_place(
+def test_annotated_images_are_not_overwritten_as_inputs(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert typed(*["detect", "model.onnx", "photo.png", "--out", "."]) == 0
@@ -117,7 +117,7 @@ def test_annotated_images_are_not_annotated_again_in_place(
         "bench model.onnx --out out",
     ],
 )
-def test_a_folder_has_one_writer(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_one_writer_uses_a_folder(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Outputs("another", folder=desk / "out"):
         assert typed(*line.split()) == 2
     assert "out: this process is writing there already" in capsys.readouterr().err

@@ -66,7 +66,9 @@ def test_only_the_names_change(models: dict[str, Path], tmp_path: Path, suffix: 
 
 
 @pytest.mark.parametrize("given", ["net.cfg", "net_best.weights"])
-def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, given: str) -> None:
+def test_weights_named_by_the_trainer_are_renamed(
+    models: dict[str, Path], tmp_path: Path, given: str
+) -> None:
     for name, suffix in (("net.cfg", ".cfg"), ("net.names", ".names"), ("net_best.weights", ".weights")):
         shutil.copy(models[suffix], tmp_path / name)
     assert rename(tmp_path / given, "cat=kitten", "--out", tmp_path / "new.cfg")[0] == 0
@@ -75,7 +77,7 @@ def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, 
     assert settings_of(tmp_path / "net_best.weights") == settings_of(models[".weights"])
 
 
-def test_two_names_are_exchanged(models: dict[str, Path], tmp_path: Path) -> None:
+def test_two_names_can_be_swapped(models: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "new.onnx"
     assert rename(models[".onnx"], "cat=dog", "dog=cat", "--out", out)[0] == 0
     assert Detector.open(out).names == ("dog", "cat", "eel")
@@ -92,7 +94,7 @@ def test_two_names_are_exchanged(models: dict[str, Path], tmp_path: Path) -> Non
         (("cat=" + "k" * 300, "--out", "x.onnx"), "at most 200 characters"),
     ],
 )
-def test_what_is_refused(
+def test_wrong_input_is_refused(
     models: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -107,7 +109,7 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml", ".cfg", ".txt"])
-def test_files_that_are_no_model(tmp_path: Path, suffix: str) -> None:
+def test_files_that_are_not_models_are_refused(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"broken{suffix}"
     file.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
     code, said = rename(file, "a=b", "--out", tmp_path / f"new{suffix}")
@@ -117,7 +119,7 @@ def test_files_that_are_no_model(tmp_path: Path, suffix: str) -> None:
     assert not (tmp_path / f"new{suffix}").exists()
 
 
-def test_a_foreign_onnx_has_no_names(tmp_path: Path) -> None:
+def test_a_foreign_onnx_is_refused(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([], "empty", [], [])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
     assert (

@@ -29,7 +29,7 @@ def slim(parent: Path, lines: Path, out: Path, *more: str) -> list[str]:
     return ["slim", str(parent), *data, "--out", str(out), "--faster", "1.3", *QUICK, *more]
 
 
-def test_a_slim_model_takes_every_road(parent: Path, lines: Path, tmp_path: Path) -> None:
+def test_a_slim_model_works_with_every_command(parent: Path, lines: Path, tmp_path: Path) -> None:
     out = tmp_path / "slim"
     report = tmp_path / "slim.json"
     ran = CliRunner().invoke(app, slim(parent, lines, out, "--max-drop", "1", "--json", str(report)))
@@ -48,7 +48,7 @@ def test_a_slim_model_takes_every_road(parent: Path, lines: Path, tmp_path: Path
         assert ran.exit_code == 0, ran.output
 
 
-def test_a_model_that_lost_too_much_is_named_so(
+def test_a_model_that_lost_too_much_is_rejected(
     parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lookonce.gate.Comparison.drop", 0.5)
@@ -89,7 +89,7 @@ def test_ctrl_c_before_training_leaves_nothing(
     assert not (tmp_path / "slim").exists()
 
 
-def test_a_run_that_was_stopped_resumes(
+def test_a_stopped_run_is_resumed(
     parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, asked = tmp_path / "slim run", iter([False] * 3 + [True] * 100)

@@ -82,7 +82,7 @@ def open_to_all() -> Iterator[Path]:
 
 @pytest.mark.parametrize("home", [None, "locked"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_user_without_an_entry_and_without_a_home_to_write_to(
+def test_commands_work_for_a_user_without_an_entry_or_a_home(
     command: str, home: str | None, desk: Path, open_to_all: Path
 ) -> None:
     desk = shutil.copytree(desk, open_to_all / "desk")
@@ -103,7 +103,7 @@ def test_a_user_without_an_entry_and_without_a_home_to_write_to(
     assert list((desk / "locked").iterdir()) == []
 
 
-def test_two_conversions_into_one_folder_at_once(desk: Path) -> None:
+def test_of_two_conversions_into_one_folder_one_is_refused(desk: Path) -> None:
     """One of them is rejected, and no file of the other one is lost."""
     with (desk / "many.txt").open("w") as lines:
         for number in range(400):
@@ -132,7 +132,7 @@ def mount(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="no program to mount")
-def test_the_place_to_write_to_may_be_a_mount_point(desk: Path, mount: Path) -> None:
+def test_out_may_be_a_mount_point(desk: Path, mount: Path) -> None:
     for command in (
         "data convert lines.txt --names names.txt --to yolo --out out",
         "detect model.onnx photo.png --out out",
@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(command: str, desk: Path, m
     assert [path.name for path in mount.rglob("*") if path.is_file()] == ["rest"]
 
 
-def test_names_as_long_and_trees_as_deep_as_a_system_allows(desk: Path) -> None:
+def test_the_longest_names_and_deepest_folders_work(desk: Path) -> None:
     stem = "n" * 240
     shutil.copy(desk / "photo.png", desk / f"{stem}.png")
     (desk / "long.txt").write_text(f"{stem}.png 32,32,64,64,0\n")
@@ -270,7 +270,7 @@ DETECT = "detect model.onnx photo.png --out out"
         ),
     ],
 )
-def test_standard_streams_that_are_full_closed_or_unread(
+def test_full_closed_and_unread_standard_streams_are_handled(
     command: str, code: int, said: str, desk: Path
 ) -> None:
     words = f"'{sys.executable}' -m lookonce {command}; exit ${{PIPESTATUS[0]}}"
@@ -279,7 +279,7 @@ def test_standard_streams_that_are_full_closed_or_unread(
 
 
 @pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2> >(true)"])
-def test_results_do_not_depend_on_who_reads_the_messages(streams: str, desk: Path) -> None:
+def test_results_do_not_depend_on_the_standard_streams(streams: str, desk: Path) -> None:
     words = f"'{sys.executable}' -m lookonce {DETECT} {streams}"
     done = subprocess.run(["bash", "-c", words], cwd=desk, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

@@ -67,7 +67,7 @@ def arguments(lines: Path, out: Path, *more: str) -> list[str]:
         (None, None, (), True),
     ],
 )
-def test_from_a_detector_batches_are_padded_as_detection_pads(
+def test_training_from_a_detector_pads_as_detection_does(
     weights: str | None,
     recipe: str | None,
     assignments: tuple[str, ...],
@@ -82,7 +82,7 @@ def test_from_a_detector_batches_are_padded_as_detection_pads(
     assert settings.augment.rectangles is expected
 
 
-def test_without_a_chosen_network_it_starts_from_the_built_in_one(lines: Path, tmp_path: Path) -> None:
+def test_training_starts_from_the_built_in_network_by_default(lines: Path, tmp_path: Path) -> None:
     chosen_by_none = [word for word in arguments(lines, tmp_path / "run") if word != "width=0.125"]
     chosen_by_none.remove("--set")
     ran = CliRunner().invoke(app, [*chosen_by_none, "--epochs", "1"])
@@ -101,7 +101,7 @@ def test_a_chosen_network_starts_from_random_weights(choice: list[str], lines: P
     assert "start: random weights, seed 0" in ran.output
 
 
-def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
+def test_train_needs_only_data(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
     assert "no val split: 1 of 7 images held out for validation" in ran.output
@@ -117,7 +117,7 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     assert [line.split()[:2] for line in lines_said[1::2]] == [["lookonce", "detect"], ["lookonce", "export"]]
 
 
-def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
+def test_the_model_records_its_images_and_evaluate_uses_the_held_out_ones(
     lines: Path, tmp_path: Path
 ) -> None:
     names = ["--names", str(lines.parent / "things.names")]
@@ -170,7 +170,7 @@ def images_of(record: frozenset[bytes], folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("before", "after", "moved"), [(30, 34, 1), (36, 33, 0)])
-def test_a_resumed_run_does_not_validate_on_what_it_has_learned(
+def test_a_resumed_run_does_not_validate_on_images_it_has_seen(
     lines: Path, tmp_path: Path, before: int, after: int, moved: int
 ) -> None:
     """A new run with 34 images would hold out one that a run with 30 learns from; one with 33, one less."""
@@ -205,7 +205,7 @@ def test_a_resumed_run_does_not_validate_on_what_it_has_learned(
     assert "training images for validation" not in ran.output
 
 
-def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
+def test_folds_keep_groups_together(lines: Path, tmp_path: Path) -> None:
     more = ["--epochs", "1", "--folds", "3", "--group", r"([0-3])?\.png"]
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", *more))
     assert ran.exit_code == 0, ran.output
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line_and_loses_no_checkpoint(lines: Path, tmp_path: 
     assert not list(out.glob(".lookonce-*"))
 
 
-def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_resume_and_resume_finishes(lines: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "200")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -331,7 +331,7 @@ def test_classes_are_added_to_a_trained_model(lines: Path, tmp_path: Path) -> No
     assert "expected a class that the data lacks, found disc, bar, ring" in str(refused.exception)
 
 
-def test_images_without_a_box_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_images_without_boxes_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "things.names").write_text("disc\n")
     for sample in draw_samples(tmp_path, 2):
         with (tmp_path / "lines.txt").open("a") as lines:
@@ -359,7 +359,7 @@ def test_help_names_the_defaults() -> None:
     assert {name: shown[name] for name in defaults} == {name: str(value) for name, value in defaults.items()}
 
 
-def test_a_second_sigterm_leaves_the_time_to_save() -> None:
+def test_a_second_sigterm_leaves_time_to_save() -> None:
     with StopRequest() as asked:
         for _ in range(2):
             signal.raise_signal(signal.SIGTERM)
@@ -399,7 +399,9 @@ def test_self_test_memorizes_sound_images(bright_discs: Path) -> None:
     assert "self-test passed" in ran.output
 
 
-def test_a_slow_machine_is_no_failure(bright_discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_machine_does_not_fail_the_self_test(
+    bright_discs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lookonce.train.self_test.SECONDS", 0.001)
     monkeypatch.setattr("lookonce.train.self_test.EVALUATE_EVERY", 600)
     ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
@@ -408,7 +410,7 @@ def test_a_slow_machine_is_no_failure(bright_discs: Path, monkeypatch: pytest.Mo
     assert "check the boxes" not in ran.output
 
 
-def test_self_test_that_learns_nothing_is_exit_code_1(
+def test_a_self_test_that_learns_nothing_exits_with_1(
     bright_discs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lookonce.train.self_test.MOST_STEPS", 20)
@@ -418,7 +420,7 @@ def test_self_test_that_learns_nothing_is_exit_code_1(
     assert "check the boxes" in ran.output
 
 
-def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) -> None:
+def test_weights_coco_starts_from_the_built_in_network(lines: Path, tmp_path: Path) -> None:
     names = str(lines.parent / "things.names")
     options = ["--names", names, "--set", "workers=0", "--epochs", "1", "--size", "64x96"]
     ran = CliRunner().invoke(
@@ -438,7 +440,7 @@ def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) 
     assert "best.safetensors: copied 84 of 84 convolutions\n" in ran.output
 
 
-def test_a_trained_model_goes_on_with_its_network_width_anchors_and_size(lines: Path, tmp_path: Path) -> None:
+def test_weights_keep_network_width_anchors_and_size(lines: Path, tmp_path: Path) -> None:
     names = ["--names", str(lines.parent / "things.names"), "--set", "workers=0", "--epochs", "1"]
     first, second = tmp_path / "a" / "best.safetensors", tmp_path / "b" / "best.safetensors"
     of_network = ["--model", "yolov3-tiny-3l", "--set", "width=0.125", "--size", "64x96"]
@@ -470,7 +472,7 @@ def test_built_in_weights_fix_the_network(lines: Path, tmp_path: Path, more: lis
     assert "--weights coco: fixes the network; expected no --model" in str(ran.exception)
 
 
-def test_the_size_of_a_cfg_unless_another_is_given(lines: Path, tmp_path: Path) -> None:
+def test_the_size_of_a_cfg_is_used_unless_another_is_given(lines: Path, tmp_path: Path) -> None:
     from lookonce.commands.train_options import Options
 
     cfg = tmp_path / "x.cfg"

@@ -84,7 +84,7 @@ def test_a_wrong_value_is_one_line_and_writes_nothing(
     assert state(made) == before
 
 
-def test_a_model_under_a_name_that_is_not_utf8(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_name_is_not_utf8_is_refused(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
     Path(STRANGE).with_suffix(".onnx").write_bytes(Path("cats.onnx").read_bytes())
     ran = lookonce("detect", f"{STRANGE}.onnx", "photo.png", "--out", "out")

@@ -25,7 +25,7 @@ def cfg(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "model.cfg"
 
 
-def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_onnx_file_is_built_once(cfg: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         made = cached_onnx(cfg)
         made_once = made.stat().st_ino
@@ -40,7 +40,7 @@ def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) 
     assert names.endswith("no class names found, classes are numbered: expected model.names beside it")
 
 
-def test_description(cfg: Path, data: Path) -> None:
+def test_the_onnx_file_describes_the_model(cfg: Path, data: Path) -> None:
     shutil.copyfile(data / "darknet" / "coco.names", cfg.with_suffix(".names"))
 
     model = onnx.load(cached_onnx(cfg))
@@ -55,7 +55,7 @@ def test_description(cfg: Path, data: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", ["model.cfg", "model.weights", "model.names"])
-def test_a_change_of_any_file_makes_a_new_one(cfg: Path, changed: str) -> None:
+def test_a_change_of_any_file_rebuilds_it(cfg: Path, changed: str) -> None:
     before = cached_onnx(cfg)
 
     if changed == "model.names":
@@ -70,7 +70,7 @@ def test_a_change_of_any_file_makes_a_new_one(cfg: Path, changed: str) -> None:
     assert cached_onnx(cfg) != before
 
 
-def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> None:
+def test_files_unused_for_a_month_are_deleted(cfg: Path) -> None:
     day = 24 * 3600
     first, other = cached_onnx(cfg), cfg.parent / "cache" / "darknet" / f"other-{'0123' * 6}.onnx"
     killed = other.with_name(".lookonce-model-0123-half.onnx")
@@ -88,21 +88,21 @@ def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> 
     assert set(second.parent.iterdir()) == {first, second, of_a_project}
 
 
-def test_many_at_once_agree_and_leave_nothing_behind(cfg: Path) -> None:
+def test_parallel_builds_leave_one_file(cfg: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(cached_onnx, [cfg] * 8))
 
     assert list((cfg.parent / "cache" / "darknet").iterdir()) == list(made)
 
 
-def test_missing_weights_tell_what_is_there(cfg: Path) -> None:
+def test_missing_weights_list_the_files_that_exist(cfg: Path) -> None:
     cfg.with_suffix(".weights").rename(cfg.with_name("other.weights"))
 
     with pytest.raises(ModelFileError, match=r"expected its weights as model.weights .*found other.weights"):
         Detector.open(cfg)
 
 
-def test_damaged_weights_make_no_model(cfg: Path) -> None:
+def test_damaged_weights_are_refused(cfg: Path) -> None:
     content = cfg.with_suffix(".weights").read_bytes()
     cfg.with_suffix(".weights").write_bytes(content[:-8] + np.float32([1, np.nan]).tobytes())
 
@@ -111,7 +111,7 @@ def test_damaged_weights_make_no_model(cfg: Path) -> None:
     assert not (cfg.parent / "cache").exists()
 
 
-def test_a_network_without_yolo_is_no_detector(cfg: Path) -> None:
+def test_a_network_without_yolo_is_refused(cfg: Path) -> None:
     cfg.write_text("[net]\nwidth=32\nheight=32\n[convolutional]\nfilters=2\n")
 
     with pytest.raises(ModelFileError, match=r"expected a detector, found no \[yolo\]"):
@@ -119,14 +119,14 @@ def test_a_network_without_yolo_is_no_detector(cfg: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_cache_that_cannot_be_written(cfg: Path) -> None:
+def test_a_cache_that_cannot_be_written_names_the_variable_to_set(cfg: Path) -> None:
     (cfg.parent / "cache").mkdir(mode=0o500)
 
     with pytest.raises(ModelFileError, match="set LOOKONCE_CACHE"):
         cached_onnx(cfg)
 
 
-def test_cache_that_is_a_file(cfg: Path) -> None:
+def test_a_cache_that_is_a_file_names_the_variable_to_set(cfg: Path) -> None:
     (cfg.parent / "cache").write_text("")
 
     with pytest.raises(ModelFileError, match=r"cannot be written .* set LOOKONCE_CACHE"):

@@ -31,14 +31,14 @@ NET = "[net]\nwidth=416\nheight=320\n"  # three lines; the text after it begins 
         ("yolo-fastest-1.1-xl", 131, 25),
     ],
 )
-def test_real_files(data: Path, name: str, layers: int, ignored: int) -> None:
+def test_real_files_are_read(data: Path, name: str, layers: int, ignored: int) -> None:
     cfg = read_cfg(data / "darknet" / f"{name}.cfg")
 
     assert len(cfg.layers) == layers
     assert sum(map(len, cfg.ignored.values())) == ignored
 
 
-def test_values_of_a_real_file(data: Path) -> None:
+def test_the_values_of_a_real_file_are_read(data: Path) -> None:
     cfg = read_cfg(data / "darknet" / "yolov3-tiny.cfg")
 
     assert cfg.net == Net(width=416, height=416)
@@ -75,11 +75,11 @@ def test_values_of_a_real_file(data: Path) -> None:
         ("[yolo]\nanchors=1,2,3,4.5\nnum=2\nmask=1\nclasses=3", Yolo(((3, 4.5),), 3, 1)),
     ],
 )
-def test_sections_and_darknets_defaults(text: str, expected: object) -> None:
+def test_sections_have_darknets_defaults(text: str, expected: object) -> None:
     assert parse_cfg(NET + text, "x.cfg").layers == (expected,)
 
 
-def test_comments_blank_lines_and_windows_line_ends() -> None:
+def test_comments_blank_lines_and_windows_line_ends_are_skipped() -> None:
     text = "\ufeff# a\r\n[net]\r\n; b\r\n\r\n width = 32\r\nheight=64\r\n[avgpool]\r\n"
 
     cfg = parse_cfg(text.removeprefix("\ufeff"), "x.cfg")
@@ -87,14 +87,14 @@ def test_comments_blank_lines_and_windows_line_ends() -> None:
     assert (cfg.net.width, cfg.net.height, cfg.layers[0].line) == (32, 64, 7)
 
 
-def test_byte_order_mark_and_comments_in_another_encoding(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_foreign_comments_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "x.cfg"
     file.write_bytes(b"\xef\xbb\xbf" + NET.encode() + "# 训练\n[avgpool]".encode("gbk"))
 
     assert read_cfg(file).layers == (AvgPool(),)
 
 
-def test_a_key_twice_with_the_same_value_is_one() -> None:
+def test_a_repeated_key_with_the_same_value_is_allowed() -> None:
     assert parse_cfg(NET + "[upsample]\nstride=2\nstride=2", "x.cfg").layers == (Upsample(2),)
 
 
@@ -152,7 +152,7 @@ def test_errors_name_the_line(text: str, message: str) -> None:
         (b"#" * 1_048_577, "at most 1,048,576 bytes"),
     ],
 )
-def test_files_that_are_no_cfg(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_cfg_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "x.cfg"
     file.write_bytes(content)
 
@@ -160,7 +160,7 @@ def test_files_that_are_no_cfg(tmp_path: Path, content: bytes, message: str) -> 
         read_cfg(file)
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "no.cfg", tmp_path):
         with pytest.raises(ModelFileError, match=r"cannot be read|expected a regular file|folder"):
             read_cfg(path)
@@ -181,25 +181,25 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         ("[avgpool]\nlearning_rate=", "[avgpool]"),
     ],
 )  # fmt: skip
-def test_harmless_ways_to_write_it(written: str, plain: str) -> None:
+def test_harmless_spellings_read_the_same(written: str, plain: str) -> None:
     assert parse_cfg(NET + written, "x.cfg").layers == parse_cfg(NET + plain, "x.cfg").layers
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
-def test_utf_16(tmp_path: Path, encoding: str) -> None:
+def test_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
     mark = "" if encoding == "utf-16" else "\ufeff"
     (tmp_path / "x.cfg").write_bytes((mark + NET + "[avgpool]").encode(encoding))
     assert read_cfg(tmp_path / "x.cfg").layers == (AvgPool(),)
 
 
-def test_unknown_keys_are_listed_once_with_a_hint_and_harmless_ones_apart() -> None:
+def test_unknown_keys_are_listed_apart_from_harmless_ones() -> None:
     cfg = parse_cfg(NET + "mosiac=1\nmosaic=1\n" + "[avgpool]\nqqq=1\n" * 2, "x.cfg")
 
     assert cfg.unknown == {"net": ["mosiac (did you mean mosaic?)"], "avgpool": ["qqq"]}
     assert cfg.ignored == {"net": ["mosaic"]}
 
 
-def test_letter_box_and_what_speaks_for_stretching() -> None:
+def test_letter_box_and_signs_of_stretching_are_read() -> None:
     def net(text: str) -> tuple[bool | None, str]:
         found = parse_cfg(NET + text, "x.cfg").net
         return found.letter_box, found.stretching

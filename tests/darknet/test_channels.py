@@ -58,7 +58,7 @@ def maps_of(
 
 
 @pytest.mark.parametrize("name", [*KINDS, *NETWORKS, "grouped"])
-def test_without_channels_the_maps_are_those_of_the_masked_network(name: str) -> None:
+def test_removing_channels_gives_the_maps_of_the_masked_network(name: str) -> None:
     network = network_named(name)
     weights, channels = random_weights(network), Channels(network)
     removed = some_of_each(channels, seed=3)
@@ -87,12 +87,12 @@ def test_channels_that_are_added_or_scaled_go_together() -> None:
     assert (4, 5) in together("mobilenet")  # a depth-wise convolution
 
 
-def test_channels_of_image_raw_maps_and_a_scrambled_reorg_stay() -> None:
+def test_channels_of_image_raw_maps_and_reorg_are_kept() -> None:
     layers = {layer for each in Channels(kind("region")).bundles for layer, _ in each.channels}
     assert layers == {0, 1, 2, 4}  # 3 is the input of [reorg], 7 is the raw map
 
 
-def test_the_cost_after_removals_is_that_of_the_smaller_network() -> None:
+def test_the_cost_after_removals_equals_that_of_the_smaller_network() -> None:
     for name in ("tiny", "v4-tiny", "mobilenet", "enet", "prn", "trident"):
         network = kind(name)
         channels, cost = Channels(network), Cost(network)
@@ -103,7 +103,7 @@ def test_the_cost_after_removals_is_that_of_the_smaller_network() -> None:
         assert cost.total == Cost(slim).total
 
 
-def test_the_least_important_channels_go_in_steps_of_eight() -> None:
+def test_the_least_important_channels_are_removed_in_steps_of_eight() -> None:
     network = half_tiny()
     channels = Channels(network)
     importance = np.random.default_rng(0).random(len(channels.bundles)).tolist()
@@ -119,7 +119,7 @@ def test_the_least_important_channels_go_in_steps_of_eight() -> None:
     assert worst <= min(importance[i] for i in of_one if i not in removed)
 
 
-def test_no_layer_falls_below_its_least() -> None:
+def test_no_layer_falls_below_its_minimum() -> None:
     network = half_tiny()
     channels = Channels(network)
     slim, _ = without(channels, random_weights(network), choose(channels, [1.0] * len(channels.bundles), 0.0))

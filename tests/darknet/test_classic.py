@@ -39,7 +39,7 @@ def test_official_files_are_recognized(data: Path, name: str, architecture: str)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"])
-def test_other_networks_are_not(data: Path, name: str) -> None:
+def test_other_networks_are_not_recognized(data: Path, name: str) -> None:
     assert recognize(resolve(read_cfg(data / "darknet" / f"{name}.cfg"))) is None
 
 
@@ -58,7 +58,7 @@ def test_a_network_that_differs_a_little_is_not_recognized(data: Path, old: str,
     assert recognize(resolve(parse_cfg(text.replace(old, new), "x.cfg"))) is None
 
 
-def test_as_many_convolutions_at_a_size_the_classic_network_cannot_have() -> None:
+def test_an_impossible_size_is_not_recognized() -> None:
     body = "[convolutional]\nfilters=8\nbatch_normalize=1\n" * 12
     head = "[convolutional]\nfilters=6\n[yolo]\nanchors=1,2\nclasses=1\n"
     text = f"[net]\nwidth=33\nheight=33\n{body}{head}[route]\nlayers=12\n{head.partition('[yolo]')[1]}"
@@ -81,7 +81,7 @@ def test_written_text_is_read_as_the_same_network(architecture: str, width: floa
     assert (network.cfg.net.height, network.cfg.net.width) == (320, 416)
 
 
-def test_scales_stand_from_coarse_to_fine_in_the_file() -> None:
+def test_scales_are_written_from_coarse_to_fine() -> None:
     layers = resolve(parse_cfg(classic_cfg(described("yolov3", 0.25)), "x.cfg")).layers
 
     yolos = [layer for layer in layers if type(layer.section).__name__ == "Yolo"]

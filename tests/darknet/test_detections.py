@@ -21,7 +21,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 @pytest.mark.parametrize("size", [(320, 320), (256, 416)])
 @pytest.mark.parametrize("name", ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"])
-def test_same_objects_as_opencv(
+def test_detections_match_opencv(
     data: Path, photographs: list[Path], name: str, size: tuple[int, int], fit: str
 ) -> None:
     cfg = data / "darknet" / f"{name}.cfg"
@@ -41,7 +41,7 @@ def test_same_objects_as_opencv(
     ("name", "cat", "cup"),
     [("MobileNetV2-YOLOv3-Nano-coco", 0.97, 0.88), ("yolo-fastest-1.1-xl", 0.98, 0.95)],
 )
-def test_known_objects(data: Path, name: str, cat: float, cup: float) -> None:
+def test_known_objects_are_found_with_their_scores(data: Path, name: str, cat: float, cup: float) -> None:
     with Detector.open(data / "darknet" / f"{name}.cfg", fit="letterbox") as detector:
         found = [list(detector(data / "photos" / photo)) for photo in ("cat.jpg", "coffee.jpg")]
 
@@ -51,7 +51,7 @@ def test_known_objects(data: Path, name: str, cat: float, cup: float) -> None:
     ]
 
 
-def test_known_objects_on_the_dog_photograph(data: Path) -> None:
+def test_the_dog_photograph_has_its_known_objects(data: Path) -> None:
     with Detector.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg", fit="stretch") as detector:
         found = detector(data / "photos" / "dog.jpg")
 

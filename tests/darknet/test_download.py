@@ -68,7 +68,7 @@ def test_a_file_arrives_whole_and_is_not_fetched_twice(server: Server, tmp_path:
 
 
 @pytest.mark.parametrize("file", [KNOWN, UNKNOWN])
-def test_a_connection_that_breaks_is_gone_on_with(server: Server, tmp_path: Path, file: RemoteFile) -> None:
+def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path, file: RemoteFile) -> None:
     server.answers["/a.weights"] = sound(CONTENT, stop_after=130_000)
     watch = Watch()
 
@@ -108,7 +108,7 @@ def test_a_server_that_breaks_too_often_is_given_up(
         get(tmp_path, server.url)
 
 
-def test_a_file_that_changed_meanwhile_is_not_mixed(server: Server, tmp_path: Path) -> None:
+def test_a_file_that_changed_in_between_is_not_mixed(server: Server, tmp_path: Path) -> None:
     server.answers["/a.weights"] = sound(bytes(len(CONTENT)), '"old"', stop_after=1000)
     answer_old = server.answers["/a.weights"]
 
@@ -175,7 +175,7 @@ BAD: dict[str, tuple[Callable[[Handler], None], str]] = {
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_a_bad_mirror_is_named_and_the_next_one_helps(server: Server, tmp_path: Path, fault: str) -> None:
+def test_a_bad_mirror_is_named_and_the_next_one_used(server: Server, tmp_path: Path, fault: str) -> None:
     server.answers["/bad/a.weights"], reason = BAD[fault]
     server.answers["/good/a.weights"] = sound(CONTENT)
 
@@ -189,9 +189,7 @@ def test_a_bad_mirror_is_named_and_the_next_one_helps(server: Server, tmp_path: 
     assert get(tmp_path, f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
 
 
-def test_a_piece_of_one_mirror_serves_another_where_a_checksum_proves_it(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_partial_file_moves_to_another_mirror_only_with_a_checksum(server: Server, tmp_path: Path) -> None:
     server.answers["/1/a.weights"] = deaf(CONTENT, stop_after=1000)
     server.answers["/2/a.weights"] = sound(CONTENT)
     urls = [f"{server.url}/1", f"{server.url}/2"]
@@ -203,7 +201,7 @@ def test_a_piece_of_one_mirror_serves_another_where_a_checksum_proves_it(
     assert last == ["bytes=1000-", None]
 
 
-def test_a_damaged_piece_is_found_out_and_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_partial_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
     server.answers["/a.weights"] = sound(CONTENT)
     (tmp_path / "a.weights.part").write_bytes(b"damaged")
 
@@ -211,7 +209,7 @@ def test_a_damaged_piece_is_found_out_and_fetched_again(server: Server, tmp_path
     assert server.ranges() == ["bytes=7-", None]
 
 
-def test_a_piece_that_is_too_long_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_a_partial_file_that_is_too_long_is_discarded(server: Server, tmp_path: Path) -> None:
     server.answers["/a.weights"] = sound(CONTENT)
     (tmp_path / "a.weights.part").write_bytes(CONTENT + b"!")
 
@@ -228,7 +226,7 @@ def test_a_damaged_file_is_named_and_fetched_again(
     assert "a.weights: expected 300,000 bytes, found 6; it is fetched again" in caplog.text
 
 
-def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_where_to_put_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as server:
         closed = server.url  # no server listens there after the block
@@ -240,7 +238,7 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "LOOKONCE_MIRROR" in str(raised.value)
 
 
-def test_silence(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.1)
     over = threading.Event()
     server.answers["/a.weights"] = lambda request: over.wait(60) and None
@@ -251,7 +249,7 @@ def test_silence(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         over.set()
 
 
-def test_a_full_disk(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(server: Server, tmp_path: Path) -> None:
     server.answers["/a.weights"] = sound(CONTENT)
 
     class Full(Watch):
@@ -265,14 +263,14 @@ def test_a_full_disk(server: Server, tmp_path: Path) -> None:
     assert get(tmp_path, server.url).read_bytes() == CONTENT
 
 
-def test_a_folder_that_cannot_be(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(DownloadError, match=r"file/models/a\.weights: cannot be written: Not a directory"):
         get(tmp_path / "file" / "models", server.url)
 
 
-def test_two_processes_do_not_fetch_the_same(server: Server, tmp_path: Path) -> None:
+def test_two_processes_do_not_fetch_the_same_file(server: Server, tmp_path: Path) -> None:
     def meanwhile(request: Handler) -> None:
         with pytest.raises(DownloadError, match="another process is fetching it"):
             get(tmp_path, server.url)
@@ -300,7 +298,7 @@ download(RemoteFile("a.weights", int(size), sha256), Path(folder), [url], {}, No
 """
 
 
-def test_a_killed_process_is_gone_on_from(server: Server, tmp_path: Path) -> None:
+def test_a_killed_download_is_resumed(server: Server, tmp_path: Path) -> None:
     killed = threading.Event()
 
     def half(request: Handler) -> None:
@@ -360,7 +358,7 @@ def raw(answer: bytes) -> Callable[[Handler], None]:
     ],
     ids=lambda answer: repr(answer[:60]),
 )
-def test_a_malformed_answer_is_named_and_the_next_mirror_serves(
+def test_after_a_malformed_answer_the_next_mirror_is_used(
     server: Server, tmp_path: Path, answer: bytes
 ) -> None:
     server.answers["/bad/a.weights"] = raw(answer)
@@ -381,7 +379,7 @@ def test_a_malformed_answer_is_named_and_the_next_mirror_serves(
         (b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", "too slow: more than 0.3 s for 16,384 bytes"),
     ],
 )
-def test_an_answer_byte_by_byte_gives_way_to_the_next_mirror(
+def test_after_too_slow_an_answer_the_next_mirror_is_used(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, why: str
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
@@ -418,7 +416,7 @@ def test_a_password_is_sent_and_shown_nowhere(server: Server, tmp_path: Path) ->
     assert all(b"s3cret" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_a_redirect_takes_no_password_to_another_server(server: Server, tmp_path: Path) -> None:
+def test_a_redirect_does_not_send_the_password_to_another_server(server: Server, tmp_path: Path) -> None:
     with serving() as other:
         server.answers["/a.weights"] = redirect(f"{other.url}/a.weights")
         other.answers["/a.weights"] = sound(CONTENT)

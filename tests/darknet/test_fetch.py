@@ -20,7 +20,7 @@ HEADER = 20  # bytes
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_the_sizes_are_those_of_the_networks(name: str) -> None:
+def test_file_sizes_match_the_networks(name: str) -> None:
     published = REGISTRY[name]
     info = published.info or REGISTRY["yolov3"].info
     assert info is not None
@@ -31,25 +31,25 @@ def test_the_sizes_are_those_of_the_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_networks_are_those_of_the_official_files(name: str, data: Path) -> None:
+def test_networks_match_the_official_files(name: str, data: Path) -> None:
     info = REGISTRY[name].info
     assert info is not None
     official = describe(resolve(read_cfg(data / "darknet" / f"{name}.cfg")), COCO_NAMES)
     assert official == replace(info, bn_epsilon=BN_EPSILON)
 
 
-def test_the_names_are_the_official_ones(data: Path) -> None:
+def test_class_names_match_the_official_ones(data: Path) -> None:
     assert read_names(data / "darknet" / "coco.names") == COCO_NAMES
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
         ConfigError, match="yolov9: expected one of yolov3, yolov3-spp, yolov3-tiny, darknet53"
     ):
         find("yolov9")
 
 
-def test_a_mirror_of_ones_own_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_in_the_environment_replaces_the_published_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOKONCE_MIRROR", raising=False)
     assert mirrors() == PUBLISHED
     monkeypatch.setenv("LOOKONCE_MIRROR", "https://files.example/weights")
@@ -57,7 +57,9 @@ def test_a_mirror_of_ones_own_stands_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("address", ["files.example", "ftp://files.example", "/mnt/weights"])
-def test_a_mirror_that_is_no_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_without_a_supported_scheme_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOOKONCE_MIRROR", address)
     with pytest.raises(ConfigError, match="LOOKONCE_MIRROR: expected https://"):
         mirrors()

@@ -28,7 +28,7 @@ def folder(small_model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["best", "last", "final", "1000", "20000"])
-def test_the_only_weights_as_the_trainer_names_them_are_taken_and_said(
+def test_the_only_weights_named_by_the_trainer_are_used_and_named(
     folder: Path,
     small_model: Path,
     name: str,
@@ -45,7 +45,7 @@ def test_the_only_weights_as_the_trainer_names_them_are_taken_and_said(
     assert f"weights from {weights}" in caplog.text
 
 
-def test_several_are_named_and_one_of_them_opens(
+def test_several_weights_are_listed_and_each_can_be_opened(
     folder: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(folder / "cache"))
@@ -64,14 +64,14 @@ def test_several_are_named_and_one_of_them_opens(
         )
 
 
-def test_the_plain_name_comes_first(folder: Path, small_model: Path) -> None:
+def test_weights_of_the_same_name_come_first(folder: Path, small_model: Path) -> None:
     for name in ("small", "small_best", "small_last"):
         copy(small_model.with_suffix(".weights"), folder / f"{name}.weights")
 
     assert open_darknet(folder / "small.cfg").weights.name == "small.weights"
 
 
-def test_what_is_missing_is_named(folder: Path) -> None:
+def test_a_missing_partner_is_named(folder: Path) -> None:
     (folder / "strange.weights").touch()
 
     with pytest.raises(
@@ -102,7 +102,7 @@ def test_a_git_lfs_pointer_is_named(folder: Path) -> None:
         ("letter_box=1\nmosaic=1\n", "letterbox", "letter_box=1"),
     ],
 )
-def test_letterbox_or_stretch(text: str, fit: str, reason: str) -> None:
+def test_the_cfg_decides_between_letterbox_and_stretch(text: str, fit: str, reason: str) -> None:
     found = fit_of(resolve(parse_cfg(f"[net]\nwidth=64\nheight=64\n{text}[avgpool]", "x.cfg")))
     assert found[0] == fit
     assert reason in found[1]
@@ -116,9 +116,7 @@ def test_the_fit_of_a_model_survives_darknet_files(small_model: Path, tmp_path: 
     assert open_darknet(tmp_path / "x.cfg").info.fit == fit
 
 
-def test_a_network_for_a_size_that_is_no_multiple_of_32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_size_need_not_be_a_multiple_of_32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     text = "[net]\nwidth=56\nheight=40\n[conv]\nfilters=6\nsize=8\nstride=8\n[yolo]\nanchors=9,9\nclasses=1\n"
     (tmp_path / "x.cfg").write_text(text)

@@ -56,14 +56,14 @@ def accepted(text: str) -> Network | None:
 
 @given(st.one_of(st.text(), st.lists(section, max_size=6).map("\n".join)))
 @settings(max_examples=300, deadline=None)
-def test_any_text(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     accepted("[net]\nwidth=32\nheight=32\n" + text)
     accepted(text)
 
 
 @given(st.lists(likely_layer, max_size=8).map("\n".join))
 @settings(max_examples=200, deadline=None)
-def test_accepted_networks_run_and_have_the_shapes_that_were_computed(text: str) -> None:
+def test_accepted_networks_run_and_have_the_computed_shapes(text: str) -> None:
     first = "[net]\nwidth=32\nheight=32\n[convolutional]\nfilters=8\n"
     head = "\n[convolutional]\nfilters=6\nactivation=linear\n[yolo]\nanchors=9,9\nclasses=1"
     network = accepted(first + text + head)
@@ -80,7 +80,7 @@ def test_accepted_networks_run_and_have_the_shapes_that_were_computed(text: str)
 
 @given(draw=st.data())
 @settings(max_examples=100, deadline=None)
-def test_damaged_real_files(data: Path, draw: st.DataObject) -> None:
+def test_damaged_real_files_are_read_or_refused(data: Path, draw: st.DataObject) -> None:
     text = (data / "darknet" / "yolov3-tiny.cfg").read_text()
     lines = text.split("\n")
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -100,7 +100,7 @@ header = st.sampled_from([b"\0" * 4 + b"\2\0\0\0" + b"\0" * 12, b"\0" * 4 + b"\1
     partial=st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_weights(folder: Path, content: bytes, partial: bool) -> None:
+def test_any_weights_are_read_or_refused(folder: Path, content: bytes, partial: bool) -> None:
     file = folder / "x.weights"
     file.write_bytes(content)
     try:
@@ -116,7 +116,7 @@ def test_any_weights(folder: Path, content: bytes, partial: bool) -> None:
 
 @given(names=st.binary(max_size=30), data_file=st.binary(max_size=400), classes=st.integers(1, 4))
 @settings(max_examples=100, deadline=None)
-def test_any_names(folder: Path, names: bytes, data_file: bytes, classes: int) -> None:
+def test_any_names_are_read_or_refused(folder: Path, names: bytes, data_file: bytes, classes: int) -> None:
     (folder / "model.data").write_bytes(b"names=" + data_file)
     (folder / "obj.data").write_bytes(b"names = " + data_file)
     (folder / "some.names").write_bytes(names)

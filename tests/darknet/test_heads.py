@@ -38,7 +38,7 @@ def test_only_the_heads_change(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "three scales", "region", "csp"])
-def test_other_anchors_and_other_numbers_of_them(name: str) -> None:
+def test_anchors_can_be_replaced_by_any_number_of_others(name: str) -> None:
     network = kind(name)
     wanted = tuple(
         tuple((5.5 * (n + 1) + scale, 7.0 + n) for n in range(1 + scale))
@@ -53,7 +53,7 @@ def test_other_anchors_and_other_numbers_of_them(name: str) -> None:
     ]
 
 
-def test_heads_with_classes_of_their_own_get_the_same() -> None:
+def test_heads_with_different_classes_get_the_same() -> None:
     text = KINDS["tiny"].replace("filters=14", "filters=18", 1).replace("classes=2", "classes=4", 1)
     cfg = parse_cfg(text, "x.cfg")
     with pytest.raises(ModelFileError, match=r"has 2 classes, the first .* 4"):
@@ -61,7 +61,7 @@ def test_heads_with_classes_of_their_own_get_the_same() -> None:
     assert with_heads(cfg, 3, (64, 64)).classes == 3
 
 
-def test_settings_of_training_stay_and_those_of_each_class_go() -> None:
+def test_training_settings_are_kept_and_per_class_ones_dropped() -> None:
     text = KINDS["prn"].replace("classes=2\n", "classes=2\ncounters_per_class=4,5\njitter=.3\n")
     found = with_heads(parse_cfg(text, "x.cfg"), 3, (64, 64)).cfg.text
     assert "learning_rate=0.001\n" in found
@@ -80,7 +80,7 @@ def test_settings_of_training_stay_and_those_of_each_class_go() -> None:
         ("[dropout]\n", ""),
     ],
 )
-def test_the_convolution_before_a_yolo(before: str, complaint: str) -> None:
+def test_a_yolo_needs_a_convolution_before_it(before: str, complaint: str) -> None:
     cfg = parse_cfg(KINDS["prn"].replace("[yolo]", before + "[yolo]"), "x.cfg")
     if complaint:
         with pytest.raises(ModelFileError, match=complaint):
@@ -90,7 +90,7 @@ def test_the_convolution_before_a_yolo(before: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_description_gives_the_network_back(name: str) -> None:
+def test_a_network_survives_its_description(name: str) -> None:
     network = kind(name)
     info = describe(network, ("cat", "dog"))
     back = network_of(replace(info, input_size=(160, 96), fit="stretch"))
@@ -98,7 +98,7 @@ def test_a_description_gives_the_network_back(name: str) -> None:
     assert (back.cfg.net.height, back.cfg.net.width, back.cfg.net.letter_box) == (160, 96, False)
 
 
-def test_size_and_scales_of_a_file(tmp_path: Path) -> None:
+def test_size_and_scales_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "x.cfg"
     file.write_text(KINDS["tiny"].replace("width=64", "width=160"))
     assert published_size(str(file)) == (96, 160)

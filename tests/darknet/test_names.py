@@ -16,23 +16,23 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
 
 
-def test_numbers_where_there_is_no_file(cfg: Path) -> None:
+def test_without_a_file_names_are_numbers(cfg: Path) -> None:
     assert find_names(cfg, 3) == (("0", "1", "2"), None)
 
 
-def test_file_of_the_same_name_comes_first(cfg: Path) -> None:
+def test_a_names_file_of_the_same_name_comes_first(cfg: Path) -> None:
     write(cfg.parent, model__names="a\nbig dog\r\n\n", obj__data="names=obj.names", obj__names="x\ny")
 
     assert find_names(cfg, 2) == (("a", "big dog"), cfg.with_suffix(".names"))
 
 
-def test_a_model_may_have_two_classes_of_one_name(cfg: Path) -> None:
+def test_repeated_class_names_are_numbered(cfg: Path) -> None:
     write(cfg.parent, model__names="crane\ndog\ncrane\ncrane\n")
 
     assert find_names(cfg, 4)[0] == ("crane", "dog", "crane (2)", "crane (3)")
 
 
-def test_file_of_the_same_name_must_fit(cfg: Path) -> None:
+def test_a_names_file_of_the_same_name_must_fit(cfg: Path) -> None:
     write(cfg.parent, model__names="a\nb\n")
 
     with pytest.raises(
@@ -43,7 +43,7 @@ def test_file_of_the_same_name_must_fit(cfg: Path) -> None:
 
 @pytest.mark.parametrize("data", ["obj__data", "model__data"])
 @pytest.mark.parametrize("pointer", ["obj.names", "data/obj.names", "/nowhere/obj.names"])
-def test_data_file_points_to_the_names(cfg: Path, data: str, pointer: str) -> None:
+def test_a_data_file_points_to_the_names(cfg: Path, data: str, pointer: str) -> None:
     write(
         cfg.parent, **{data: f"classes = 2\nnames = {pointer}\n"}, obj__names="Käfer\nb", more__names="x\ny"
     )
@@ -51,7 +51,7 @@ def test_data_file_points_to_the_names(cfg: Path, data: str, pointer: str) -> No
     assert find_names(cfg, 2) == (("Käfer", "b"), cfg.with_name("obj.names"))
 
 
-def test_data_file_of_another_model_does_no_harm(cfg: Path) -> None:
+def test_a_data_file_of_another_model_is_ignored(cfg: Path) -> None:
     write(cfg.parent, obj__data="names=obj.names", obj__names="x\ny")
     assert find_names(cfg, 3) == (("0", "1", "2"), None)
 
@@ -59,7 +59,7 @@ def test_data_file_of_another_model_does_no_harm(cfg: Path) -> None:
     assert find_names(cfg, 3) == (("0", "1", "2"), None)
 
 
-def test_own_data_file_without_its_names_is_an_error(cfg: Path) -> None:
+def test_a_data_file_of_the_same_name_must_lead_to_names(cfg: Path) -> None:
     for name in ("gone.names", "a" * 5000):
         write(cfg.parent, model__data=f"names={name}")
         with pytest.raises(ModelFileError, match=f"names={name}: no such file"):
@@ -70,7 +70,7 @@ def test_own_data_file_without_its_names_is_an_error(cfg: Path) -> None:
         find_names(cfg, 2)
 
 
-def test_the_only_fitting_names_in_the_folder(cfg: Path) -> None:
+def test_the_only_fitting_names_in_the_folder_are_used(cfg: Path) -> None:
     write(cfg.parent, three__names="a\nb\nc\n", two__names="x\ny\n")
     assert find_names(cfg, 3) == (("a", "b", "c"), cfg.with_name("three.names"))
 
@@ -78,7 +78,7 @@ def test_the_only_fitting_names_in_the_folder(cfg: Path) -> None:
     assert find_names(cfg, 3) == (("0", "1", "2"), None)
 
 
-def test_coco_names_beside_the_official_files(data: Path) -> None:
+def test_coco_names_are_found_beside_the_official_files(data: Path) -> None:
     names, file = find_names(data / "darknet" / "yolov3.cfg", 80)
 
     assert file is not None
@@ -92,7 +92,7 @@ def test_coco_names_beside_the_official_files(data: Path) -> None:
         ("Käfer\nb".encode("latin-1"), "expected UTF-8 text, found the byte 0xe4 at 1"),
     ],
 )
-def test_files_that_are_no_names(content: bytes, what: str, cfg: Path) -> None:
+def test_files_that_hold_no_names_are_refused(content: bytes, what: str, cfg: Path) -> None:
     cfg.with_name("x.names").write_bytes(content)
     assert find_names(cfg, 2)[1] is None
 
@@ -101,6 +101,6 @@ def test_files_that_are_no_names(content: bytes, what: str, cfg: Path) -> None:
         find_names(cfg, 2)
 
 
-def test_names_and_data_files_are_read_as_those_of_annotations(cfg: Path) -> None:
+def test_comments_in_a_data_file_are_skipped(cfg: Path) -> None:
     write(cfg.parent, model__data="# names = old.names\n;x\nnames = new.names\n", new__names="n\u0303u\nb\n")
     assert find_names(cfg, 2) == (("ñu", "b"), cfg.with_name("new.names"))

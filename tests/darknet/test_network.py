@@ -28,7 +28,9 @@ def network(text: str) -> Network:
         ("yolo-fastest-1.1-xl", 84, 3_693_964, [16, 32]),
     ],
 )
-def test_real_networks(data: Path, name: str, convolutions: int, file_size: int, strides: list[int]) -> None:
+def test_real_networks_are_resolved(
+    data: Path, name: str, convolutions: int, file_size: int, strides: list[int]
+) -> None:
     real = resolve(read_cfg(data / "darknet" / f"{name}.cfg"))
 
     assert len(real.convolutions) == convolutions
@@ -65,11 +67,11 @@ def test_convolutions_of_yolov3_equal_the_reference(data: Path, reference: Path)
         ("[dropout]", Shape(3, 320, 416)),
     ],
 )
-def test_shapes(layer: str, expected: Shape) -> None:
+def test_each_layer_has_its_output_shape(layer: str, expected: Shape) -> None:
     assert network(layer).layers[0].shape == expected
 
 
-def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
+def test_routes_and_shortcuts_take_relative_and_absolute_layers() -> None:
     layers = network(
         CONV * 3 + "[shortcut]\nfrom=-2,0\n[route]\nlayers=-1,1\n[route]\nlayers=4\ngroups=4\n"
     ).layers
@@ -119,6 +121,6 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
         ),
     ],
 )
-def test_layers_that_do_not_fit(text: str, message: str) -> None:
+def test_layers_that_do_not_fit_name_their_line(text: str, message: str) -> None:
     with pytest.raises(ModelFileError, match=message):
         network(text)

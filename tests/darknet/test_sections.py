@@ -91,7 +91,7 @@ def test_boxes_and_scores_equal_opencv(name: str, width: int, height: int) -> No
     np.testing.assert_allclose(scores[shown], rows[:, 5:][shown], atol=1e-5)
 
 
-def test_gaussian_boxes_lose_score_by_their_uncertainty() -> None:
+def test_uncertainty_lowers_the_score_of_gaussian_boxes() -> None:
     head = HEAD.replace("14", "22") + "[Gaussian_yolo]\nmask=0,1\n" + ANCHORS
     small = network(EIGHT + head)
 
@@ -212,7 +212,7 @@ def test_a_tree_of_classes_gives_darknets_class(tmp_path: Path, planes: bool) ->
     np.testing.assert_allclose(candidates[..., 4], 1 / (1 + np.exp(-t[..., 4])), rtol=1e-4, atol=1e-6)
 
 
-def test_a_tree_goes_into_the_description_and_is_left_out_for_other_classes(tmp_path: Path) -> None:
+def test_a_tree_is_described_and_dropped_for_other_classes(tmp_path: Path) -> None:
     (tmp_path / "words.tree").write_text(TREE)
     region = "[region]\nanchors=1,0.8\nclasses=9\nsoftmax=1\ntree=words.tree\n"
     (tmp_path / "x.cfg").write_text(NET + EIGHT + HEAD + region)
@@ -251,6 +251,6 @@ def test_a_tree_goes_into_the_description_and_is_left_out_for_other_classes(tmp_
         (HEAD + "[region]\ncoords=5\n" + ANCHORS, "coords=5 is not supported"),
     ],
 )
-def test_what_cannot_be_names_its_line(text: str, message: str) -> None:
+def test_an_impossible_section_names_its_line(text: str, message: str) -> None:
     with pytest.raises(ModelFileError, match=message):
         network(text)

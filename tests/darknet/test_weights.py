@@ -28,7 +28,7 @@ def numbers(count: int) -> bytes:
         (struct.pack("<3ii", 0, 1, 0, 4321), 4321),  # version 0.1: 32 bits
     ],
 )
-def test_arrays_in_file_order(tmp_path: Path, header: bytes, seen: int) -> None:
+def test_arrays_are_read_in_file_order(tmp_path: Path, header: bytes, seen: int) -> None:
     file = tmp_path / "x.weights"
     file.write_bytes(header + numbers(ALL))
 
@@ -60,7 +60,7 @@ def test_arrays_share_one_buffer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"])
-def test_real_weights_come_back_bit_by_bit(data: Path, tmp_path: Path, name: str) -> None:
+def test_real_weights_are_written_back_bit_for_bit(data: Path, tmp_path: Path, name: str) -> None:
     cfg = data / "darknet" / f"{name}.cfg"
     header, weights = read_weights(cfg.with_suffix(".weights"), resolve(read_cfg(cfg)).convolutions)
 
@@ -72,7 +72,7 @@ def test_real_weights_come_back_bit_by_bit(data: Path, tmp_path: Path, name: str
     assert list(tmp_path.iterdir()) == [tmp_path / "copy.weights"]
 
 
-def test_backbone_of_75_layers_by_its_length(data: Path, tmp_path: Path) -> None:
+def test_the_length_of_a_backbone_file_gives_its_layers(data: Path, tmp_path: Path) -> None:
     """A file like `darknet53.conv.74`, in which only the length shows the number of layers."""
     text = (data / "darknet" / "yolov3.cfg").read_text()
     specs = resolve(parse_cfg(text, "yolov3.cfg")).convolutions
@@ -108,7 +108,9 @@ def test_backbone_of_75_layers_by_its_length(data: Path, tmp_path: Path) -> None
         (struct.pack("<3iq", 0, 3, 0, 0) + numbers(ALL), "found 0.3.0"),
     ],
 )  # fmt: skip
-def test_files_of_another_length_or_kind(tmp_path: Path, content: bytes, message: str, partial: bool) -> None:
+def test_files_of_another_length_or_kind_are_refused(
+    tmp_path: Path, content: bytes, message: str, partial: bool
+) -> None:
     file = tmp_path / "x.weights"
     file.write_bytes(content)
 
@@ -125,7 +127,7 @@ def test_partial_reading_ends_after_a_convolution(tmp_path: Path) -> None:
         read_weights(file, SPECS)
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot be read: No such file"):
         read_weights(tmp_path / "no.weights", SPECS)
     with pytest.raises(ModelFileError, match="expected a file, found a folder"):
@@ -133,7 +135,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("place", "value"), [(4 * 5 + 1, np.nan), (1, np.inf), (15, -0.1), (-1, np.nan)])
-def test_numbers_that_cannot_be_weights(tmp_path: Path, place: int, value: float) -> None:
+def test_numbers_that_cannot_be_weights_are_refused(tmp_path: Path, place: int, value: float) -> None:
     content = np.ones(ALL, "<f4")
     file = tmp_path / "x.weights"
     file.write_bytes(HEADER + content.tobytes())

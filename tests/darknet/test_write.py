@@ -57,7 +57,7 @@ def test_reading_back_gives_the_same_model(tmp_path: Path) -> None:
 @needs_opencv_importer
 @pytest.mark.parametrize("epsilon", [1e-6, 1e-5, 1e-3, 0.0])
 @pytest.mark.parametrize("architecture", ["yolov3", "yolov3-spp", "yolov3-tiny"])
-def test_opencv_computes_what_the_model_computes(tmp_path: Path, architecture: str, epsilon: float) -> None:
+def test_opencv_computes_the_same_as_the_model(tmp_path: Path, architecture: str, epsilon: float) -> None:
     info = replace(INFO, architecture=architecture, width=0.125, bn_epsilon=epsilon)
     if architecture != "yolov3-tiny":
         info = replace(info, anchors=(*INFO.anchors, ((3.0, 4.0), (5.0, 6.0))), strides=(8, 16, 32))
@@ -95,7 +95,7 @@ def as_gamma(weights: ConvWeights, epsilon: float) -> ConvWeights:
 
 
 @pytest.mark.parametrize("name", ["", " a", "a\n", "a\nb", "a\x85b"])
-def test_class_names_that_fit_no_line(tmp_path: Path, name: str) -> None:
+def test_class_names_that_do_not_fit_on_a_line_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelFileError, match="class names that fit one to a line"):
         write_darknet(
             tmp_path / "model.cfg", replace(INFO, names=("a", "b", name)), random_weights(network_of(INFO))
@@ -103,11 +103,11 @@ def test_class_names_that_fit_no_line(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_other_architectures(tmp_path: Path) -> None:
+def test_other_architectures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"expected one of the architectures yolov3, .*found 'darknet'"):
         write_darknet(tmp_path / "model.cfg", replace(INFO, architecture="darknet"), [])
 
 
-def test_weights_of_another_network_are_a_bug(tmp_path: Path) -> None:
+def test_weights_of_another_network_raise_value_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected kernels"):
         write_darknet(tmp_path / "model.cfg", INFO, random_weights(network_of(replace(INFO, width=0.5))))

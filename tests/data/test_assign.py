@@ -36,7 +36,7 @@ def cases(reference: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("k", [k for k in range(16) if k != WRAPS])
-def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
+def test_positives_equal_the_reference(reference: Path, k: int) -> None:
     stored = np.load(reference / "targets.npz")
     case = cases(reference)[k]
     anchors = COCO if case["anchors"] == "coco" else stored["anchors_alt_px"].tolist()
@@ -59,7 +59,7 @@ def one(box: list[float], label: int = 0, input_size: tuple[int, int] = (416, 41
     return assign(np.array([box], np.float32), np.array([label]), COCO, STRIDES, input_size)
 
 
-def test_no_boxes_no_positives() -> None:
+def test_no_boxes_give_no_positives() -> None:
     found = assign(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), COCO, STRIDES, (320, 416))
     assert found.box.shape == (0, 4)
     assert found.scale.shape == found.row.shape == found.label.shape == (0,)
@@ -76,13 +76,13 @@ def test_a_center_on_the_border_belongs_to_the_last_cell(box: list[float]) -> No
     assert len(found.scale) >= 1
 
 
-def test_rectangular_input_has_more_columns_than_rows() -> None:
+def test_a_wide_input_has_more_columns_than_rows() -> None:
     found = one([600, 20, 616, 50], input_size=(64, 640))
     assert found.column.max() >= 600 // 8
     assert found.row.max() < 64 // 8
 
 
-def test_the_later_of_two_equal_boxes_wins_and_the_loss_is_counted() -> None:
+def test_of_two_equal_boxes_the_later_wins_and_the_lost_one_is_counted() -> None:
     boxes = np.array([[100, 100, 116, 130], [100, 100, 116, 130]], np.float32)
     found = assign(boxes, np.array([0, 2]), COCO, STRIDES, (416, 416))
     assert set(found.label.tolist()) == {2}
@@ -102,13 +102,13 @@ RULES = ["iou", "best", "ratio"]
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_no_boxes_by_any_rule(rule: str) -> None:
+def test_no_rule_gives_positives_without_boxes(rule: str) -> None:
     found = found_by(AssignSettings(rule=rule))
     assert found.box.shape == (0, 4)
     assert (len(found.scale), len(found.label), found.lost) == (0, 0, 0)
 
 
-def test_the_limit_of_iou_is_a_setting() -> None:
+def test_the_iou_limit_is_a_setting() -> None:
     box = [100, 100, 130, 161]
     counts = [len(found_by(AssignSettings(positive_iou=limit), box).scale) for limit in (0.1, 0.3, 0.5, 1.0)]
     assert counts == sorted(counts, reverse=True)
@@ -128,11 +128,11 @@ def test_the_limit_of_iou_is_a_setting() -> None:
         ([200, 200, 245, 253], (1, 14, 13, 1)),  # 62 x 45 by 0.64, and 30 x 61 by 0.61
     ],
 )
-def test_best_is_the_one_anchor_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:
+def test_best_chooses_the_anchor_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:
     assert places(found_by(AssignSettings(rule="best"), box)) == [place]
 
 
-def test_best_gives_one_positive_a_box() -> None:
+def test_best_gives_one_positive_per_box() -> None:
     boxes = [
         [x, y, x + w, y + h] for x in (5, 205) for y in (5, 205) for w, h in ((9, 30), (33, 20), (90, 80))
     ]
@@ -141,7 +141,7 @@ def test_best_gives_one_positive_a_box() -> None:
     np.testing.assert_array_equal(np.sort(found.box, axis=0), np.sort(np.array(boxes, np.float32), axis=0))
 
 
-def test_best_and_ratio_look_at_shapes_wherever_the_box_stands_in_its_cell() -> None:
+def test_best_and_ratio_ignore_the_position_in_the_cell() -> None:
     for rule in ("best", "ratio"):
         settings = AssignSettings(rule=rule)
         middle, corner = (
@@ -187,7 +187,7 @@ def test_ratio_takes_every_near_anchor_on_every_scale() -> None:
     assert set(zip(found.scale.tolist(), found.anchor.tolist(), strict=True)) == near
 
 
-def test_ratio_leaves_out_a_best_anchor_that_is_not_near_where_others_are() -> None:
+def test_ratio_leaves_out_the_best_anchor_if_only_others_are_near() -> None:
     """A low limit leaves only the best anchor by overlap; a high one selects anchors by their sides alone."""
     box = [200, 0, 215, 400]
     best = places(found_by(AssignSettings(rule="best"), box))
@@ -238,14 +238,14 @@ def kinds(found: Positives[Column]) -> dict[str, np.dtype]:
     return {name: getattr(found, name).dtype for name in KINDS}
 
 
-def test_columns_have_their_types_whatever_boxes_and_labels_have() -> None:
+def test_columns_have_fixed_types() -> None:
     boxes, labels = np.array([[10, 10, 40, 40.0]]), np.array([1.0])
     found = assign(boxes, labels, COCO, STRIDES, (416, 416))
     assert kinds(found) == KINDS
     assert kinds(join([found, found])) == kinds(join([])) == KINDS
 
 
-def test_nothing_to_join_has_no_row_in_any_column() -> None:
+def test_joining_nothing_gives_empty_columns() -> None:
     nothing = join([])
     assert {name: getattr(nothing, name).shape for name in KINDS} == {
         **dict.fromkeys(KINDS, (0,)),
@@ -254,7 +254,7 @@ def test_nothing_to_join_has_no_row_in_any_column() -> None:
     assert nothing.lost == 0
 
 
-def test_a_change_of_all_columns_keeps_what_was_lost() -> None:
+def test_changing_all_columns_keeps_the_lost_count() -> None:
     box = [100, 100, 116, 130]
     found = found_by(AssignSettings(rule="best"), box, box)
     moved = found.each(lambda column: column + 1)
@@ -273,7 +273,7 @@ def test_each_scale_has_its_own_positives() -> None:
     assert found.on_scale(2).box.tolist() == [[0, 0, 373, 326]]
 
 
-def test_a_center_outside_belongs_to_the_nearest_cell() -> None:
+def test_a_center_outside_the_image_belongs_to_the_nearest_cell() -> None:
     boxes = np.array([[-10, -4, 9, 3], [200, 390, 300, 450], [20, 30, 60, 50]], np.float32)
     found = cell_of(boxes, STRIDES, (416, 256))  # columns and rows
     assert found.tolist() == [[[0, 0]] * 3, [[31, 51], [15, 25], [7, 12]], [[5, 5], [2, 2], [1, 1]]]
@@ -291,7 +291,7 @@ def test_scales_may_have_different_numbers_of_anchors() -> None:
     assert overlap.argmax() == 1
 
 
-def test_cells_that_ignored_areas_touch() -> None:
+def test_cells_touched_by_ignored_areas_are_marked() -> None:
     """Channel 0 marks cells ignored altogether, channel 1 + c cells in which class c may lack boxes."""
     areas = [
         Area(rectangle(np.array([0, 0, 32, 32]))),
@@ -314,7 +314,7 @@ def test_cells_that_ignored_areas_touch() -> None:
     assert ignored_cells([], (16,), (64, 96), 3)[0].any() == np.False_
 
 
-def test_boxes_with_their_center_where_nothing_counts_are_left_out() -> None:
+def test_boxes_centered_in_an_ignored_area_are_left_out() -> None:
     boxes = np.array([[0, 0, 20, 10], [0, 0, 90, 10], [30, 30, 50, 50], [35, 0, 45, 10]], np.float32)
     left, right, some = (
         rectangle(np.array(box)) for box in ([0, 0, 20, 20], [30, 30, 60, 60], [0, 0, 99, 99])

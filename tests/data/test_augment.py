@@ -86,7 +86,7 @@ def test_crop_rectangle_equals_the_reference_at_left_and_top(cases: dict[str, ND
     assert cut_right_or_bottom > 40
 
 
-def test_translate_is_the_reference_without_its_truncation(cases: dict[str, NDArray[np.float64]]) -> None:
+def test_translate_equals_the_reference_before_truncation(cases: dict[str, NDArray[np.float64]]) -> None:
     moved = np.flatnonzero(cases["u_translate"] < 0.5)
     assert len(moved) > 50
     for k in moved:
@@ -113,12 +113,12 @@ def test_pixels_equal_the_reference(cases: dict[str, NDArray[np.float64]]) -> No
 # ---- by hand
 
 
-def test_no_boxes_come_back_as_no_boxes() -> None:
+def test_no_boxes_remain_no_boxes() -> None:
     image = image_of(40, 60, [])
     assert augment(image, ALWAYS, np.random.default_rng(0)).boxes.shape == (0, 4)
 
 
-def test_union() -> None:
+def test_union_and_margins_surround_all_boxes() -> None:
     image = image_of(40, 60, [[10.5, 4, 20, 30], [15, 8, 50.25, 12]])
     np.testing.assert_array_equal(union_of_boxes(image), [10.5, 4, 50.25, 30])
     np.testing.assert_array_equal(margins_around(image), [10.5, 4, 9.75, 10])
@@ -133,12 +133,12 @@ def test_union() -> None:
         ((0.25, 0.5, 0.5, 0.5), (10, 3, 51, 31)),
     ],
 )
-def test_crop_rect(margins: tuple[float, ...], expected: tuple[int, ...]) -> None:
+def test_the_crop_rectangle_keeps_its_margins(margins: tuple[float, ...], expected: tuple[int, ...]) -> None:
     image = image_of(40, 60, [[10.5, 4, 50.25, 30]])
     assert crop_rect(image, np.array(margins)) == expected
 
 
-def test_fractions_of_boxes_are_kept() -> None:
+def test_fractional_coordinates_are_kept() -> None:
     image, boxes = np.zeros((40, 60, 3), np.uint8), np.array([[10.5, 4.25, 50.25, 30]], np.float32)
     np.testing.assert_array_equal(flip(image, boxes)[1], [[9.75, 4.25, 49.5, 30]])
     np.testing.assert_array_equal(crop(image, boxes, (10, 3, 51, 31))[1], [[0.5, 1.25, 40.25, 27]])
@@ -190,7 +190,7 @@ def test_each_change_happens_with_its_own_probability(name: str) -> None:
         assert low <= sum(step(image, chosen, rng) is not image for _ in range(2000)) <= high
 
 
-def test_same_seed_same_result() -> None:
+def test_the_same_seed_gives_the_same_result() -> None:
     rng = np.random.default_rng(3)
     image = AnnotatedImage(
         rng.integers(0, 256, (40, 60, 3), np.uint8), np.array([[20, 15, 30, 20]], np.float32), np.array([2])
@@ -257,7 +257,7 @@ def test_four_turns_change_nothing(image: AnnotatedImage) -> None:
     quarters=st.integers(0, 3),
     mirrored=st.booleans(),
 )
-def test_a_turned_box_is_the_box_of_its_turned_pixels(
+def test_a_rotated_box_surrounds_its_rotated_pixels(
     size: tuple[int, int], corner: tuple[int, int], sides: tuple[int, int], quarters: int, mirrored: bool
 ) -> None:
     """Compare pixels and boxes exactly in all orientations."""
@@ -273,14 +273,14 @@ def test_a_turned_box_is_the_box_of_its_turned_pixels(
     assert boxes.tolist() == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
 
 
-def test_a_turn_by_hand() -> None:
+def test_a_turn_matches_hand_computed_boxes() -> None:
     pixels, boxes = turn(np.zeros((40, 60, 3), np.uint8), np.array([[10.5, 4, 20, 30]], np.float32))
 
     assert pixels.shape == (60, 40, 3)
     assert boxes.tolist() == [[4, 40, 30, 49.5]]
 
 
-def test_free_images_take_every_orientation_and_upright_ones_none() -> None:
+def test_only_free_images_are_rotated() -> None:
     corner = image_of(20, 20, [[0, 0, 5, 5]])
     turned = [random_turn(corner, FREE, np.random.default_rng(seed)) for seed in range(100)]
     places = [tuple(each.boxes[0].tolist()) for each in turned]
@@ -291,7 +291,7 @@ def test_free_images_take_every_orientation_and_upright_ones_none() -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
-def test_an_image_is_turned_to_fill_its_input(shape: tuple[int, int]) -> None:
+def test_an_image_is_rotated_to_fill_its_input(shape: tuple[int, int]) -> None:
     for height, width in ((20, 60), (60, 20)):
         wide = image_of(height, width, [[0, 0, 5, 9]])
         found = [random_turn(wide, FREE, np.random.default_rng(seed), shape) for seed in range(40)]
@@ -300,7 +300,7 @@ def test_an_image_is_turned_to_fill_its_input(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_pixels_go_where_their_boxes_go(seed: int) -> None:
+def test_boxes_follow_their_pixels(seed: int) -> None:
     """Paint each box in its own color, augment the image, and find the colors in the boxes again."""
     image = image_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
     for box, label in zip(image.boxes.astype(int), image.labels, strict=True):

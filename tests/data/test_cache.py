@@ -33,7 +33,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def test_what_fits_is_read_once_and_the_rest_each_time(paths: list[Path], reads: Counter[str]) -> None:
+def test_images_that_fit_are_read_once_and_the_rest_each_time(paths: list[Path], reads: Counter[str]) -> None:
     images = ImageCache(2 * BYTES + 1)
     for _ in range(3):
         for number, path in enumerate(paths):
@@ -41,7 +41,7 @@ def test_what_fits_is_read_once_and_the_rest_each_time(paths: list[Path], reads:
     assert reads == {"0.png": 1, "1.png": 1, "2.png": 3, "3.png": 3}
 
 
-def test_what_is_kept_cannot_be_changed(paths: list[Path]) -> None:
+def test_a_cached_image_is_read_only(paths: list[Path]) -> None:
     images = ImageCache()
     with pytest.raises(ValueError, match="read-only"):
         images.read(paths[1])[0, 0] = 9
@@ -58,7 +58,7 @@ def test_threads_count_each_image_once(paths: list[Path], reads: Counter[str]) -
     assert reads["3.png"] == before + 1, "there was room left for the fourth"
 
 
-def test_a_image_that_cannot_be_read_is_tried_again(paths: list[Path]) -> None:
+def test_an_unreadable_image_is_tried_again(paths: list[Path]) -> None:
     images, content = ImageCache(), paths[0].read_bytes()
     paths[0].write_bytes(b"<html>")
     with pytest.raises(ImageError):
@@ -67,7 +67,9 @@ def test_a_image_that_cannot_be_read_is_tried_again(paths: list[Path]) -> None:
     assert (images.read(paths[0]) == 0).all()
 
 
-def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_is_the_same_with_and_without_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All augmentations are on."""
     samples = draw_samples(tmp_path, 5)
     changes = ["augment.mosaic=0.5", "augment.mixup=0.5", "augment.hue=0.1", "augment.exposure=1.5"]

@@ -134,7 +134,7 @@ def test_mosaic_shows_all_four_images_around_one_point() -> None:
     assert len(points) > 40
 
 
-def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None:
+def test_a_small_image_touches_the_meeting_point_of_a_mosaic() -> None:
     small = AnnotatedImage(
         np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
     )
@@ -159,7 +159,7 @@ def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (1, 40), (40, 1), (3, 2)])
-def test_tiny_images(sides: tuple[int, int]) -> None:
+def test_tiny_images_are_composed(sides: tuple[int, int]) -> None:
     height, width = sides
     whole = np.array([[0, 0, width, height]], np.float32)
     tiny = AnnotatedImage(np.full((height, width, 3), PURE[1]), whole, np.array([1]))
@@ -176,7 +176,7 @@ def test_tiny_images(sides: tuple[int, int]) -> None:
                 assert (box[2:] > box[:2]).all()
 
 
-def test_a_small_object_stays_unless_it_is_cut() -> None:
+def test_a_small_object_is_kept_unless_it_is_cut() -> None:
     """An uncut small object is trained on without mosaic too."""
     image = np.zeros((64, 96, 3), np.uint8)
     whole, at_the_border = [40, 30, 41, 31], [-0.5, 30, 1, 31.5]
@@ -186,7 +186,7 @@ def test_a_small_object_stays_unless_it_is_cut() -> None:
     assert draw(small, target, (0, 0, 96, 64), 1.0, 1, 0).labels.tolist() == [0, 1]
 
 
-def test_images_without_boxes() -> None:
+def test_images_without_boxes_are_composed() -> None:
     rng = np.random.default_rng(0)
     empty = rectangles(rng, [])
     for drawn in (
@@ -202,7 +202,7 @@ def test_images_without_boxes() -> None:
         assert drawn.labels.shape == (0,)
 
 
-def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight() -> None:
+def test_boxes_are_clipped_to_the_window_and_mostly_hidden_ones_dropped() -> None:
     boxes = np.array(
         [
             [0, 0, 10, 10],  # whole
@@ -231,12 +231,12 @@ def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight()
     ("cut", "kept"),
     [([0, 0, 3.1, 10], True), ([0, 0, 2.9, 10], False), ([0, 0, 10, 3.1], True), ([8, 8, 8, 8], False)],
 )
-def test_in_sight(cut: list[float], kept: bool) -> None:
+def test_a_box_is_kept_if_enough_of_it_is_in_sight(cut: list[float], kept: bool) -> None:
     whole = np.array([[0, 0, 10, 10]], np.float32)
     assert in_sight(np.array([cut], np.float32), whole).tolist() == [kept]
 
 
-def test_pixel_centers_lie_at_halves() -> None:
+def test_pixel_centers_are_at_halves() -> None:
     """After threefold enlargement, the center of each 3 x 3 block has the original color."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     image = AnnotatedImage(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
@@ -244,11 +244,11 @@ def test_pixel_centers_lie_at_halves() -> None:
     np.testing.assert_array_equal(enlarged[3:17:3, 5:25:3], pixels)
 
 
-def test_in_sight_of_no_boxes() -> None:
+def test_no_boxes_are_in_sight_of_none() -> None:
     assert in_sight(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32)).shape == (0,)
 
 
-def test_mixup_shows_both_with_all_their_boxes() -> None:
+def test_mixup_keeps_the_boxes_of_both_images() -> None:
     one, other = rectangles(np.random.default_rng(1), [0, 1]), rectangles(np.random.default_rng(2), [2])
     one = random_zoom(one, fit_scale(one, SIZE), canvas(), (1, 1), np.random.default_rng(3))
     other = random_zoom(other, fit_scale(other, SIZE), canvas(), (1, 1), np.random.default_rng(4))
@@ -272,7 +272,7 @@ def colored(color: Sequence[int], seed: int, **settings: float) -> NDArray[np.ui
     return image[0, 0]
 
 
-def test_no_change_of_color_leaves_every_bit() -> None:
+def test_without_color_changes_every_bit_stays() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     before, rng = image.copy(), np.random.default_rng(1)
     random_color(image, AugmentSettings(), rng)
@@ -281,7 +281,7 @@ def test_no_change_of_color_leaves_every_bit() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_hue_turns_red_by_the_angle_drawn(seed: int) -> None:
+def test_hue_rotates_red_by_the_drawn_angle(seed: int) -> None:
     degrees = 360 * np.random.default_rng(seed).uniform(-0.15, 0.15)  # the first number drawn; up to 54
     red, green, blue = colored([255, 0, 0], seed, hue=0.15).tolist()
     assert red == 255
@@ -290,7 +290,7 @@ def test_hue_turns_red_by_the_angle_drawn(seed: int) -> None:
     assert stays == 0
 
 
-def test_hue_leaves_grays_alone() -> None:
+def test_hue_does_not_change_grays() -> None:
     for seed in range(10):
         assert colored([90, 90, 90], seed, hue=0.5).tolist() == [90, 90, 90]
 
@@ -305,7 +305,7 @@ def test_exposure_is_a_factor_either_way() -> None:
     assert min(bright) >= 125
 
 
-def test_saturation_is_a_factor_of_the_distance_from_gray() -> None:
+def test_saturation_scales_the_distance_from_gray() -> None:
     found = np.array([colored([200, 150, 150], seed, saturation=2) for seed in range(300)]).astype(int)
     assert (found[:, 0] == 200).all()
     np.testing.assert_array_equal(found[:, 1], found[:, 2])
@@ -313,7 +313,7 @@ def test_saturation_is_a_factor_of_the_distance_from_gray() -> None:
     assert found[:, 1].max() == pytest.approx(175, abs=2)
 
 
-def test_colors_are_rounded_not_cut() -> None:
+def test_colors_are_rounded_not_truncated() -> None:
     """A factor close to 1 changes nothing; truncation would darken half of the levels."""
     image = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
     before = image.copy()

@@ -38,7 +38,7 @@ def load(dataset: Dataset, index: int, epoch: int = 0) -> AnnotatedImage:
 
 
 @pytest.mark.parametrize("index", range(7))
-def test_without_augmentation(samples: list[Sample], index: int) -> None:
+def test_without_augmentation_images_are_only_letterboxed(samples: list[Sample], index: int) -> None:
     found = load(Dataset(samples, INFO, None), index)
     image = read_image(samples[index].path)
     box = Letterbox.fit(image.shape[:2], (64, 96))
@@ -71,7 +71,7 @@ def test_with_augmentation_boxes_stay_on_their_objects(tmp_path: Path) -> None:
     assert len(seen) > 20
 
 
-def test_what_is_assigned_is_what_the_network_sees(samples: list[Sample]) -> None:
+def test_only_boxes_in_the_input_are_assigned(samples: list[Sample]) -> None:
     dataset = Dataset(samples, INFO, ALWAYS, assignment=AssignSettings(rule="best"))
     for index in range(7):
         found = load(dataset, index, epoch=2)
@@ -104,7 +104,7 @@ def test_order_is_a_permutation_that_follows_seed_and_epoch(samples: list[Sample
     np.testing.assert_array_equal(orders[1], Dataset(many, INFO, None, 0).order(1))
 
 
-def test_stretch(samples: list[Sample]) -> None:
+def test_stretch_scales_each_axis_without_padding(samples: list[Sample]) -> None:
     found = load(Dataset(samples, replace(INFO, fit="stretch"), None), 3)
     height, width = read_image(samples[3].path).shape[:2]
     factor = np.array([96 / width, 64 / height] * 2, np.float32)
@@ -127,7 +127,7 @@ def test_crowds_are_not_learned_and_difficult_ones_are() -> None:
     assert problems == ()
 
 
-def test_boxes_are_cut_to_the_image_and_those_outside_are_named() -> None:
+def test_boxes_are_clipped_to_the_image_and_those_outside_named() -> None:
     boxes = np.array([[-5, 2, 6, 30], [25, 1, 30, 5], [0, 0, 20, 10], [4, 4, 4, 8]], np.float32)
     image, problems = trainable(Sample(Path("x.png"), boxes, np.arange(4)), np.zeros((10, 20, 3), np.uint8))
     np.testing.assert_array_equal(image.boxes, [[0, 2, 6, 10], [0, 0, 20, 10]])
@@ -143,7 +143,7 @@ def test_unknown_class_names_the_image(label: int) -> None:
         Dataset([sample], INFO, None)
 
 
-def test_unreadable_image(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_an_error(tmp_path: Path) -> None:
     sample = Sample(tmp_path / "gone.jpg", np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     with pytest.raises(ImageError, match=r"gone\.jpg: .* [Nn]o such file"):
         load(Dataset([sample], INFO, None), 0)
@@ -188,7 +188,7 @@ def test_composed_boxes_lie_in_the_input(samples: list[Sample], wanted: dict[str
     assert max(counts) > len(samples[5].labels), "others came along"
 
 
-def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -> None:
+def test_unmixed_images_are_the_same_as_without_mixup(samples: list[Sample]) -> None:
     sometimes, never = (
         Dataset(samples, INFO, AugmentSettings(mixup=0.5)),
         Dataset(samples, INFO, AugmentSettings()),
@@ -201,7 +201,7 @@ def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -
     assert 20 < sum(same) < 50
 
 
-def test_an_unreadable_partner_is_gray_and_reported_once_at_its_own_visit(
+def test_an_unreadable_partner_is_gray_and_reported_only_at_its_own_visit(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     page = tmp_path / "page.jpg"
@@ -275,7 +275,7 @@ def test_repeat_factors_by_hand() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.15, 0.3, 0.5, 1.0])
-def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: float) -> None:
+def test_each_image_is_visited_as_often_as_its_factor(threshold: float) -> None:
     samples = showing(*[[0]] * 20, *[[0, 1]] * 3, [2], [], [1])
     dataset = Dataset(samples, INFO, None, seed=1, repeat_rare=threshold)
     factors = repeat_factors(samples, 3, threshold)
@@ -293,7 +293,7 @@ def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: fl
     )
 
 
-def test_a_mosaic_takes_rare_images_as_often_as_they_are_visited(
+def test_a_mosaic_draws_rare_images_as_often_as_they_are_visited(
     samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Class 0 on two of four images has the factor 1, class 1 on one of them sqrt(2)."""
@@ -312,7 +312,7 @@ def test_a_mosaic_takes_rare_images_as_often_as_they_are_visited(
     np.testing.assert_allclose(shares, np.array([1, 2**0.5, 2**0.5]) / (1 + 2 * 2**0.5), atol=0.06)
 
 
-def test_colors_change_after_the_image_is_in_the_input(samples: list[Sample]) -> None:
+def test_colors_change_the_padding_too(samples: list[Sample]) -> None:
     darker = AugmentSettings(flip=0, crop=0, translate=0, exposure=1.5)
     plain = load(Dataset(samples, INFO, None), 3).pixels
     changed = load(Dataset(samples, INFO, darker), 3).pixels
@@ -321,7 +321,7 @@ def test_colors_change_after_the_image_is_in_the_input(samples: list[Sample]) ->
     assert grays != {(128, 128, 128)}
 
 
-def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
+def test_repeats_do_not_change_the_order_if_no_class_is_rare() -> None:
     samples = showing(*[[0, 1, 2]] * 9)
     one, other = Dataset(samples, INFO, None), Dataset(samples, INFO, None, repeat_rare=0.9)
     np.testing.assert_array_equal(one.order(2), other.order(2))
@@ -341,7 +341,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return samples
 
 
-def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
+def test_rectangles_group_images_of_similar_shape(shapes: list[Sample]) -> None:
     wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True)
     info = replace(INFO, input_size=(416, 416))
     dataset = Dataset(shapes, info, wanted)
@@ -357,7 +357,7 @@ def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
     assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted).batches(0, 6)]
 
 
-def test_free_images_share_batches_however_they_lie(shapes: list[Sample]) -> None:
+def test_free_images_share_batches_in_any_orientation(shapes: list[Sample]) -> None:
     """Wide and tall images share batches, in inputs of both orientations, and fill them."""
     wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, orientation="free")
     info = replace(INFO, input_size=(416, 416))
@@ -376,7 +376,7 @@ def test_free_images_share_batches_however_they_lie(shapes: list[Sample]) -> Non
     assert dataset.input_size(3, 1, np.array([0])) == dataset.input_size(3, 1, np.array([0]))
 
 
-def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shapes: list[Sample]) -> None:
+def test_neither_the_small_nor_the_first_batch_is_always_the_widest(shapes: list[Sample]) -> None:
     dataset = Dataset(shapes, INFO, AugmentSettings(rectangles=True))
     alone, firsts = set(), set()
     for epoch in range(20):
@@ -388,7 +388,7 @@ def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shap
     assert len(firsts) > 1
 
 
-def test_objects_of_any_image_keep_their_size_in_a_rectangle(shapes: list[Sample]) -> None:
+def test_objects_in_a_rectangular_mosaic_keep_their_size(shapes: list[Sample]) -> None:
     """Tall images in a mosaic with a wide one would be half as large if scaled to the input's height."""
     wanted = AugmentSettings(flip=0, crop=0, translate=0, mosaic=1, rectangles=True)
     small = [replace(sample, boxes=np.array([[40, 40, 60, 60]], np.float32)) for sample in shapes[:-1]]

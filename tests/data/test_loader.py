@@ -75,13 +75,13 @@ def assert_equal(first: Batch, second: Batch) -> None:
 # ---- content of batches
 
 
-def test_no_samples_no_batches() -> None:
+def test_no_samples_give_no_batches() -> None:
     with Loader(Dataset([], INFO, None), 4, 1) as loader:
         assert len(loader) == 0
         assert batches_of(loader, 0) == []
 
 
-def test_batches(dataset: Dataset, samples: list[Sample]) -> None:
+def test_batches_hold_images_and_paths_in_order(dataset: Dataset, samples: list[Sample]) -> None:
     with Loader(InOrder(samples, INFO, None), 3, 1) as loader:
         batches = batches_of(loader, 0)
     assert len(loader) == 3
@@ -113,7 +113,7 @@ def test_positives_carry_their_image(dataset: Dataset) -> None:
     assert {c.dtype for c in (positives.image, positives.row, positives.label)} == {torch.int64}
 
 
-def test_positives_of_one_scale(dataset: Dataset) -> None:
+def test_positives_can_be_selected_by_scale(dataset: Dataset) -> None:
     with Loader(dataset, 7, 0) as loader:
         (batch,) = batches_of(loader, 0)
     parts = [batch.positives.on_scale(scale) for scale in (0, 1)]
@@ -124,7 +124,7 @@ def test_positives_of_one_scale(dataset: Dataset) -> None:
         assert part.box.shape == (len(part.label), 4)
 
 
-def test_only_background(samples: list[Sample]) -> None:
+def test_a_batch_may_hold_only_background(samples: list[Sample]) -> None:
     with Loader(Dataset([samples[0], samples[4]], INFO, AugmentSettings()), 2, 0) as loader:
         (batch,) = batches_of(loader, 0)
     assert batch.truth.shape == (2, 0, 4)
@@ -134,7 +134,7 @@ def test_only_background(samples: list[Sample]) -> None:
 # ---- reproducible
 
 
-def test_same_batches_whatever_the_number_of_workers(dataset: Dataset) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(dataset: Dataset) -> None:
     runs = []
     for workers in WORKERS:
         with Loader(dataset, 2, workers) as loader:
@@ -171,7 +171,7 @@ def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_step_holds_so_many_batches_and_the_last_one_the_rest(dataset: Dataset, workers: int) -> None:
+def test_a_step_holds_accumulate_batches_and_the_last_one_the_rest(dataset: Dataset, workers: int) -> None:
     """Seven images in batches of 2, with three batches per step, make steps of 3 and 1 batches."""
     with Loader(dataset, 2, workers, accumulate=3) as loader:
         assert (len(loader), loader.steps_per_epoch) == (4, 2)
@@ -183,7 +183,7 @@ def test_a_step_holds_so_many_batches_and_the_last_one_the_rest(dataset: Dataset
         assert rest == steps[1:]
 
 
-def test_a_batch_without_a_readable_image_does_not_come_but_is_planned(
+def test_a_batch_without_a_readable_image_is_left_out_of_its_step(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     gone = replace(samples[2], path=tmp_path / "gone.png")
@@ -197,7 +197,7 @@ def test_a_batch_without_a_readable_image_does_not_come_but_is_planned(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_bad_images_are_left_out_and_named_once(samples: list[Sample], tmp_path: Path, workers: int) -> None:
+def test_bad_images_are_skipped_and_named_once(samples: list[Sample], tmp_path: Path, workers: int) -> None:
     bad = with_bad_images(samples, tmp_path)
     reported: list[Problem] = []
     with Loader(InOrder(bad, INFO, None), 3, workers, report=reported.append) as loader:
@@ -238,9 +238,7 @@ def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
         batches_of(loader, 0)
 
 
-def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
-    samples: list[Sample], tmp_path: Path
-) -> None:
+def test_a_resumed_epoch_ends_if_nothing_left_can_be_read(samples: list[Sample], tmp_path: Path) -> None:
     """Without a resume, such an epoch ends normally too."""
     html = tmp_path / "page.jpg"
     html.write_bytes(b"<html>not an image</html>")
@@ -251,7 +249,7 @@ def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
         assert len(loader.problems) == 1
 
 
-def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
+def test_an_epoch_without_readable_images_is_an_error(tmp_path: Path, samples: list[Sample]) -> None:
     gone = [replace(sample, path=tmp_path / "gone.png") for sample in samples[:3]]
     with (
         Loader(Dataset(gone, INFO, None), 2, 1) as loader,
@@ -278,9 +276,7 @@ def test_a_fault_in_a_worker_names_the_image(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_an_interrupt_ends_the_threads_and_the_work(
-    samples: list[Sample], error: type[BaseException]
-) -> None:
+def test_an_interrupt_ends_the_threads(samples: list[Sample], error: type[BaseException]) -> None:
     class Counting(Dataset):
         loaded = 0
 
@@ -299,7 +295,7 @@ def test_an_interrupt_ends_the_threads_and_the_work(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookonce-loader")]
 
 
-def test_an_epoch_broken_off_can_be_followed_by_another(dataset: Dataset) -> None:
+def test_an_abandoned_epoch_can_be_followed_by_another(dataset: Dataset) -> None:
     with Loader(dataset, 2, 2) as loader:
         for _ in chain.from_iterable(loader.steps(0)):
             break
@@ -316,7 +312,7 @@ def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.Monk
             assert loader.waited == 4
 
 
-def test_real_images(data: Path) -> None:
+def test_real_images_are_loaded_without_problems(data: Path) -> None:
     paths = sorted((data / "bccd" / "JPEGImages").glob("*.jpg"))[:12]
     one_box = np.array([[100, 80, 300, 250]], np.float32)
     samples = [Sample(path, one_box, np.array([1])) for path in paths]

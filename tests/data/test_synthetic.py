@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "a") != files(tmp_path / "c")
 
 
-def test_more_images_leave_the_others_as_they_are(tmp_path: Path) -> None:
+def test_more_images_do_not_change_the_others(tmp_path: Path) -> None:
     render(tmp_path / "few", {"train": 2})
     render(tmp_path / "many", {"train": 4, "test": 1})
     few, many = files(tmp_path / "few"), files(tmp_path / "many")
@@ -53,7 +53,7 @@ def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
     assert len(set(images)) == len(images) == 12
 
 
-def test_what_is_written_reads_back_without_a_complaint(tmp_path: Path) -> None:
+def test_a_written_set_reads_back_without_problems(tmp_path: Path) -> None:
     data = render(tmp_path / "made", {"train": 5, "val": 2}, seed=1)
     sets = load_splits(data)
     assert {split: len(found.samples) for split, found in sets.items()} == {"train": 5, "val": 2}
@@ -69,14 +69,14 @@ def test_what_is_written_reads_back_without_a_complaint(tmp_path: Path) -> None:
         assert np.abs(image.astype(int) - drawn.image).mean() < 12  # JPEG
 
 
-def test_an_existing_folder_of_annotations_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_set_is_not_overwritten(tmp_path: Path) -> None:
     render(tmp_path, {"val": 1})
     with pytest.raises(AnnotationError, match="new or empty folder"):
         render(tmp_path, {"val": 1})
 
 
 @pytest.mark.parametrize("drawn", SOME[:8])
-def test_boxes_are_inside_apart_and_of_sensible_size(drawn: Scene) -> None:
+def test_boxes_are_inside_the_image_and_of_sensible_size(drawn: Scene) -> None:
     height, width = drawn.image.shape[:2]
     assert (height, width) in SIZES
     assert drawn.boxes.shape == (len(drawn.labels), 4)
@@ -97,7 +97,7 @@ def test_every_class_and_empty_images_occur() -> None:
     assert max(counts) <= MOST_OBJECTS
 
 
-def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_box_holds_its_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a plain background without light and grain, all pixels in the color of a letter are in its box."""
     module = "lookonce.data.synthetic"
     gray = 128.0
@@ -147,7 +147,7 @@ def test_a_glyph_fits_its_mask(letter: str) -> None:
         assert border.max() == 0, "cut off"
 
 
-def test_grounds_are_textured_and_of_the_size_asked_for() -> None:
+def test_backgrounds_are_textured_and_of_the_requested_size() -> None:
     for seed in range(20):
         canvas = ground(np.random.default_rng(seed), 60, 90)
         assert canvas.shape == (60, 90, 3)
@@ -157,7 +157,7 @@ def test_grounds_are_textured_and_of_the_size_asked_for() -> None:
         assert canvas.std(axis=(0, 1)).max() > 2
 
 
-def test_unseen_images_are_others(tmp_path: Path) -> None:
+def test_unseen_images_differ_from_all_splits(tmp_path: Path) -> None:
     render(tmp_path, {"train": 3, "val": 3, "test": 3})
     render_unseen(tmp_path / "unseen", 3)
     unseen = [read_image(path) for path in list_images(tmp_path / "unseen")]

@@ -29,7 +29,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_commands(desk: Path) -> None:
+def test_the_commands_print_what_the_page_shows(desk: Path) -> None:
     (desk / "set.yaml").write_text(blocks("yaml")[0])
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("console")), re.M):
@@ -40,6 +40,6 @@ def test_commands(desk: Path) -> None:
         assert line in said or line.startswith(("$", "..."))
 
 
-def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_example_runs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exec(blocks("python")[0], {})
     assert "BloodImage_00001.jpg (480, 640) ['WBC'" in capsys.readouterr().out

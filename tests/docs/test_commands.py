@@ -9,7 +9,7 @@ def test_the_reference_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), "run python scripts/command_reference.py"
 
 
-def test_another_default_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_default_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     from lookonce.commands import detect as module
 
     before = reference()

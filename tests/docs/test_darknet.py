@@ -54,7 +54,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_commands(desk: Path) -> None:
+def test_the_commands_print_what_the_page_shows(desk: Path) -> None:
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("console")), re.M):
         found = invoke(*shlex.split(line))
@@ -67,7 +67,7 @@ def test_commands(desk: Path) -> None:
     assert "yolov3-tiny, 2 classes, written as for-darknet/best.cfg" in said
 
 
-def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_examples_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     detect, load = blocks("python")
 
     exec(detect, {})

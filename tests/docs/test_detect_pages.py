@@ -62,7 +62,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_commands(desk: Path) -> None:
+def test_the_commands_print_what_the_page_shows(desk: Path) -> None:
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("detect.md", "console")), re.M):
         words = shlex.split(line.partition(" > ")[0])
@@ -78,7 +78,7 @@ def test_commands(desk: Path) -> None:
     assert min(entry["category_id"] for entry in coco) == 200
 
 
-def test_pipes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_piped_commands_run(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     lines = re.findall(r"^\$ (.+ \| lookonce .+)$", "\n".join(blocks("detect.md", "console")), re.M)
     said = [
@@ -88,7 +88,7 @@ def test_pipes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [done.stdout.split(" image")[0] for done in said] == ["done: 7", "done: 1"]
 
 
-def test_the_json_example_is_what_is_written(desk: Path) -> None:
+def test_the_json_example_matches_what_detect_writes(desk: Path) -> None:
     example = json.loads(blocks("detect.md", "json")[0])["images"][0]
     words = ["detect", "model.onnx", "photos/person.jpg", "--save", "json"]
     assert invoke(*words).exit_code == 0
@@ -116,7 +116,9 @@ class StandInForGradio(ModuleType):
         return SimpleNamespace(launch=lambda: self.shown.append(function(image, 0.25)))
 
 
-def test_python(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_examples_run(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Blocks run in order; those that need a missing package are left out, and reported as skipped."""
     drawn = draw_samples(desk / "drawn", 6)
     splits = {"train": drawn[:4], "val": drawn[4:]}

@@ -28,7 +28,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
 
 
 @pytest.mark.usefixtures("sample")
-def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
@@ -40,7 +40,7 @@ def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "giou + conf + prob = " in said
 
 
-def test_the_fields_it_names_are_in_the_json(sample: Sample) -> None:
+def test_the_named_fields_are_in_the_json(sample: Sample) -> None:
     found = Explainer.open("model.safetensors")(sample.path, sample).to_dict()["truth"]
     last = TEXT.rpartition("`truth.scales` holds")[2]
     scales, _, positives = last.partition("each positive")

@@ -34,7 +34,7 @@ def test_a_name_resolves(name: str) -> None:
     resolve(name)
 
 
-def test_a_name_that_is_not_there_does_not_resolve() -> None:
+def test_a_missing_name_does_not_resolve() -> None:
     with pytest.raises(AttributeError):
         resolve("lookonce.geometry.boxes.bbox_iou")
 
@@ -56,7 +56,7 @@ def value(settings: TrainSettings, name: str) -> str:
 
 
 @pytest.mark.parametrize(("setting", "classic", "default"), constants())
-def test_both_values_of_a_setting(setting: str, classic: str, default: str) -> None:
+def test_classic_and_default_values_match_the_table(setting: str, classic: str, default: str) -> None:
     assert value(load_settings(ROOT / "recipes" / "classic.yaml"), setting) == classic
     assert value(TrainSettings(), setting) == default
 

@@ -39,13 +39,13 @@ def test_the_notebook_is_the_page() -> None:
     assert NOTEBOOK.read_text(encoding="utf-8") == notebook(TEXT), "run python scripts/notebook.py"
 
 
-def test_each_cell_prints_what_stands_below_it(printed: list[tuple[str, str]]) -> None:
+def test_each_cell_prints_what_the_page_shows(printed: list[tuple[str, str]]) -> None:
     assert len(printed) == sum(language == "python" for language, _ in FENCE.findall(TEXT)) == 26
     for ours, on_the_page in printed:
         assert ours == on_the_page
 
 
-def test_every_number_of_the_prose_is_printed_or_given_to_a_function(printed: list[tuple[str, str]]) -> None:
+def test_every_number_in_the_prose_is_printed_or_passed_to_a_function(printed: list[tuple[str, str]]) -> None:
     code = [content for language, content in FENCE.findall(TEXT) if language == "python"]
     known = {_plain(word) for part in (*code, *(out for out, _ in printed)) for word in NUMBER.findall(part)}
     prose = re.sub(r"^(#+|\|) .*$|^\*\*\d+\.\*\*", "", FENCE.sub("", TEXT), flags=re.MULTILINE)
@@ -58,7 +58,7 @@ def _plain(word: str) -> float:
     return float(word.replace(",", ""))
 
 
-def test_the_functions_it_names_are_where_it_says() -> None:
+def test_the_named_functions_are_in_the_named_files() -> None:
     named = re.findall(r"^`lookonce\.([\w.]+)` in `(src/[\w/]+\.py)`$", TEXT, re.MULTILINE)
     assert len(named) == 10
     for function, path in named:

@@ -34,12 +34,12 @@ def test_the_page_has_the_tables_that_the_command_prints(
         assert f"{table}\n" in tables
 
 
-def test_the_arithmetic_is_the_papers(scaling: ModuleType) -> None:
+def test_the_operation_count_matches_the_paper(scaling: ModuleType) -> None:
     assert scaling.count(416).forward == pytest.approx(65.86, abs=0.01)  # paper, table 3, column Bn Ops
 
 
 @pytest.mark.parametrize(("size", "gigabytes"), [(416, 3.8), (608, 7.1)])
-def test_the_memory_is_what_mmdetection_reports(scaling: ModuleType, size: int, gigabytes: float) -> None:
+def test_the_memory_matches_mmdetection(scaling: ModuleType, size: int, gigabytes: float) -> None:
     network = scaling.count(size)
     needed = 8 * network.kept + scaling.SGD_COPIES * 4 * network.weights
     assert needed / 1e9 == pytest.approx(gigabytes, rel=0.05)

@@ -22,7 +22,7 @@ def tables() -> ModuleType:
     return module
 
 
-def test_the_pages_have_the_tables_of_the_settings(tables: ModuleType) -> None:
+def test_the_tables_on_the_pages_are_up_to_date(tables: ModuleType) -> None:
     for page, written in tables.pages().items():
         assert page.read_text(encoding="utf-8") == written, f"{page}: run scripts/settings_tables.py"
 
@@ -32,6 +32,6 @@ def test_every_setting_is_explained(tables: ModuleType) -> None:
         assert len(tables.meaning(name)) > 10, name
 
 
-def test_effects_are_given_where_the_recipes_differ(tables: ModuleType) -> None:
+def test_effects_are_given_only_if_the_recipes_differ(tables: ModuleType) -> None:
     classic, default = flat(load_settings("classic")), flat(TrainSettings())
     assert {name for name in tables.EFFECTS if classic[name] == default[name]} == set()

@@ -28,14 +28,14 @@ def case(
     return SampleSet(("cat", "dog"), [sample], [], "lines"), sample
 
 
-def test_nothing_odd_about_nothing() -> None:
+def test_no_boxes_give_no_findings() -> None:
     found, sample = case([])
     assert list(repeated_boxes(found, sample)) == list(small_boxes(found, sample, NETWORK)) == []
     assert list(misshapen_boxes(found, sample, NETWORK)) == []
     assert lost_objects(found, sample, NETWORK) == (0, [])
 
 
-def test_sizes_are_those_of_the_input() -> None:
+def test_sizes_are_measured_in_the_network_input() -> None:
     found, sample = case([[0, 0, 5, 40], [0, 0, 31, 40], [0, 0, 32, 40], [0, 0, 6, 40]])
     kinds = [(each.kind, each.place) for each in small_boxes(found, sample, NETWORK)]
     assert kinds == [
@@ -45,7 +45,7 @@ def test_sizes_are_those_of_the_input() -> None:
     ]
 
 
-def test_shapes_that_no_anchor_fits() -> None:
+def test_a_shape_that_no_anchor_fits_is_a_finding() -> None:
     # against 20 x 20: 20 x 6.5 has IoU 0.325, 20 x 5.5 has 0.275
     found, sample = case([[0, 0, 40, 13], [0, 0, 40, 11]])
     assert [each.what for each in misshapen_boxes(found, sample, NETWORK)] == [
@@ -65,7 +65,7 @@ def test_of_equal_boxes_the_earlier_one_is_lost() -> None:
     assert [each.place for each in lost_objects(found, sample, NETWORK)[1]] == ["a.jpg: box 1"]
 
 
-def test_a_claim_lost_with_another_anchor_left_is_no_object_lost() -> None:
+def test_an_object_that_keeps_another_anchor_is_not_lost() -> None:
     """The first box fits both anchors, 20 x 20 and 30 x 30; the second, 50 x 50, fits only the larger."""
     two = PlannedNetwork("x", (96, 128), (((20.0, 20.0), (30.0, 30.0)),), (16,))
     found, sample = case([[26, 26, 70, 70], [0, 0, 100, 100]])
@@ -80,19 +80,19 @@ def test_crowds_are_left_out() -> None:
     assert lost_objects(found, sample, NETWORK) == (0, [])
 
 
-def test_boxes_that_lie_on_each_other() -> None:
+def test_boxes_that_nearly_coincide_are_repeats() -> None:
     _, sample = case([[0, 0, 100, 100], [0, 0, 100, 90], [0, 0, 100, 89]])
     assert repeats(sample) == [(0, 1), (1, 2)]
 
 
-def test_a_box_is_told_once_whatever_lies_below_it() -> None:
+def test_a_box_is_reported_once_with_the_first_match_of_its_class() -> None:
     box, beside = [0, 0, 100, 100], [200, 0, 300, 100]
     _, sample = case([box, beside, box, box, beside, box], [0, 0, 1, 1, 0, 0])
     # cat 0 and cat 5; dog 2 and dog 3; cats 1 and 4; and dog 2 lies on cat 0
     assert repeats(sample) == [(0, 2), (2, 3), (1, 4), (0, 5)]
 
 
-def test_pairs_are_those_of_all_boxes_with_all() -> None:
+def test_repeats_equal_those_of_an_exhaustive_search() -> None:
     rng = np.random.default_rng(0)
     low = rng.integers(0, 20, (300, 2)) * 10.0
     boxes = np.concatenate([low, low + 40], axis=1) + rng.uniform(-0.6, 0.6, (300, 4))
@@ -103,12 +103,12 @@ def test_pairs_are_those_of_all_boxes_with_all() -> None:
     assert repeats(sample) == expected
 
 
-def test_a_heap_of_boxes_is_no_square() -> None:
+def test_many_equal_boxes_take_no_quadratic_time() -> None:
     _, sample = case([[0, 0, 100, 100]] * 20_000)
     assert repeats(sample) == [(0, later) for later in range(1, 20_000)]
 
 
-def test_the_line_of_an_object(tmp_path: Path) -> None:
+def test_the_line_of_a_voc_object_is_found(tmp_path: Path) -> None:
     file = tmp_path / "a b.xml"
     file.write_text(
         "<annotation>\n<!-- <object>\n</object> -->\n<object>\n</object><object></object>\n<objects/>"

@@ -22,13 +22,13 @@ def sample(boxes: list[list[float]], labels: list[int]) -> Sample:
     return Sample(Path("a.jpg"), corners, np.array(labels, np.int64), size=(208, 416))
 
 
-def test_nothing_to_draw() -> None:
+def test_no_boxes_give_empty_charts() -> None:
     shown = drawn()
     assert shown.per_image == shown.sizes == shown.positions == shown.shapes == ()
     assert shown.classes == (Bar("cat", "0 (0%)", 0), Bar("dog", "0 (0%)", 0))
 
 
-def test_counts() -> None:
+def test_bars_count_classes_images_and_sizes() -> None:
     shown = drawn(sample([[0, 0, 10, 10], [0, 0, 20, 20], [5, 5, 15, 15]], [1, 1, 0]), sample([], []))
     assert shown.classes == (Bar("cat", "1 (33%)", 0.5), Bar("dog", "2 (67%)", 1))
     assert [(bar.label, bar.text) for bar in shown.per_image] == [
@@ -44,13 +44,13 @@ def test_counts() -> None:
     ]
 
 
-def test_a_position_is_a_share_of_the_image() -> None:
+def test_positions_are_fractions_of_the_image() -> None:
     """In an image of width 416 and height 208, (312, 26) is three quarters across and an eighth down."""
     (cell,) = drawn(sample([[308, 22, 316, 30]], [0])).positions
     assert (cell.column, cell.row, cell.strength) == (CELLS * 3 // 4, CELLS // 8, 1)
 
 
-def test_wide_shapes_lie_to_the_right_and_high_ones_above() -> None:
+def test_wide_shapes_are_to_the_right_and_tall_ones_above() -> None:
     wide, high = drawn(sample([[0, 0, 200, 10], [0, 0, 10, 200]], [0, 0])).shapes[::-1]
     assert (wide.column > 15, wide.row > 15) == (True, True)
     assert (high.column < 9, high.row < 9) == (True, True)

@@ -27,7 +27,7 @@ def whats(found: Diagnosis, kind: str) -> list[str]:
     return [f"{Path(finding.place).name}: {finding.what}" for finding in found.by_kind()[kind]]
 
 
-def test_a_sound_set_has_nothing(tmp_path: Path) -> None:
+def test_a_sound_set_has_no_findings(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     for number in range(60):  # enough for a class not to be rare
         voc.add(f"{number}.jpg", [("cat", 40, 30, 140, 120)], content=drawn(number))
@@ -36,7 +36,7 @@ def test_a_sound_set_has_nothing(tmp_path: Path) -> None:
     assert not found.needs_person
 
 
-def test_a_set_without_images() -> None:
+def test_a_set_without_images_gets_no_advice() -> None:
     found = diagnose({"train": SampleSet(("cat",), [], [], "voc")}, NETWORK)
     assert counts(found) == {"rare": 1}
     assert found.advice.size_reason == "no boxes, so no advice"
@@ -47,12 +47,12 @@ def test_every_kind_is_found(diagnosis: Diagnosis) -> None:
     assert diagnosis.needs_person
 
 
-def test_every_kind_is_tried() -> None:
+def test_every_kind_is_covered_by_a_test() -> None:
     of_readers = set(get_args(ProblemKind)) - {"other"}  # tried with the readers that report them
     assert set(KINDS) == {*EXPECTED, *NEED_A_MODEL, "unbalanced", *of_readers}
 
 
-def test_the_gravest_come_first(diagnosis: Diagnosis) -> None:
+def test_the_most_severe_findings_come_first(diagnosis: Diagnosis) -> None:
     severities = [KINDS[finding.kind].severity for finding in diagnosis.findings]
     assert severities == sorted(severities, key=["person", "look", "info"].index)
 
@@ -85,12 +85,14 @@ def test_the_gravest_come_first(diagnosis: Diagnosis) -> None:
         ("class-not-trained", "pig", "none in train, 1 in val"),
     ],
 )
-def test_it_says_where_and_what(diagnosis: Diagnosis, kind: str, place: str, what: str) -> None:
+def test_a_finding_names_its_place_and_its_problem(
+    diagnosis: Diagnosis, kind: str, place: str, what: str
+) -> None:
     found = [finding for finding in diagnosis.by_kind()[kind] if Path(finding.place).name.startswith(place)]
     assert any(what in finding.what for finding in found), whats(diagnosis, kind)
 
 
-def test_the_same_defects_in_other_forms(tmp_path: Path) -> None:
+def test_defects_in_text_formats_name_their_line(tmp_path: Path) -> None:
     """Text formats report lines."""
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg")
@@ -113,7 +115,7 @@ def test_one_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     assert whats(found, "leak") == ["a.jpg: listed in train and val"]
 
 
-def test_unbalanced_classes() -> None:
+def test_unbalanced_classes_are_found_without_crowds() -> None:
     """Crowds are not trained on, so they do not count."""
 
     def found(dogs: int) -> list[str]:
@@ -128,14 +130,14 @@ def test_unbalanced_classes() -> None:
     assert found(49) == ["rare, dog: 49 objects in train"]
 
 
-def test_crowds_alone_are_nothing_to_advise_on(tmp_path: Path) -> None:
+def test_crowds_alone_give_no_advice(tmp_path: Path) -> None:
     image = Voc(tmp_path / "voc").add("a.jpg")
     sample = Sample(image, np.ones((1, 4), np.float32), np.array([0]), crowd=np.array([True]))
     found = diagnose({"train": SampleSet(("cat",), [sample], [], "coco")}, NETWORK)
     assert found.advice.sizes == ()
 
 
-def test_every_file_is_looked_at_once(faulty: Path) -> None:
+def test_every_file_is_inspected_once(faulty: Path) -> None:
     seen: list[None] = []
     sets = load_splits(faulty)
     diagnose(sets, NETWORK, lambda: seen.append(None))
@@ -144,7 +146,7 @@ def test_every_file_is_looked_at_once(faulty: Path) -> None:
     assert faulty / "JPEGImages" / "cut-2.png" in paths  # the reader could not use it
 
 
-def test_heads(data: Path) -> None:
+def test_heads_has_its_known_findings(data: Path) -> None:
     """The findings are those that `shared/data/README.md` lists, and further ones."""
     found = diagnose(load_splits(data / "heads"), NETWORK)
     listed = {"no-size": 16, "channels": 8, "background": 1, "empty": 2}
@@ -166,7 +168,7 @@ def test_heads(data: Path) -> None:
     assert found.advice.size_reason.startswith("Objects below 12 pixels: 47% at 320, 32% at 416, 15% at 608.")
 
 
-def test_blood_cells(data: Path) -> None:
+def test_bccd_has_its_known_findings(data: Path) -> None:
     found = diagnose(load_splits(data / "bccd"), NETWORK)
     listed = {"empty": 2}
     not_listed = {"duplicate-box": 7, "similar-split": 1, "unbalanced": 2}
@@ -177,6 +179,6 @@ def test_blood_cells(data: Path) -> None:
     assert "Use 320" in found.advice.size_reason
 
 
-def test_sound_real_images(data: Path) -> None:
+def test_voc_sample_needs_no_person(data: Path) -> None:
     found = diagnose(load_splits(data / "voc_sample"), NETWORK)
     assert not found.needs_person

@@ -27,13 +27,13 @@ def members(groups: Groups) -> list[list[int]]:
     return [each for each, _ in groups.groups()]
 
 
-def test_nothing_resembles_nothing() -> None:
+def test_no_images_have_no_duplicates() -> None:
     copies, similar = alike(np.zeros((0, 32, 32), np.uint8))
     assert copies.groups() == similar.groups() == []
 
 
 @pytest.mark.parametrize("block", [3, 512])
-def test_copies_are_found_among_many_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_copies_are_found_for_any_block_size(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(duplicates, "BLOCK", block)
     many = thumbnails(40)
     many[7] = np.clip(many[31].astype(int) + 6, 0, 255)  # the later one is brighter
@@ -43,7 +43,7 @@ def test_copies_are_found_among_many_whatever_the_block(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("block", [5, 512])
-def test_the_frames_of_a_fixed_camera_are_one_group(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_frames_of_a_fixed_camera_are_one_group(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(duplicates, "BLOCK", block)
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 8, (60, 32, 32))
@@ -60,18 +60,18 @@ def test_the_frames_of_a_fixed_camera_are_one_group(monkeypatch: pytest.MonkeyPa
     assert likeness == pytest.approx(expected[:60, :60][expected[:60, :60] >= 0.975].min(), abs=1e-6)
 
 
-def test_a_hash_looks_at_neighbors() -> None:
+def test_a_hash_compares_neighboring_pixels() -> None:
     slope = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
     assert hashes(np.stack([slope, slope[:, ::-1]])).sum(axis=1).tolist() == [64, 0]
 
 
-def test_correlation_forgives_light_but_not_another_image() -> None:
+def test_correlation_ignores_brightness_but_not_content() -> None:
     first, second = thumbnails(2)
     assert correlation(first, (first * 0.7 + 20).astype(np.uint8)) > 0.999
     assert correlation(first, second) < 0.9
 
 
-def test_an_equal_hash_is_not_enough() -> None:
+def test_a_similar_hash_is_not_enough() -> None:
     """Both images get brighter to the right, one of them abruptly."""
     slope = np.linspace(0, 1, 32)
     images = np.stack([np.tile(255 * slope**power, (32, 1)) for power in (1, 6)]).astype(np.uint8)
@@ -81,14 +81,14 @@ def test_an_equal_hash_is_not_enough() -> None:
     assert members(alike(images)[1]) == []
 
 
-def test_flat_images_resemble_each_other_by_brightness() -> None:
+def test_flat_images_correlate_only_with_equal_ones() -> None:
     black, gray = np.zeros((32, 32), np.uint8), np.full((32, 32), 90, np.uint8)
     assert correlation(black, black) == 1
     assert correlation(black, gray) == 0
     assert correlation(black, thumbnails(1)[0]) == 0
 
 
-def test_groups_hang_together_by_any_chain_and_tell_their_weakest_edge() -> None:
+def test_groups_join_chains_and_keep_their_weakest_edge() -> None:
     groups = Groups(7)
     groups.join(np.array([4, 3]), np.array([1, 5]), np.array([0.9, 0.7]))
     groups.join(np.array([1]), np.array([2]), np.array([0.8]))
@@ -115,5 +115,5 @@ def test_groups_hang_together_by_any_chain_and_tell_their_weakest_edge() -> None
         (sample([[0, 0, 9, 9], [0, 0, 9, 9]], [0, 0]), sample([[0, 0, 9, 9], [50, 0, 60, 9]], [0, 0]), False),
     ],
 )
-def test_same_boxes(a: Sample, b: Sample, same: bool) -> None:
+def test_boxes_are_compared_with_a_tolerance(a: Sample, b: Sample, same: bool) -> None:
     assert same_boxes(a, b) == same_boxes(b, a) == same

@@ -51,7 +51,7 @@ def test_nothing_fixable_is_left(fixed: Path) -> None:
     assert FIXABLE & found.by_kind().keys() == set()
 
 
-def test_what_is_left_is_named(fixed: Path, diagnosis: Diagnosis) -> None:
+def test_whatever_is_not_fixed_is_listed(fixed: Path, diagnosis: Diagnosis) -> None:
     told = changes(fixed)
     for finding in diagnosis.findings:
         kind = KINDS[finding.kind]
@@ -63,7 +63,7 @@ def test_what_is_left_is_named(fixed: Path, diagnosis: Diagnosis) -> None:
             assert lines[0]["action"] in ("left", "skipped")
 
 
-def test_what_the_list_says_has_been_done(fixed: Path) -> None:
+def test_the_list_matches_what_was_done(fixed: Path) -> None:
     told = {line["kind"]: line for line in changes(fixed)}
     assert told["suffix"]["after"] == "JPEGImages/really-png.png"
     actions = {kind: line["action"] for kind, line in told.items()}
@@ -86,7 +86,7 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     assert "leak-2.jpg" in [sample.path.name for sample in load_splits(fixed)["val"].samples]
 
 
-def test_an_inverted_box_beyond_repair_is_left_out(tmp_path: Path) -> None:
+def test_an_inverted_box_beyond_repair_is_skipped(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     rows = [("cat", 10, 10, 90, 90), ("cat", 400, 60, 300, 100), ("cat", 300, 60, 200, 100)]
     voc.add("a.jpg", rows)
@@ -97,7 +97,7 @@ def test_an_inverted_box_beyond_repair_is_left_out(tmp_path: Path) -> None:
     assert sample.boxes.tolist() == [[10, 10, 90, 90], [200, 60, 240, 100]]
 
 
-def test_images_are_the_same_to_look_at(faulty: Path, fixed: Path) -> None:
+def test_fixed_images_look_the_same(faulty: Path, fixed: Path) -> None:
     before, after = faulty / "JPEGImages", fixed / "JPEGImages"
     assert (before / "sound.jpg").read_bytes() == (after / "sound.jpg").read_bytes()
     for name, shift in (("turned.jpg", 3), ("ink.jpg", 3), ("deep.png", 0), ("clear.png", 0)):
@@ -110,7 +110,7 @@ def test_images_are_the_same_to_look_at(faulty: Path, fixed: Path) -> None:
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_no_image_loses_bits(tmp_path: Path, suffix: str, orientation: int) -> None:
+def test_deep_images_keep_their_bits(tmp_path: Path, suffix: str, orientation: int) -> None:
     voc = Voc(tmp_path / "voc")
     numbers = (np.arange(240 * 180) % 4096).astype(np.uint16).reshape(180, 240)
     exif = Image.Exif()
@@ -127,7 +127,7 @@ def test_no_image_loses_bits(tmp_path: Path, suffix: str, orientation: int) -> N
     np.testing.assert_array_equal(found, np.dstack([expected] * 3))
 
 
-def test_the_original_is_untouched_and_the_copy_is_the_same_every_time(
+def test_the_original_is_untouched_and_the_copy_is_reproducible(
     faulty: Path, diagnosis: Diagnosis, tmp_path: Path
 ) -> None:
     before = files(faulty)
@@ -137,7 +137,7 @@ def test_the_original_is_untouched_and_the_copy_is_the_same_every_time(
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-def test_the_copy_can_move_alone(diagnosis: Diagnosis, tmp_path: Path) -> None:
+def test_the_copy_can_be_moved(diagnosis: Diagnosis, tmp_path: Path) -> None:
     write_fixed(diagnosis, tmp_path / "out")
     shutil.move(tmp_path / "out", tmp_path / "elsewhere")
     found = load_splits(tmp_path / "elsewhere")
@@ -148,7 +148,7 @@ def test_the_copy_can_move_alone(diagnosis: Diagnosis, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "form", ["coco", "voc", "yolo", "lines", "darknet", "cvat", "labelme", "labelstudio"]
 )
-def test_the_form_stays(tmp_path: Path, form: str) -> None:
+def test_the_format_is_kept(tmp_path: Path, form: str) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a b.jpg", [("cat", 40, 30, 140, 120), ("cat", 41, 30, 140, 120), ("dog", 10, 20, 60, 70)])
     voc.add("b.jpg", [("dog", 40, 30, 140, 120)], split="val")
@@ -183,7 +183,7 @@ def test_splits_in_several_formats_become_voc(tmp_path: Path) -> None:
         assert names == {"train": ["cat"], "val": ["dog", "cat"]}
 
 
-def test_what_the_form_has_no_place_for_is_listed(tmp_path: Path) -> None:
+def test_what_the_format_cannot_store_is_listed(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg", [("cat", 40, 30, 140, 120), ("dog", 10, 20, 60, 70)])
     write_samples(load_splits(voc.finish()), "yolo", tmp_path / "in")
@@ -201,7 +201,7 @@ def test_what_the_form_has_no_place_for_is_listed(tmp_path: Path) -> None:
         assert written.left >= len(told)
 
 
-def test_a_folder_that_holds_something_is_refused(diagnosis: Diagnosis, tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused(diagnosis: Diagnosis, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(AnnotationError, match="expected a new or empty folder, found files"):
         write_fixed(diagnosis, tmp_path)
@@ -220,7 +220,7 @@ def test_an_error_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kill_leaves_no_folder_that_looks_finished(
+def test_a_killed_run_leaves_a_folder_marked_unfinished(
     faulty: Path, diagnosis: Diagnosis, tmp_path: Path
 ) -> None:
     script = """

@@ -19,7 +19,7 @@ from .faults import drawn, jpeg, with_flat_end
 BYTES_READ = Path("/proc/thread-self/io")
 
 
-def test_a_sound_image(tmp_path: Path) -> None:
+def test_a_sound_image_has_no_fault(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg", drawn(1))
     facts = inspect(tmp_path / "a.jpg")
     assert (facts.fault, facts.format, facts.color, facts.orientation) == ("", "JPEG", "color", 1)
@@ -41,7 +41,9 @@ def test_a_sound_image(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 9, True),
     ],
 )
-def test_a_file_cut_short_is_told_from_other_damage(tmp_path: Path, content: bytes, cut_short: bool) -> None:
+def test_a_file_cut_short_is_distinguished_from_other_damage(
+    tmp_path: Path, content: bytes, cut_short: bool
+) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     facts = inspect(tmp_path / "a.jpg")
     assert facts.fault
@@ -49,7 +51,7 @@ def test_a_file_cut_short_is_told_from_other_damage(tmp_path: Path, content: byt
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
-def test_no_suffix_that_lookonce_writes_is_a_finding(tmp_path: Path, suffix: str) -> None:
+def test_suffixes_that_lookonce_writes_are_accepted(tmp_path: Path, suffix: str) -> None:
     write_image(tmp_path / f"a{suffix}", drawn(1))
     facts = inspect(tmp_path / f"a{suffix}")
     assert not facts.fault
@@ -59,7 +61,7 @@ def test_no_suffix_that_lookonce_writes_is_a_finding(tmp_path: Path, suffix: str
 
 
 @pytest.mark.skipif(not BYTES_READ.exists(), reason="Linux counts the bytes that a thread reads")
-def test_a_sound_image_is_hashed_and_decoded_and_not_read_again(tmp_path: Path) -> None:
+def test_a_sound_image_is_read_only_twice(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3), np.uint8)
     write_image(tmp_path / "a.jpg", noise)
     before = int(BYTES_READ.read_text().split()[1])
@@ -69,11 +71,11 @@ def test_a_sound_image_is_hashed_and_decoded_and_not_read_again(tmp_path: Path) 
     assert 2 * size < count < 2.6 * size
 
 
-def test_a_folder_is_no_image(tmp_path: Path) -> None:
+def test_a_folder_is_a_fault(tmp_path: Path) -> None:
     assert "a folder" in inspect(tmp_path).fault
 
 
-def test_damage_that_decoders_conceal(tmp_path: Path) -> None:
+def test_damage_hidden_by_decoders_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(with_flat_end(drawn(3)))
     assert inspect(tmp_path / "a.jpg").flat_end
 
@@ -81,16 +83,14 @@ def test_damage_that_decoders_conceal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("color", "flat"), [((0, 0, 0), False), ((250, 255, 249), False), ((90, 90, 90), True)]
 )
-def test_bars_of_black_and_white_are_no_damage(
-    tmp_path: Path, color: tuple[int, int, int], flat: bool
-) -> None:
+def test_black_and_white_bars_are_not_damage(tmp_path: Path, color: tuple[int, int, int], flat: bool) -> None:
     image = drawn(4, 192, 240)
     image[-32:] = color
     write_image(tmp_path / "a.jpg", image)
     assert inspect(tmp_path / "a.jpg").flat_end == flat
 
 
-def test_ctrl_c_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_starts_no_more_inspections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
     whole = images.inspect
     monkeypatch.setattr(images, "inspect", lambda path: (begun.append(path), whole(path))[1])
@@ -106,12 +106,12 @@ def test_ctrl_c_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
-def test_a_fifo_is_no_image_and_blocks_nothing(tmp_path: Path) -> None:
+def test_a_fifo_is_a_fault_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     assert "a FIFO" in inspect(tmp_path / "a.jpg").fault
 
 
-def test_no_more_boxes_are_drawn_than_cover_an_image(tmp_path: Path) -> None:
+def test_the_number_of_drawn_boxes_is_limited(tmp_path: Path) -> None:
     """Without the limit, drawing 20,000 boxes takes longer than all checks together."""
     path = tmp_path / "a.png"
     write_image(path, np.zeros((96, 96, 3), np.uint8))

@@ -26,18 +26,18 @@ def doubted(*detections: tuple[list[float], float, int], crowd: bool = False) ->
     ]
 
 
-def test_agreement() -> None:
+def test_matching_detections_raise_no_doubt() -> None:
     assert doubted((BOXES[0], 0.9, 0), (BOXES[1], 0.1, 1)) == []
 
 
-def test_a_box_that_nothing_comes_near() -> None:
+def test_a_box_without_a_detection_is_doubted() -> None:
     far = [2, 8, 12, 18]  # IoU 0.09
     assert doubted((far, 0.5, 0), (BOXES[1], 0.9, 1)) == [("unfound-box", "cat: no detection near it")]
     assert [kind for kind, _ in doubted()] == ["unfound-box", "unfound-box"]
     assert doubted(crowd=True) == []
 
 
-def test_a_sure_detection_without_a_box() -> None:
+def test_a_confident_detection_without_a_box_is_doubted() -> None:
     near = [(BOXES[0], 0.9, 0), (BOXES[1], 0.9, 1)]
     assert doubted(*near, ([20, 30, 40, 50], 0.61, 1)) == [
         ("missing-box", "dog 0.61 at [20, 30, 40, 50], but no box")
@@ -45,7 +45,7 @@ def test_a_sure_detection_without_a_box() -> None:
     assert doubted(*near, ([20, 30, 40, 50], 0.59, 1)) == []
 
 
-def test_another_class_on_a_box() -> None:
+def test_a_confident_detection_of_another_class_is_doubted() -> None:
     second = (BOXES[1], 0.9, 1)
     assert doubted((BOXES[0], 0.7, 1), second) == [
         ("doubtful-class", "labeled 'cat', detected as 'dog' 0.70")
@@ -54,7 +54,7 @@ def test_another_class_on_a_box() -> None:
     assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough
 
 
-def test_what_lies_in_a_crowd_is_annotated() -> None:
+def test_a_detection_in_a_crowd_of_its_class_is_not_doubted() -> None:
     small = [1, 1, 4, 4]  # IoU 0.09 with the crowd around it
     assert [kind for kind, _ in doubted((small, 0.9, 0))] == ["missing-box", "unfound-box", "unfound-box"]
     assert doubted((small, 0.9, 0), crowd=True) == []

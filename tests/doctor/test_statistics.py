@@ -14,13 +14,13 @@ def sample(boxes: list[list[float]], labels: list[int], size: tuple[int, int], c
     )
 
 
-def test_nothing() -> None:
+def test_an_empty_set_has_empty_statistics() -> None:
     found = statistics(SampleSet(("cat",), [], [], "voc"))
     assert (found.images, found.boxes, found.per_class) == (0, 0, {"cat": 0})
     assert found.box_width is None
 
 
-def test_by_hand() -> None:
+def test_statistics_match_hand_counts() -> None:
     images = [
         sample([[0, 0, 31, 33], [0, 0, 32, 32], [0, 0, 96, 96]], [0, 0, 2], (100, 200)),
         sample([[10, 10, 20, 50]], [2], (300, 400), crowd=True),
@@ -37,7 +37,7 @@ def test_by_hand() -> None:
     assert found.box_width == Spread(10, 31.5, 96)
 
 
-def test_real(data: Path) -> None:
+def test_statistics_of_bccd_match_its_known_counts(data: Path) -> None:
     found = statistics(load_samples(data / "bccd"))
     assert found.per_class == {"Platelets": 361, "RBC": 4153, "WBC": 372}
     assert found.small + found.medium + found.large == 4886

@@ -41,7 +41,7 @@ def shows(image: np.ndarray, label: int) -> np.ndarray:
     return (image == PALETTE[label]).all(axis=2)
 
 
-def test_in_place_the_image_itself_is_drawn_on_unless_it_is_read_only() -> None:
+def test_in_place_draws_on_the_image_unless_it_is_read_only() -> None:
     detections = found([[20, 30, 200, 180]], [0.9], [1], ("cat", "dog"))
     image, expected = ground(), annotate(ground(), detections)
     assert annotate(image, detections, in_place=True) is image
@@ -52,20 +52,20 @@ def test_in_place_the_image_itself_is_drawn_on_unless_it_is_read_only() -> None:
     np.testing.assert_array_equal(locked, ground())
 
 
-def test_nothing_found_leaves_the_image_as_it_was() -> None:
+def test_no_detections_leave_the_image_unchanged() -> None:
     image = ground()
     drawn = annotate(image, Detections.none())
     np.testing.assert_array_equal(drawn, image)
     assert drawn is not image
 
 
-def test_the_image_given_is_not_drawn_on() -> None:
+def test_the_input_image_is_not_changed() -> None:
     image = ground()
     annotate(image, found([[50, 50, 150, 150]], [0.9], [0]))
     assert (image == GROUND).all()
 
 
-def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
+def test_a_solid_box_covers_its_border_with_the_label_above() -> None:
     drawn = annotate(ground(), found([[50, 60, 150, 160]], [0.9], [1], ("cat", "dog")))
     color = shows(drawn, 1)
     assert color[159, 50:150].all()
@@ -77,7 +77,7 @@ def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
     assert not color[70:150, 60:140].any()  # the content of the box stays visible
 
 
-def test_the_truth_is_dashed() -> None:
+def test_ground_truth_is_dashed() -> None:
     drawn = annotate(ground(), truth=real([[50, 60, 150, 160]], [1]), names=("cat", "dog"))
     bottom = shows(drawn, 1)[159, 50:150]
     assert bottom.any()
@@ -98,7 +98,7 @@ def test_labels_stay_inside_the_image(box: list[float]) -> None:
 
 @pytest.mark.parametrize("name", ["2", "dog", "犬", "a name too long " * 9])
 @pytest.mark.parametrize("side", [120, 320, 1600])
-def test_class_and_score_cannot_run_together(name: str, side: int) -> None:
+def test_class_and_score_are_separated(name: str, side: int) -> None:
     """Class "2" with 0.91 used to look like 20.91; the score now has a background of its own."""
     drawn = annotate(ground(side, side), found([[20, side // 2, side - 20, side - 4]], [0.91], [4], (name,)))
     label = drawn[: side // 2]
@@ -127,7 +127,7 @@ def test_lines_and_letters_grow_with_the_image() -> None:
     assert label_rows[1] == pytest.approx(5 * label_rows[0], rel=0.3)
 
 
-def test_the_best_detection_lies_on_top() -> None:
+def test_the_best_detection_is_drawn_on_top() -> None:
     same = [[50, 60, 250, 220]] * 2
     drawn = annotate(ground(), found(same, [0.9, 0.3], [2, 5]))
     assert shows(drawn, 2)[219, 50:250].all()
@@ -142,7 +142,7 @@ def test_in_a_crowd_no_label_hides_a_box() -> None:
     assert shows(drawn, 0)[:38].any()  # labels were placed above the crowd
 
 
-def test_a_real_image_with_names_in_cyrillic(data: Path) -> None:
+def test_cyrillic_names_are_drawn_on_a_real_image(data: Path) -> None:
     image = cv2.imread(str(data / "photos/dog.jpg"))[..., ::-1]
     detections = found(
         [[130, 220, 310, 540], [470, 75, 690, 170]], [0.98, 0.91], [0, 1], ("собака", "машина")

@@ -16,12 +16,12 @@ def plain(height: int, width: int, value: int) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_no_images_make_no_grid() -> None:
+def test_a_grid_needs_an_image() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         grid([], (10, 10))
 
 
-def test_images_of_any_shape_keep_it_row_by_row() -> None:
+def test_images_keep_their_shape_in_the_grid() -> None:
     sheet = grid([plain(40, 80, 10), plain(80, 20, 20), plain(5, 5, 30)], (40, 60), columns=2)
     assert sheet.shape == (2 * 40 + GAP, 2 * 60 + GAP, 3)
     first, second, third = sheet[:40, :60], sheet[:40, 60 + GAP :], sheet[40 + GAP :, :60]
@@ -38,7 +38,7 @@ def test_the_grid_is_about_square(count: int, shape: tuple[int, int]) -> None:
     assert sheet.shape[:2] == (shape[0] * (10 + GAP) - GAP, shape[1] * (20 + GAP) - GAP)
 
 
-def test_compare_moves_boxes_with_the_image() -> None:
+def test_compare_scales_boxes_with_the_image() -> None:
     detections = Detections(
         np.array([[100, 100, 300, 200]], np.float32),
         np.array([0.9], np.float32),

@@ -22,7 +22,7 @@ def test_without_marks_only_the_size_changes() -> None:
     assert draw_marks(np.zeros((1, 900, 3), np.uint8), [], 100).shape == (1, 100, 3)
 
 
-def test_boxes_are_scaled_with_the_image_and_the_image_is_left_alone() -> None:
+def test_boxes_are_scaled_with_the_image_which_is_not_changed() -> None:
     image = np.zeros((100, 200, 3), np.uint8)
 
     drawn = draw_marks(image, [mark([50, 25, 100, 75], RED)], 400)
@@ -32,7 +32,7 @@ def test_boxes_are_scaled_with_the_image_and_the_image_is_left_alone() -> None:
     assert not image.any()
 
 
-def test_the_first_mark_lies_on_top_and_dashes_leave_gaps() -> None:
+def test_the_first_mark_is_drawn_on_top_and_dashes_leave_gaps() -> None:
     image, box = np.zeros((200, 200, 3), np.uint8), [20, 20, 180, 180]
 
     above = draw_marks(image, [mark(box, RED), mark(box, GREEN)], 200)

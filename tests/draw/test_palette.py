@@ -12,7 +12,7 @@ def test_a_class_keeps_its_color_and_the_palette_starts_again() -> None:
     assert class_color(3) == PALETTE[3] == class_color(3 + len(PALETTE))
 
 
-def test_no_two_classes_look_alike() -> None:
+def test_no_two_colors_of_the_palette_are_similar() -> None:
     distances = [np.linalg.norm(np.subtract(a, b)) for a, b in itertools.combinations(PALETTE, 2)]
     assert min(distances) > 50  # black and white differ by 441
 

@@ -19,7 +19,7 @@ def no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
         cached.cache_clear()
 
 
-def test_an_ascii_name_needs_no_font_of_the_machine(no_system_fonts: None) -> None:
+def test_an_ascii_name_needs_no_system_font(no_system_fonts: None) -> None:
     shown, font = legible("traffic light", 9, 16)
     assert shown == "traffic light"
     assert font.getname() == FONT.getname()
@@ -27,11 +27,11 @@ def test_an_ascii_name_needs_no_font_of_the_machine(no_system_fonts: None) -> No
 
 @pytest.mark.usefixtures("no_system_fonts")
 @pytest.mark.parametrize("name", ["Fußgänger", "голова", "犬"])
-def test_where_no_font_has_the_letters_the_number_is_shown(name: str) -> None:
+def test_the_class_number_is_shown_if_no_font_has_the_letters(name: str) -> None:
     assert legible(name, 7, 16)[0] == "[7]"
 
 
-def test_other_letters_come_from_a_font_of_the_machine() -> None:
+def test_other_letters_come_from_a_system_font() -> None:
     try:
         ImageFont.truetype("DejaVuSans.ttf", 16)
     except OSError:
@@ -41,11 +41,11 @@ def test_other_letters_come_from_a_font_of_the_machine() -> None:
     assert font.getname() != FONT.getname()
 
 
-def test_a_name_that_fits_is_left_alone() -> None:
+def test_a_name_that_fits_is_not_shortened() -> None:
     assert shortened("dog", FONT, 200) == "dog"
 
 
-def test_a_long_name_is_cut() -> None:
+def test_a_long_name_is_shortened() -> None:
     cut = shortened("a very long name indeed", FONT, 60)
     assert cut.startswith("a very")
     assert cut.endswith("…")

@@ -54,7 +54,7 @@ def test_intervals_hold_the_true_value_in_95_of_100_measurements(images: int) ->
         assert 0.93 <= share <= 0.97
 
 
-def test_a_mean_gets_the_interval_of_the_textbook() -> None:
+def test_the_interval_of_a_mean_matches_the_textbook() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(3, 2, 12)
     resampled = values[rng.integers(0, 12, (20_000, 12))].mean(axis=1)
@@ -65,7 +65,7 @@ def test_a_mean_gets_the_interval_of_the_textbook() -> None:
 
 
 @pytest.mark.parametrize(("freedom", "expected"), [(4, 2.776), (9, 2.262), (29, 2.045), (10_000, 1.960)])
-def test_student(freedom: int, expected: float) -> None:
+def test_student_quantiles_match_the_table(freedom: int, expected: float) -> None:
     assert student(freedom) == pytest.approx(expected, rel=5e-3)
 
 
@@ -77,7 +77,7 @@ def test_a_share_stays_between_0_and_1() -> None:
     assert (perfect.low, perfect.high) == pytest.approx((1, 1))
 
 
-def test_no_count_lies_below_nothing() -> None:
+def test_a_relative_count_error_is_at_least_minus_one() -> None:
     objects = np.array([3, 30])
     ranking = Ranking(np.zeros(0, np.int64), np.zeros((10, 0), bool), np.zeros((10, 0), bool), objects)
     found = intervals([ranking], counts(objects, np.array([30, 3]))).overall.relative
@@ -85,7 +85,7 @@ def test_no_count_lies_below_nothing() -> None:
     assert found.high > 5
 
 
-def test_one_image_says_nothing_about_others() -> None:
+def test_a_single_image_gives_no_interval() -> None:
     alone = Interval.of(np.ones(100), 1)
     assert math.isnan(alone.low)
     assert math.isnan(alone.high)
@@ -93,7 +93,7 @@ def test_one_image_says_nothing_about_others() -> None:
     assert math.isnan(nothing.low)
 
 
-def test_draws_hold_as_many_images_as_there_are_and_are_the_same_at_every_call() -> None:
+def test_draws_have_the_size_of_the_set_and_are_reproducible() -> None:
     first, second = (np.concatenate(list(draws(7))) for _ in range(2))
     assert first.shape == (1 + RESAMPLES, 7)
     assert (first[0] == 1).all()
@@ -114,7 +114,7 @@ def test_images_of_a_group_are_drawn_together() -> None:
     assert (rows[:, [0, 2, 3]].sum(axis=1) == 3).all()
 
 
-def test_copies_of_images_do_not_narrow_the_interval_if_they_are_grouped() -> None:
+def test_grouped_copies_do_not_narrow_the_interval() -> None:
     ranking = world(np.random.default_rng(1), 30)
     copies = Ranking(
         np.concatenate([ranking.image, ranking.image + 30]),

@@ -70,7 +70,7 @@ def test_a_right_detection_belongs_to_the_bin_of_its_object() -> None:
     assert (bins[0].low, bins[0].high) == (31, 31)
 
 
-def test_recall_counts_what_is_above_the_confidence() -> None:
+def test_recall_counts_only_scores_above_the_threshold() -> None:
     boxes = [box(0, 20, 20), box(50, 20, 20)]
     case = [sample(boxes)], [found(boxes, [0.9, 0.3])], ("cat",)
 
@@ -90,7 +90,7 @@ def test_shapes_go_from_upright_to_flat() -> None:
     assert bins[1].ap50 == 0
 
 
-def test_crowding_counts_the_others_near_of_any_class() -> None:
+def test_crowding_counts_neighbors_of_any_class() -> None:
     alone, pair, beyond = box(0, 10, 10), [box(100, 10, 10), box(114, 10, 10)], box(130, 10, 10)
     truth = sample([alone, *pair, beyond], [0, 0, 1, 1])
 
@@ -112,7 +112,7 @@ def test_a_detection_in_a_crowd_does_not_count_its_own_object() -> None:
     assert crowded.ap50 == 1
 
 
-def test_coco_size_is_cocos_ap_by_area() -> None:
+def test_coco_size_matches_cocos_ap_by_area() -> None:
     case = random_case(5, 200, 1, 12, flags=False)
     require("faster_coco_eval", "train")
 
@@ -132,7 +132,7 @@ def test_difficult_objects_are_in_no_bin() -> None:
     assert [each.objects for each in cut(([truth], [found([], [])], ("cat",))).size] == [1]
 
 
-def test_without_images_bins_are_empty() -> None:
+def test_no_images_give_an_empty_bin() -> None:
     (only,) = cut(([], [], ("cat",))).shape
 
     assert only.objects == 0

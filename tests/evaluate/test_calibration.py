@@ -13,7 +13,7 @@ from .conftest import found, sample
 BOX, FAR = [0, 0, 40, 40], [100, 100, 140, 140]
 
 
-def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
+def test_a_bin_includes_its_upper_edge_only() -> None:
     bins = score_bins(
         np.array([0, 0.1, 0.11, 0.2, 0.95, 1]), np.array([False, False, True, False, True, True])
     )
@@ -24,7 +24,7 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower() -> None:
     assert math.isnan(bins[4].score)
 
 
-def test_scores_that_are_the_share_right_have_no_error() -> None:
+def test_calibrated_scores_have_no_error() -> None:
     rng = np.random.default_rng(0)
     scores = rng.random(200_000)
     correct = rng.random(200_000) < scores
@@ -32,7 +32,7 @@ def test_scores_that_are_the_share_right_have_no_error() -> None:
     assert all(abs(each.score - each.correct) < 0.02 for each in score_bins(scores, correct))
 
 
-def test_by_hand() -> None:
+def test_calibration_matches_hand_computed_values() -> None:
     images = [sample([BOX])] * 4
     results = [found([BOX, FAR], [0.9, 0.1])] * 3 + [found([FAR], [0.9])]
 
@@ -52,7 +52,7 @@ def test_ignored_detections_do_not_count() -> None:
     assert sum(each.detections for each in calibration(outcomes, 0.5).bins) == 1
 
 
-def test_nothing_detected() -> None:
+def test_no_detections_give_nan() -> None:
     measured = calibration(find_outcomes([sample([BOX])], [found([], [])], ("cat",)), 0.5)
 
     assert math.isnan(measured.error)

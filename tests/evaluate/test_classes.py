@@ -24,7 +24,7 @@ def test_shared_classes_keep_the_order_of_the_data() -> None:
         (DATA, [0, 1, 2], [2, 1], DATA),
     ],
 )
-def test_labels_are_renumbered_and_classes_without_a_number_go(
+def test_labels_are_renumbered_and_unshared_classes_dropped(
     to: tuple[str, ...] | None, objects: list[int], detections: list[int], names: tuple[str, ...]
 ) -> None:
     shared = SharedClasses.match(MODEL, DATA, "d")
@@ -42,7 +42,7 @@ def test_no_class_in_common_names_the_data_and_both_sides() -> None:
         SharedClasses.match(("cat", "dog"), ("head",), "d")
 
 
-def test_a_long_list_of_names_is_cut() -> None:
+def test_a_long_list_of_names_is_shortened() -> None:
     assert listed([]) == "none"
     assert listed([str(i) for i in range(8)]) == "0, 1, 2, 3, 4, 5, 6, 7"
     assert listed([str(i) for i in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
@@ -57,7 +57,7 @@ def test_known_aliases_match_and_are_named() -> None:
     assert found.unused == ()
 
 
-def test_an_alias_gives_way_to_a_class_of_that_name() -> None:
+def test_an_exact_name_wins_over_an_alias() -> None:
     both = SharedClasses.match(("sofa", "couch"), ("couch",), "data")
     same = SharedClasses.match(("sofa",), ("sofa", "couch"), "data")
 

@@ -91,7 +91,7 @@ def test_no_images_measure_nothing() -> None:
     assert (metrics.images, metrics.objects, metrics.detections) == (0, 0, 0)
 
 
-def test_nothing_found_is_zero_and_an_absent_class_is_nan() -> None:
+def test_no_detections_give_zero_and_an_absent_class_nan() -> None:
     metrics = evaluate([sample([[0, 0, 40, 40]])], [Detections.none()], ["cat", "dog"])
     assert (metrics.ap, metrics.ar_100, metrics.ap_medium) == (0, 0, 0)
     assert math.isnan(metrics.ap_small)
@@ -138,7 +138,7 @@ def test_any_number_of_detections_may_lie_in_a_crowd() -> None:
     assert evaluate(truth, [inside], ["head"]).ap == pytest.approx(1)
 
 
-def test_beyond_100_detections_the_uncapped_numbers_go_on() -> None:
+def test_uncapped_metrics_count_beyond_100_detections() -> None:
     corner = np.arange(150) * 50.0
     boxes = np.stack([corner, 0 * corner, corner + 40, 0 * corner + 40], axis=1)
     case = [sample(boxes.tolist())], [found(boxes.tolist(), [0.9] * 150)], ("head",)
@@ -158,7 +158,7 @@ def test_uncapped_equals_pycocotools_with_the_cap_raised() -> None:
     assert metrics.ar_uncapped > metrics.ar_100
 
 
-def test_json_has_null_for_what_could_not_be_measured() -> None:
+def test_json_has_null_for_undefined_metrics() -> None:
     metrics = evaluate([sample([[0, 0, 40, 40]])], [found([[0, 0, 40, 40]], [0.5])], ["chat", "été"])
     written = json.loads(metrics.to_json(), parse_constant=pytest.fail)
     assert written["ap"] == pytest.approx(1)
@@ -168,7 +168,7 @@ def test_json_has_null_for_what_could_not_be_measured() -> None:
     assert '"été"' in metrics.to_json(), "letters of names stay letters"
 
 
-def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     evaluate(*random_case(0, 3, 2, 5))
     assert capfd.readouterr() == ("", "")
 
@@ -181,7 +181,7 @@ def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         ([sample([[0, 0, 9, 9]], [-1])], [found([], [])], "expected labels 0 to 0, found -1 to -1"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(truth: list, detections: list, message: str) -> None:
+def test_inconsistent_input_is_refused(truth: list, detections: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(truth, detections, ["cat"])
 
@@ -205,7 +205,7 @@ def test_more_pairs_than_memory_can_hold_are_refused(monkeypatch: pytest.MonkeyP
         evaluate(*case)
 
 
-def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
+def test_boxes_far_smaller_than_a_pixel_are_matched() -> None:
     """The guard against division by zero must not affect small boxes (normalized boxes, tiny images)."""
     box, half = [0, 0, 0.02, 0.02], [0, 0, 0.02, 0.01]
     metrics = evaluate([sample([box])], [found([box], [0.9])], ["cat"])
@@ -216,7 +216,7 @@ def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
 
 
 @pytest.mark.parametrize(("objects", "crowded"), [(100, 0), (101, 1)])
-def test_an_image_is_crowded_from_101_objects_on(objects: int, crowded: int) -> None:
+def test_an_image_with_more_than_100_objects_is_crowded(objects: int, crowded: int) -> None:
     assert evaluate([sample([[0, 0, 40, 40]] * objects)], [found([], [])], ["cat"]).crowded == crowded
 
 
@@ -225,7 +225,7 @@ def test_crowded_images_are_counted_one_by_one() -> None:
     assert evaluate([crowd, few, crowd], [found([], [])] * 3, ["cat"]).crowded == 2
 
 
-def test_the_missing_evaluator_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_evaluator_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     with pytest.raises(MissingExtraError, match=r"faster_coco_eval.*evaluate\]"):
         evaluate([sample([])], [found([], [])], ["cat"])

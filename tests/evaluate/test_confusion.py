@@ -45,7 +45,7 @@ def test_no_images_have_no_counts() -> None:
         (sample([BOX], crowd=[True]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 1, 0]]),
     ],
 )  # fmt: skip
-def test_by_hand(truth: Sample, result: Detections, counts: list) -> None:
+def test_counts_match_hand_computed_tables(truth: Sample, result: Detections, counts: list) -> None:
     assert confusion([truth], [result], NAMES, 0.5).counts.tolist() == counts
 
 
@@ -58,7 +58,7 @@ def test_the_order_of_the_detections_does_not_matter() -> None:
     assert counts.tolist() == sorted_counts.tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
-def test_a_higher_iou_breaks_a_pair() -> None:
+def test_a_higher_iou_threshold_splits_a_pair() -> None:
     counts = confusion([sample([BOX])], [found([NEAR], [0.9])], NAMES, 0.5, iou=0.95).counts
     assert counts[0, 2] == counts[2, 0] == 1
 
@@ -72,7 +72,7 @@ def test_rows_and_columns_add_up() -> None:
     assert counts.sum(axis=0)[:-1].tolist() == np.bincount(above, minlength=4).tolist()
 
 
-def test_the_diagonal_is_what_the_matches_call_right(voc_sample: Case) -> None:
+def test_the_diagonal_agrees_with_the_correct_matches(voc_sample: Case) -> None:
     counts = confusion(*voc_sample, threshold=0).counts
     right = match(*voc_sample).correct.sum()
     assert counts.trace() == pytest.approx(right, rel=0.02)  # pairing may save a near-duplicate or two

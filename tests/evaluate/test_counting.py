@@ -14,7 +14,7 @@ from .conftest import found, random_case, sample
 BOX, FAR = [0, 0, 9, 9], [50, 50, 90, 90]
 
 
-def test_by_hand() -> None:
+def test_counts_match_hand_computed_values() -> None:
     truth = [sample([BOX, FAR], [0, 1]), sample([BOX], [0]), sample([])]
     detections = [
         found([BOX, FAR, FAR], [0.9, 0.8, 0.3], [0, 1, 0]),
@@ -38,21 +38,21 @@ def test_by_hand() -> None:
     ]
 
 
-def test_without_images() -> None:
+def test_no_images_give_nan() -> None:
     counting = count(match([], [], ("cat",)), ("cat",), ())
     assert counting.thresholds == (USUAL_THRESHOLD,)
     assert math.isnan(counting.of().mae)
     assert math.isnan(counting.of().relative)
 
 
-def test_difficult_objects_and_crowds_are_not_counted_nor_what_lies_on_them() -> None:
+def test_difficult_objects_and_crowds_and_their_detections_are_not_counted() -> None:
     truth = [sample([BOX, FAR], difficult=[True, False], crowd=[False, True])]
     matches = match(truth, [found([BOX, FAR], [0.9, 0.9])], ("cat",))
     counting = count(matches, ("cat",), ("a.jpg",), [0.5])
     assert (counting.annotated.tolist(), counting.counted.tolist()) == ([[0]], [[0]])
 
 
-def test_at_the_threshold_of_a_class_as_many_are_counted_as_annotated() -> None:
+def test_the_threshold_of_a_class_equalizes_counted_and_annotated() -> None:
     truth = [sample([BOX, FAR], [0, 1])]
     detections = [found([BOX, FAR, FAR, BOX], [0.8, 0.4, 0.6, 0.2], [0, 0, 1, 1])]
     cat, dog, bird = choose_thresholds(match(truth, detections, ("cat", "dog", "bird")))
@@ -60,7 +60,7 @@ def test_at_the_threshold_of_a_class_as_many_are_counted_as_annotated() -> None:
     assert bird == pytest.approx(0.5)  # that of all classes: it has no objects
 
 
-def test_false_alarms_make_up_for_missed_objects() -> None:
+def test_false_alarms_offset_missed_objects() -> None:
     truth = [sample([BOX, FAR, [100, 100, 150, 150]])]
     detections = [found([BOX, [0, 50, 9, 59], FAR, [0, 90, 9, 99]], [0.9, 0.8, 0.7, 0.5])]
     assert choose_thresholds(match(truth, detections, ("cat",))) == pytest.approx((0.6,))
@@ -68,7 +68,7 @@ def test_false_alarms_make_up_for_missed_objects() -> None:
     assert choose_thresholds(match(truth, few, ("cat",))) == pytest.approx((0.85,))  # of the best F1
 
 
-def test_equal_scores_stay_or_go_together() -> None:
+def test_equal_scores_stay_on_one_side_of_the_threshold() -> None:
     truth = [sample([BOX, FAR])]
     detections = [found([BOX, FAR, [0, 50, 9, 59]], [0.8, 0.8, 0.8])]
     assert choose_thresholds(match(truth, detections, ("cat",))) == pytest.approx((0.4,))
@@ -88,7 +88,7 @@ def test_totals_agree_with_the_annotations(seed: int) -> None:
             assert int((mine & (matches.scores > threshold)).sum()) == objects
 
 
-def test_without_thresholds_each_half_is_counted_at_those_of_the_other() -> None:
+def test_without_thresholds_each_half_uses_those_of_the_other() -> None:
     truth = [sample([BOX]), sample([BOX]), sample([BOX]), sample([BOX])]
     detections = [
         found([BOX, FAR], [0.9, 0.6]),  # 0 and 2: one object above 0.75

@@ -34,7 +34,7 @@ def test_without_objects_recall_is_unknown() -> None:
     assert curve.best() == curve.at_precision(0) == NOWHERE
 
 
-def test_by_hand() -> None:
+def test_the_curve_matches_hand_computed_values() -> None:
     curve = curves(matches([0.9, 0.8, 0.6, 0.2], [True, False, True, False], 4)).overall
     np.testing.assert_allclose(curve.precision, [1, 1 / 2, 2 / 3, 1 / 2])
     np.testing.assert_allclose(curve.recall, [1 / 4, 1 / 4, 1 / 2, 1 / 2])
@@ -44,20 +44,20 @@ def test_by_hand() -> None:
     assert best.f1 == pytest.approx(4 / 7)
 
 
-def test_all_wrong_gives_f1_zero_and_no_warning() -> None:
+def test_only_false_detections_give_f1_zero() -> None:
     assert curves(matches([0.9, 0.8], [False, False], 4)).overall.f1.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("precision", "recall", "threshold"), [(0.9, 1 / 4, 0.85), (0.6, 1 / 2, 0.4), (0.5, 1 / 2, 0.1)]
 )
-def test_recall_at_a_precision(precision: float, recall: float, threshold: float) -> None:
+def test_recall_at_a_precision_uses_the_best_point(precision: float, recall: float, threshold: float) -> None:
     curve = curves(matches([0.9, 0.8, 0.6, 0.2], [True, False, True, False], 4)).overall
     point = curve.at_precision(precision)
     assert (point.recall, point.threshold) == pytest.approx((recall, threshold))
 
 
-def test_a_precision_never_reached_has_no_point() -> None:
+def test_an_unreached_precision_has_no_point() -> None:
     assert curves(matches([0.9, 0.8], [False, True], 1)).overall.at_precision(0.9) == NOWHERE
 
 
@@ -67,7 +67,7 @@ def test_equal_scores_are_one_threshold() -> None:
     np.testing.assert_allclose(curve.precision, [1 / 2, 2 / 3])
 
 
-def test_each_class_has_its_own_curve_and_overall_has_all() -> None:
+def test_each_class_has_a_curve_and_the_overall_curve_combines_them() -> None:
     case = random_case(3, 10, 3, 10)
     outcomes = match(*case)
     both = curves(outcomes)
@@ -79,7 +79,7 @@ def test_each_class_has_its_own_curve_and_overall_has_all() -> None:
         assert curve.recall[-1] * curve.objects == pytest.approx(outcomes.correct[outcomes.labels == c].sum())
 
 
-def test_filtering_by_the_best_confidence_gives_its_numbers(voc_sample: Case) -> None:
+def test_filtering_at_the_best_threshold_gives_its_precision_and_recall(voc_sample: Case) -> None:
     truth, detections, names = voc_sample
     best = curves(match(truth, detections, names)).overall.best()
     kept = match(truth, [found[found.scores > best.threshold] for found in detections], names)
@@ -87,7 +87,7 @@ def test_filtering_by_the_best_confidence_gives_its_numbers(voc_sample: Case) ->
     assert kept.correct.sum() / kept.objects.sum() == pytest.approx(best.recall)
 
 
-def test_the_area_under_the_curve_is_voc_ap(voc_sample: Case) -> None:
+def test_the_area_under_the_curve_equals_voc_ap(voc_sample: Case) -> None:
     outcomes = match(*voc_sample)
     for c, curve in enumerate(curves(outcomes).classes):
         envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]

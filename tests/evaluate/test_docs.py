@@ -33,7 +33,7 @@ def test_every_number_in_the_json_is_explained() -> None:
         assert f"`{name}`" in text, name
 
 
-def test_its_images_exist() -> None:
+def test_linked_images_exist() -> None:
     linked = re.findall(r"\]\((images/[^)]+)\)", PAGE.read_text())
     assert len(linked) == 4
     assert all((PAGE.parent / name).exists() for name in linked)

@@ -48,7 +48,7 @@ def test_each_class_has_its_own_numbers(voc_sample: Case) -> None:
     assert report.false_negatives.count >= report.types[Outcome.MISSED].count
 
 
-def test_in_use_are_the_detections_above_the_threshold_of_their_class() -> None:
+def test_in_use_counts_detections_above_the_threshold_of_their_class() -> None:
     doubtful = found([BOX, AWAY, FAR], [0.9, 0.1, 0.05], [0, 0, 1])
 
     report = report_of(([sample([BOX, FAR])] * 4, [doubtful] * 4, ("cat", "dog")))

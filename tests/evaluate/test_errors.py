@@ -81,14 +81,16 @@ def without_ties(case: Case) -> Case:
         (sample([BOX], crowd=[True]), found([BOX], [0.9], [DOG]), [BACKGROUND], 0),
     ],
 )  # fmt: skip
-def test_by_hand(truth: Sample, result: Detections, expected: list[Outcome], missed: int) -> None:
+def test_outcomes_match_hand_computed_cases(
+    truth: Sample, result: Detections, expected: list[Outcome], missed: int
+) -> None:
     outcomes = one(truth, result)
 
     assert [Outcome(each) for each in outcomes.outcome] == expected
     assert outcomes.count(MISSED) == missed
 
 
-def test_the_thresholds_belong_to_the_better_side() -> None:
+def test_an_iou_at_a_threshold_gets_the_better_outcome() -> None:
     half, tenth = [0, 0, 40, 20], [0, 0, 40, 4]
 
     outcomes = one(sample([BOX]), found([tenth, half], [0.9, 0.8]))
@@ -96,7 +98,7 @@ def test_the_thresholds_belong_to_the_better_side() -> None:
     assert [Outcome(each) for each in outcomes.outcome] == [LOC, CORRECT]
 
 
-def test_objects_are_counted_through_all_images() -> None:
+def test_objects_are_numbered_across_images() -> None:
     truth = [sample([BOX, FAR]), sample([]), sample([FAR, BOX], [CAT, DOG])]
     results = [found([BOX], [0.9]), found([BOX], [0.8]), found([BOX, FAR], [0.7, 0.6], [CAT, CAT])]
 
@@ -108,7 +110,7 @@ def test_objects_are_counted_through_all_images() -> None:
     assert outcomes.missed().tolist() == [False, True, False, False]
 
 
-def test_above_a_confidence_is_judging_only_what_is_above_it() -> None:
+def test_above_equals_matching_only_detections_above_the_threshold() -> None:
     truth, detections, names = random_case(3, 20, 3, 12)
 
     outcomes = find_outcomes(truth, detections, names).above(0.5)
@@ -118,7 +120,7 @@ def test_above_a_confidence_is_judging_only_what_is_above_it() -> None:
     assert outcomes.missed().tolist() == anew.missed().tolist()
 
 
-def test_each_detection_has_one_type_and_each_object_one_right_detection() -> None:
+def test_each_detection_has_one_outcome_and_each_object_one_correct_detection() -> None:
     case = random_case(4, 40, 4, 12)
 
     outcomes = find_outcomes(*case)
@@ -130,7 +132,7 @@ def test_each_detection_has_one_type_and_each_object_one_right_detection() -> No
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_ap50_is_cocos_without_a_limit(seed: int) -> None:
+def test_ap50_equals_uncapped_coco(seed: int) -> None:
     case = without_ties(random_case(seed, 30, 4, 15))
 
     precision, _ = _accumulated(*case)
@@ -139,7 +141,7 @@ def test_ap50_is_cocos_without_a_limit(seed: int) -> None:
     np.testing.assert_allclose(costs(find_outcomes(*case)).ap50, expected, atol=1e-9)
 
 
-def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_match_tide(voc_sample: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     # COCO's recall levels, np.linspace(0, 1, 101), differ from tidecv's by an ulp, which moves one level here
     monkeypatch.setattr(oracles, "RECALLS", np.arange(101) / 100)
     outcomes = find_outcomes(*voc_sample)
@@ -174,7 +176,7 @@ def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pyt
         (sample([BOX, FAR], difficult=[True, False]), found([LOOSE, FAR], [0.9, 0.8]), LOC, 0.5, 1),
     ],
 )  # fmt: skip
-def test_one_oracle_by_hand(
+def test_each_oracle_matches_hand_computed_ap(
     truth: Sample, result: Detections, error: Outcome, before: float, after: float
 ) -> None:
     outcomes = one(truth, result)
@@ -185,7 +187,7 @@ def test_one_oracle_by_hand(
         assert ap_repaired(outcomes, (other,))[CAT] <= max(before, after) + 1e-9
 
 
-def test_both_goes_where_it_stands_in_the_way() -> None:
+def test_repairing_both_removes_the_detection() -> None:
     truth = sample([BOX, FAR], [CAT, DOG])
 
     outcomes = one(truth, found([[100, 100, 140, 112], BOX], [0.9, 0.8], [CAT, CAT]))
@@ -194,7 +196,7 @@ def test_both_goes_where_it_stands_in_the_way() -> None:
     assert costs(outcomes).of[BOTH].tolist() == pytest.approx([0.5, 0])
 
 
-def test_an_object_that_was_found_keeps_its_detection() -> None:
+def test_a_found_object_keeps_its_detection() -> None:
     outcomes = one(sample([BOX]), found([NEAR, FAR, BOX], [0.9, 0.8, 0.7], [DOG, CAT, CAT]))
 
     # the repaired wrong class does not replace the correct detection, or AP would be 1
@@ -202,14 +204,14 @@ def test_an_object_that_was_found_keeps_its_detection() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_with_all_repaired_ap_is_1(seed: int) -> None:
+def test_repairing_all_errors_gives_ap_1(seed: int) -> None:
     outcomes = find_outcomes(*random_case(seed, 30, 4, 10))
 
     assert ap_repaired(outcomes, ()).max() < 0.95
     np.testing.assert_allclose(ap_repaired(outcomes, ERRORS), 1)
 
 
-def test_a_repair_of_all_costs_no_more_than_there_is() -> None:
+def test_no_repair_gains_more_than_is_missing() -> None:
     case = costs(find_outcomes(*random_case(8, 30, 3, 10)))
 
     for gained in (*case.of.values(), case.false_positives, case.false_negatives):
@@ -217,7 +219,7 @@ def test_a_repair_of_all_costs_no_more_than_there_is() -> None:
         assert (gained > -0.01).all()  # levels of recall may shift by a little
 
 
-def test_a_class_without_objects_has_no_ap_and_spoils_no_mean() -> None:
+def test_a_class_without_objects_has_no_ap() -> None:
     case = costs(one(sample([BOX]), found([BOX, FAR], [0.9, 0.8], [CAT, DOG])))
 
     assert case.ap50[CAT] == 1
@@ -225,7 +227,7 @@ def test_a_class_without_objects_has_no_ap_and_spoils_no_mean() -> None:
     assert np.isnan(case.of[BACKGROUND][DOG])
 
 
-def test_nothing_at_all() -> None:
+def test_no_images_have_no_ap() -> None:
     case = costs(find_outcomes([], [], NAMES))
 
     assert np.isnan(case.ap50).all()

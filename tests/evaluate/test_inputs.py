@@ -30,7 +30,7 @@ def found(boxes: list[tuple[float, ...]], labels: list[int] | None = None) -> De
     return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, numbers, NAMES)
 
 
-def test_no_detections() -> None:
+def test_no_detections_are_in_ignored_areas() -> None:
     assert in_ignored_areas(truth(), Detections.none()).shape == (0,)
 
 
@@ -38,11 +38,11 @@ def test_no_detections() -> None:
     ("box", "expected"),
     [((110, 10, 150, 50), True), ((80, 10, 120, 50), True), ((74, 10, 114, 50), False), (BOX, False)],
 )
-def test_half_of_the_box_decides(box: tuple[float, ...], expected: bool) -> None:
+def test_a_detection_is_ignored_if_half_of_it_is_in_an_area(box: tuple[float, ...], expected: bool) -> None:
     assert in_ignored_areas(truth(), found([box])).tolist() == [expected]
 
 
-def test_an_area_of_some_classes_forgives_these_alone() -> None:
+def test_an_area_for_some_classes_ignores_only_these() -> None:
     inside = (110, 10, 150, 50)
     assert in_ignored_areas(truth((1,)), found([inside, inside], [0, 1])).tolist() == [False, True]
 
@@ -56,7 +56,7 @@ def test_a_detection_on_an_object_in_an_area_counts() -> None:
     assert in_ignored_areas(sample, result).tolist() == [False, True, True]
 
 
-def test_every_measure_leaves_them_out() -> None:
+def test_every_metric_ignores_detections_in_areas() -> None:
     """Without the area, the detection with the highest score is false in all metrics."""
     result = found([(110, 10, 150, 50), BOX])
     plain = Sample(Path("x"), np.array([BOX], np.float32), np.array([0]))

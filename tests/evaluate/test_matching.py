@@ -37,7 +37,7 @@ def test_no_images_have_no_matches() -> None:
         ([FAR, NEAR, BOX], [0, 0, 0], [False, True, False]),
     ],
 )
-def test_the_best_detection_of_an_object_is_right(
+def test_the_best_detection_of_an_object_is_correct(
     boxes: list, labels: list[int], correct: list[bool]
 ) -> None:
     scores = [0.9, 0.8, 0.7][: len(boxes)]
@@ -45,11 +45,11 @@ def test_the_best_detection_of_an_object_is_right(
 
 
 @pytest.mark.parametrize(("iou", "correct"), [(0.75, True), (0.76, False)])
-def test_the_threshold_itself_is_enough(iou: float, correct: bool) -> None:
+def test_an_iou_at_the_threshold_matches(iou: float, correct: bool) -> None:
     assert match([sample([BOX])], [found([NEAR], [0.9])], ["a"], iou).correct.tolist() == [correct]
 
 
-def test_images_are_judged_apart_and_ordered_together() -> None:
+def test_images_are_matched_separately_and_sorted_together() -> None:
     matches = match(
         [sample([BOX]), sample([BOX], [1])],
         [found([BOX, FAR], [0.5, 0.4]), found([BOX, BOX], [0.9, 0.1], [1, 1])],
@@ -61,7 +61,7 @@ def test_images_are_judged_apart_and_ordered_together() -> None:
     assert matches.objects.tolist() == [1, 1]
 
 
-def test_detections_in_any_order_are_judged_by_score() -> None:
+def test_detections_are_matched_by_score_not_by_order() -> None:
     matches = match([sample([BOX])], [found([BOX, NEAR], [0.3, 0.9])], ["a"])
     assert matches.correct.tolist() == [True, False]
     np.testing.assert_allclose(matches.scores, [0.9, 0.3])
@@ -74,7 +74,7 @@ def test_detections_of_a_difficult_object_do_not_count() -> None:
     assert matches.objects.tolist() == [1]
 
 
-def test_detections_in_a_crowd_do_not_count_but_right_ones_do() -> None:
+def test_detections_in_a_crowd_do_not_count_unless_correct() -> None:
     truth = sample([[0, 0, 200, 200], BOX], crowd=[True, False])
     inside, outside = [50, 50, 90, 90], [300, 300, 340, 340]
     matches = match([truth], [found([inside, BOX, BOX, outside], [0.9, 0.8, 0.7, 0.6])], ["a"])
@@ -82,7 +82,7 @@ def test_detections_in_a_crowd_do_not_count_but_right_ones_do() -> None:
     assert matches.correct.tolist() == [True, False]
 
 
-def test_a_crowd_holds_what_lies_in_it_for_the_most_part_and_is_of_its_class() -> None:
+def test_a_crowd_holds_mostly_covered_detections_of_its_class() -> None:
     truth = sample([[0, 0, 20, 10]], crowd=[True])
     boxes = [[10, 0, 30, 10], [9, 0, 31, 10], [11, 0, 31, 10], [0, 0, 10, 10], [5, 5, 5, 5]]
     result = found(boxes, [0.9] * 5, [0, 0, 0, 1, 0])
@@ -90,7 +90,7 @@ def test_a_crowd_holds_what_lies_in_it_for_the_most_part_and_is_of_its_class() -
     assert in_crowd(truth, Detections.none(), 0.5).shape == (0,)
 
 
-def test_empty_matches_have_the_types_of_others() -> None:
+def test_empty_matches_have_the_usual_types() -> None:
     empty, full = match([], [], ["cat"]), match([sample([BOX])], [found([BOX], [0.9])], ["cat"])
     for name, dtype in (("scores", np.float32), ("labels", np.int64), ("correct", np.bool_)):
         assert getattr(empty, name).dtype == getattr(full, name).dtype == dtype
@@ -105,7 +105,7 @@ def test_equal_scores_keep_the_order_of_the_detections() -> None:
     assert matches.correct.tolist() == [True] + [False] * 59
 
 
-def test_an_object_that_is_taken_stays_taken() -> None:
+def test_a_matched_object_stays_matched() -> None:
     pairs = Pairs(np.array([0, 1, 1, 2]), np.array([1, 0, 1, 1]), np.array([0.9, 0.8, 0.7, 0.6]))
     before = np.array([-1, -1, -1, 0])
 
@@ -115,23 +115,23 @@ def test_an_object_that_is_taken_stays_taken() -> None:
     assert before.tolist() == [-1, -1, -1, 0]
 
 
-def test_turns_go_by_score_and_those_left_over_have_no_partner() -> None:
+def test_the_highest_score_matches_first_and_the_rest_stay_unmatched() -> None:
     pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([0.9, 0.6]))
     assert take_turns(pairs, np.array([0.3, 0.4], np.float32)).tolist() == [-1, 0]
 
 
-def test_a_detection_that_is_right_counts_even_inside_a_crowd() -> None:
+def test_a_correct_detection_counts_even_inside_a_crowd() -> None:
     crowded = sample([BOX, [0, 0, 80, 80]], crowd=[False, True])
     assert match_image(crowded, found([BOX, BOX], [0.9, 0.8])).counts.tolist() == [True, False]
 
 
-def test_a_crowd_is_nobodys_partner() -> None:
+def test_a_crowd_is_never_matched() -> None:
     crowded = sample([BOX, FAR], crowd=[True, False])
     pairs = overlapping_objects(crowded, found([BOX, FAR], [0.9, 0.8]), 0.5)
     assert (pairs.first.tolist(), pairs.second.tolist()) == ([1], [1])
 
 
-def test_matches_of_some_images_keep_their_numbers_and_the_objects_of_these() -> None:
+def test_matches_of_some_images_keep_their_image_numbers() -> None:
     matches = match(
         [sample([BOX]), sample([BOX, FAR], [1, 0]), sample([BOX])],
         [found([BOX], [0.5]), found([BOX, BOX], [0.9, 0.4], [1, 0]), found([FAR], [0.7])],
@@ -147,14 +147,14 @@ def test_matches_of_some_images_keep_their_numbers_and_the_objects_of_these() ->
     assert some.objects.tolist() == [2, 1]
 
 
-def test_a_detection_with_a_partner_takes_no_other() -> None:
+def test_a_matched_detection_takes_no_other_object() -> None:
     pairs = Pairs(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.8, 0.7]))
     scores = np.array([0.9, 0.8], np.float32)
     assert take_turns(pairs, scores).tolist() == [0, 1]
     assert take_turns(pairs, scores, np.array([0, -1])).tolist() == [0, 1]
 
 
-def test_of_equal_scores_the_first_takes_its_turn_first() -> None:
+def test_of_equal_scores_the_first_matches_first() -> None:
     """The pairs are given from the last detection to the first."""
     count = 40
     each = np.arange(count)[::-1]
@@ -164,7 +164,7 @@ def test_of_equal_scores_the_first_takes_its_turn_first() -> None:
     assert found.dtype == np.int64
 
 
-def test_by_cocos_rule_the_free_object_that_overlaps_most_is_taken() -> None:
+def test_cocos_rule_matches_the_free_object_that_overlaps_most() -> None:
     """Of equal overlaps, the first object is taken; difficult objects only if there is no other."""
     truth = sample([BOX, NEAR, BOX, BOX], difficult=[False, False, False, True])
     first, second = np.divmod(np.arange(20), 4)
@@ -175,7 +175,7 @@ def test_by_cocos_rule_the_free_object_that_overlaps_most_is_taken() -> None:
     assert take_most_overlapping(truth, backwards, scores).tolist() == [-1, 0, 2, 1, 3]
 
 
-def test_the_share_of_a_detection_in_a_crowd_is_compared_with_the_threshold_itself() -> None:
+def test_a_share_in_a_crowd_at_the_threshold_is_enough() -> None:
     truth = sample([[0, 0, 20, 10]], crowd=[True])
     result = found([[10, 0, 30, 10], [5, 0, 25, 10]], [0.9, 0.8])  # half, and three quarters
     assert in_crowd(truth, result, 0.5).tolist() == [True, True]

@@ -40,7 +40,7 @@ def difference(a: float, b: float, low: float, high: float, units: int = 100) ->
         (difference(math.nan, math.nan, math.nan, math.nan), "nothing to compare: no object"),
     ],
 )
-def test_the_sentence(case: Difference, sentence: str) -> None:
+def test_the_sentence_states_difference_interval_and_decision(case: Difference, sentence: str) -> None:
     assert case.sentence() == sentence
 
 
@@ -51,7 +51,7 @@ def test_groups_are_counted_as_groups() -> None:
 
 # half the interval is twice the difference, so four times as many images would decide it: three times more
 @pytest.mark.parametrize(("units", "more"), [(1, 3), (5, 15), (47, 140), (3317, 10_000), (3315, 9900)])
-def test_the_number_of_missing_images_is_rounded_to_two_digits(units: int, more: int) -> None:
+def test_the_number_of_images_needed_is_rounded_to_two_digits(units: int, more: int) -> None:
     told = difference(0.5, 0.75, -0.25, 0.75, units).sentence()
     assert told.endswith(f"not decided; about {more} more images would decide it")
 
@@ -87,12 +87,12 @@ def test_pairs_decide_what_two_intervals_do_not() -> None:
     assert ap50.b_interval.high > ap50.a_interval.low  # the two intervals overlap
 
 
-def test_without_images() -> None:
+def test_no_images_leave_nothing_to_compare() -> None:
     assert compare_pair([], [], [], ("cat",))[0].sentence() == "nothing to compare: no object"
 
 
 @pytest.mark.slow
-def test_equal_models_are_seldom_decided() -> None:
+def test_equal_models_are_rarely_decided() -> None:
     """If models differ only by chance, about 5 of 100 comparisons at most decide that one is better."""
     decided = 0
     for seed in range(200):
@@ -102,7 +102,7 @@ def test_equal_models_are_seldom_decided() -> None:
     assert 2 <= decided <= 20
 
 
-def test_the_width_falls_with_the_root_of_the_number_of_images() -> None:
+def test_the_width_shrinks_with_the_root_of_the_number_of_images() -> None:
     truth, found, names = random_case(5, images=400, classes=1, objects=6, flags=False)
     a, b = without(found, 0.30, 1), without(found, 0.33, 2)
 

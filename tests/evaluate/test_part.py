@@ -49,7 +49,7 @@ def test_the_held_out_images_of_any_format_are_the_default(images: Path, seen: S
     assert part.warning() == ""
 
 
-def test_images_learned_from_are_counted(images: Path, seen: Seen) -> None:
+def test_images_the_model_has_seen_are_counted(images: Path, seen: Seen) -> None:
     annotations = open_annotations(images / "lines.txt")
     part = choose_part(annotations, "all", seen, ("cat",))
     assert (part.learned, part.validated) == (4, 1)
@@ -58,13 +58,13 @@ def test_images_learned_from_are_counted(images: Path, seen: Seen) -> None:
     )
 
 
-def test_without_a_record_all_images_are_measured_and_nothing_is_claimed(images: Path) -> None:
+def test_without_a_record_all_images_are_measured_without_a_warning(images: Path) -> None:
     part = choose_part(open_annotations(images / "lines.txt"), None, Seen(), ("cat",))
     assert (part.name, len(part.found.samples), part.learned, part.validated) == ("all", 6, None, None)
     assert part.warning() == ""
 
 
-def test_other_data_is_measured_as_a_whole(images: Path) -> None:
+def test_other_data_is_measured_whole(images: Path) -> None:
     foreign = Seen(frozenset({b"aaaaaa"}), frozenset({b"bbbbbb"}))
     annotations = open_annotations(images / "lines.txt")
     assert choose_part(annotations, None, foreign, ("cat",)).learned == 0
@@ -72,7 +72,7 @@ def test_other_data_is_measured_as_a_whole(images: Path) -> None:
         choose_part(annotations, "held-out", foreign, ("cat",))
 
 
-def test_val_comes_first_and_what_exists_is_named(images: Path, seen: Seen) -> None:
+def test_val_is_the_default_and_an_unknown_split_lists_the_known_ones(images: Path, seen: Seen) -> None:
     annotations = open_annotations(converted(images, "coco", "val"))
     part = choose_part(annotations, None, seen)
     assert (part.name, part.learned) == ("val", 4)
@@ -83,7 +83,7 @@ def test_val_comes_first_and_what_exists_is_named(images: Path, seen: Seen) -> N
         choose_part(lines, "val", seen, ("cat",))
 
 
-def test_a_model_that_learned_from_everything_says_so(images: Path) -> None:
+def test_a_model_that_has_seen_every_image_gets_a_warning(images: Path) -> None:
     prints = frozenset(fingerprints(sorted(images.glob("*.png"))).values())
     part = choose_part(open_annotations(images / "lines.txt"), None, Seen(prints), ("cat",))
     assert part.warning() == "warning: the model has learned from the 6 images: the results are optimistic"

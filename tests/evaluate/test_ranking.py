@@ -16,7 +16,7 @@ def precisions(case: Case, weights: list[int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_image_once_gives_cocos_ap(seed: int) -> None:
+def test_weights_of_one_give_cocos_ap(seed: int) -> None:
     case = random_case(seed, images=25, classes=3, objects=9)
     own, expected = precisions(case, [1] * 25), evaluate(*case)
     for ap, row in zip(own, expected.classes, strict=True):
@@ -37,7 +37,7 @@ def test_a_resample_gives_the_ap_of_its_images(seed: int) -> None:
         assert (ap.mean(), ap[0]) == pytest.approx((row.ap, row.ap50), abs=1e-9)
 
 
-def test_without_images_or_objects() -> None:
+def test_no_images_or_objects_give_nan() -> None:
     assert precisions(([], [], ("cat",)), []).shape == (1, len(IOUS))
     empty = [sample([])], [found([[0, 0, 9, 9]], [0.9])], ("cat", "dog")
     assert np.isnan(precisions(empty, [1])).all()

@@ -28,7 +28,7 @@ def written(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_without_images_everything_is_null_and_still_written(tmp_path: Path) -> None:
+def test_no_images_give_a_report_of_nulls(tmp_path: Path) -> None:
     write_report(tmp_path, evaluate_detections([], [], ["cat", "dog"]), {"model": "a.onnx"})
     numbers = written(tmp_path)
     assert numbers["model"] == "a.onnx"
@@ -36,7 +36,7 @@ def test_without_images_everything_is_null_and_still_written(tmp_path: Path) -> 
     assert numbers["confusion"]["thresholds"] == [0.25, 0.25]
 
 
-def test_objects_and_nothing_found(tmp_path: Path) -> None:
+def test_objects_without_detections_give_zeros(tmp_path: Path) -> None:
     evaluation = evaluate_detections([sample([[0, 0, 9, 9]])], [Detections.none()], ["cat", "dog"])
     write_report(tmp_path, evaluation, {})
     numbers = written(tmp_path)
@@ -44,18 +44,18 @@ def test_objects_and_nothing_found(tmp_path: Path) -> None:
     assert numbers["confusion"]["counts"] == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
-def test_where_nothing_is_right_the_usual_confidence_stands_in() -> None:
+def test_without_correct_detections_the_usual_threshold_is_used() -> None:
     far = found([[50, 50, 90, 90], [70, 70, 90, 90]], [0.9, 0.3])
     matrix = evaluate_detections([sample([[0, 0, 9, 9]])], [far], ["cat"]).confusion
     assert (matrix.thresholds, matrix.counts.tolist()) == ((0.25,), [[0, 1], [2, 0]])
 
 
-def test_names_that_are_no_unicode_come_back(tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_survive_json(tmp_path: Path) -> None:
     write_report(tmp_path, evaluate_detections([], [], ["cat"]), {"data": "caf\udce9"})
     assert json.loads((tmp_path / "metrics.json").read_text())["data"] == "caf\udce9"
 
 
-def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
+def test_the_report_of_voc_sample_has_its_known_numbers(voc_sample: Case, tmp_path: Path) -> None:
     evaluation = evaluate_detections(*voc_sample)
     write_report(tmp_path, evaluation, {})
     numbers = written(tmp_path)
@@ -79,13 +79,15 @@ def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
         tuple(f"class {c}" for c in range(80)),
     ],
 )
-def test_images_for_one_class_and_eighty_and_awkward_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_plots_are_drawn_for_any_number_of_classes_and_awkward_names(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     truth, detections, _ = random_case(1, 20, len(names), 20)
     write_report(tmp_path, evaluate_detections(truth, detections, names), {})
     assert len(written(tmp_path)["classes"]) == len(names)
 
 
-def test_few_classes_are_all_named_many_only_the_best_and_worst(voc_sample: Case) -> None:
+def test_few_classes_are_all_labeled_and_of_many_only_the_extremes(voc_sample: Case) -> None:
     def labels(case: Case) -> list[str]:
         evaluation = evaluate_detections(*case)
         figure = plots.precision_recall(evaluation.curves, evaluation.names, evaluation.voc_ap50)
@@ -112,7 +114,7 @@ def test_the_drawn_area_is_ap50() -> None:
     assert not math.isnan(evaluation.voc_ap50[0])
 
 
-def test_the_f1_plot_holds_between_scores_and_ends_at_zero() -> None:
+def test_the_f1_plot_is_constant_between_scores_and_ends_at_zero() -> None:
     evaluation = evaluate_detections(
         [sample([[0, 0, 40, 40]])], [found([[0, 0, 40, 40], [80, 80, 99, 99]], [0.8, 0.5])], ["cat"]
     )
@@ -123,7 +125,7 @@ def test_the_f1_plot_holds_between_scores_and_ends_at_zero() -> None:
     assert line.get_drawstyle() == "steps-pre"
 
 
-def test_a_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "f1.png"
     path.write_bytes(b"old")
 

@@ -63,7 +63,9 @@ def slow_ap(case: Case, label: int) -> float:
         ([False, True, True], 2, 2 / 3),  # the first step takes the better precision that follows
     ],
 )
-def test_by_hand(correct: list[bool], objects: int, expected: float) -> None:
+def test_average_precision_matches_hand_computed_values(
+    correct: list[bool], objects: int, expected: float
+) -> None:
     assert average_precision(np.array(correct, bool), objects) == pytest.approx(expected, nan_ok=True)
 
 
@@ -79,7 +81,7 @@ def assert_equal_to_slow(case: Case) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_sets_equal_a_slow_program(seed: int) -> None:
+def test_random_sets_match_a_slow_implementation(seed: int) -> None:
     truth, detections, names = random_case(seed, 15, 3, 12)
     without_crowds = [sample_without_crowds(sample) for sample in truth]
     fast = assert_equal_to_slow((without_crowds, detections, names))
@@ -91,6 +93,6 @@ def sample_without_crowds(sample: Sample) -> Sample:
     return Sample(sample.path, sample.boxes[keep], sample.labels[keep], sample.difficult[keep])
 
 
-def test_voc_sample_equals_a_slow_program(voc_sample: Case) -> None:
+def test_voc_sample_matches_a_slow_implementation(voc_sample: Case) -> None:
     fast = assert_equal_to_slow(voc_sample)
     assert mean_average_precision(fast) == pytest.approx(0.6109, abs=5e-5)

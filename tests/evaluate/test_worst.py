@@ -8,7 +8,7 @@ from .conftest import found, random_case, sample
 BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
 
 
-def test_most_errors_first_then_the_more_confident() -> None:
+def test_images_are_sorted_by_errors_then_by_confidence() -> None:
     truth = [sample([BOX]), sample([BOX]), sample([BOX]), sample([BOX, FAR])]
     results = [
         found([BOX], [0.9]),
@@ -23,7 +23,7 @@ def test_most_errors_first_then_the_more_confident() -> None:
     assert worst[0].errors == {Outcome.BACKGROUND: 1, Outcome.MISSED: 2}
 
 
-def test_at_most_so_many_and_all_errors_counted_once() -> None:
+def test_the_list_is_limited_and_counts_each_error_once() -> None:
     truth, detections, names = random_case(6, 40, 3, 8)
     outcomes = find_outcomes(truth, detections, names)
 
@@ -32,5 +32,5 @@ def test_at_most_so_many_and_all_errors_counted_once() -> None:
     assert total == sum(outcomes.count(Outcome(error)) for error in range(1, 7))
 
 
-def test_no_images() -> None:
+def test_no_images_give_no_worst_ones() -> None:
     assert worst_images(find_outcomes([], [], ("cat",)), 0, most=3) == ()

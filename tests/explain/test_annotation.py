@@ -15,7 +15,7 @@ from lookonce.samples import Sample
 NAMES = ("Platelets", "RBC", "WBC")  # in another order than the data
 
 
-def test_by_path_with_the_models_class_numbers(data: Path) -> None:
+def test_the_image_is_found_by_path_with_the_models_class_numbers(data: Path) -> None:
     path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
     (expected,) = (each for each in load_samples(data / "bccd").samples if each.path.name == path.name)
     names = load_samples(data / "bccd").names
@@ -27,7 +27,7 @@ def test_by_path_with_the_models_class_numbers(data: Path) -> None:
     assert remarks == ()
 
 
-def test_by_file_name_where_the_image_lies_elsewhere(data: Path) -> None:
+def test_an_image_elsewhere_is_found_by_file_name(data: Path) -> None:
     truth, _ = find_truth(data / "bccd", Path("/somewhere/BloodImage_00003.jpg"), NAMES)
 
     assert len(truth.labels) == 17
@@ -42,7 +42,7 @@ def test_objects_of_unknown_classes_are_named(data: Path) -> None:
     assert remarks == ("15 of 17 objects skipped: the model does not know RBC",)
 
 
-def test_no_such_image(data: Path) -> None:
+def test_a_missing_image_is_an_error(data: Path) -> None:
     with pytest.raises(
         AnnotationError,
         match=r"bccd: expected an image cat\.jpg or one named cat\.jpg, found none among 364: "
@@ -51,7 +51,7 @@ def test_no_such_image(data: Path) -> None:
         find_truth(data / "bccd", Path("cat.jpg"), NAMES)
 
 
-def test_a_split_is_looked_through_alone(data: Path) -> None:
+def test_only_the_given_split_is_searched(data: Path) -> None:
     test = load_samples(data / "bccd", "test").samples[0].path
 
     assert len(find_truth(data / "bccd", test, NAMES, split="test")[0].labels) > 0
@@ -59,7 +59,7 @@ def test_a_split_is_looked_through_alone(data: Path) -> None:
         find_truth(data / "bccd", test, NAMES, split="trainval")
 
 
-def test_several_images_of_one_name(tmp_path: Path) -> None:
+def test_several_images_of_one_name_are_an_error(tmp_path: Path) -> None:
     lines = []
     for folder in ("a", "b"):
         write_image(tmp_path / folder / "p.png", np.zeros((40, 40, 3), np.uint8))
@@ -74,14 +74,14 @@ def test_several_images_of_one_name(tmp_path: Path) -> None:
         find_truth(where, Path("p.png"), ("cat",), data_names=tmp_path / "classes.names")
 
 
-def test_no_class_in_common(data: Path) -> None:
+def test_no_class_in_common_is_an_error(data: Path) -> None:
     path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
 
     with pytest.raises(ConfigError, match=r"knows, found none: the model has dog, the data .*WBC"):
         find_truth(data / "bccd", path, ("dog",))
 
 
-def test_what_was_odd_about_the_image_is_handed_on(data: Path) -> None:
+def test_problems_of_the_image_are_passed_on(data: Path) -> None:
     # the size in its XML is 0x0
     samples = load_samples(data / "heads")
     place = next(problem.place for problem in samples.problems if "0x0" in problem.what)
@@ -92,7 +92,7 @@ def test_what_was_odd_about_the_image_is_handed_on(data: Path) -> None:
     assert len(remarks) <= 2
 
 
-def test_what_was_odd_about_another_image_is_not(tmp_path: Path) -> None:
+def test_problems_of_other_images_are_not_passed_on(tmp_path: Path) -> None:
     for name, width in (("p1", 20), ("p10", 60), ("p-1", 60)):
         write_image(tmp_path / "JPEGImages" / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
         box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{width}</xmax><ymax>20</ymax></bndbox>"
@@ -110,7 +110,7 @@ def test_what_was_odd_about_another_image_is_not(tmp_path: Path) -> None:
     assert "reaches over" in odd[0]
 
 
-def test_a_class_number_out_of_range(tiny: Explainer) -> None:
+def test_a_class_number_out_of_range_is_an_error(tiny: Explainer) -> None:
     image = np.zeros((40, 40, 3), np.uint8)
     truth = Sample(Path("p.png"), np.array([[1, 1, 20, 20]], np.float32), np.array([3]))
 

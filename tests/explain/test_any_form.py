@@ -28,7 +28,7 @@ LABELS = np.array([0, 1])
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_decoding_and_losses_are_those_of_training(name: str) -> None:
+def test_decoding_and_losses_equal_those_of_training(name: str) -> None:
     network, names = kind(name), ("cat", "dog")
     weights, info = random_weights(network), describe(network, names)
     explainer = Explainer(FloatModel(network, weights, info), objective=Objective())

@@ -73,7 +73,7 @@ def positives(
 
 
 @pytest.mark.parametrize("k", [k for k in range(16) if k not in NOT_ASSIGNED])
-def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
+def test_positives_equal_the_reference(reference: Path, k: int) -> None:
     stored = np.load(reference / "targets.npz")
     case = json.loads((reference / "targets.json").read_text())["cases"][k]
     anchors = YOLOV3 if case["anchors"] == "coco" else _tuples(stored["anchors_alt_px"].tolist())
@@ -103,7 +103,7 @@ def _tuples(anchors: list[list[list[float]]]) -> Anchors:
     return tuple(tuple((w, h) for w, h in scale) for scale in anchors)
 
 
-def test_why_an_anchor_became_positive() -> None:
+def test_each_positive_has_its_reason() -> None:
     # 16 x 30 is an anchor of the finest scale; 2 x 2 is unlike all anchors
     assignment, scales = assigned([[100, 100, 116, 130], [200, 200, 202, 202]], [0, 2])
     first, second = positives(assignment, scales)
@@ -128,7 +128,7 @@ BOXES = [[100, 100, 116, 130], [200, 200, 202, 202], [37, 51, 90, 171]]
         (AssignSettings(rule="ratio", largest_ratio=1.5), "sides within a factor of 1.5", 1),
     ],
 )
-def test_other_rules_choose_what_training_chooses(
+def test_every_rule_chooses_the_same_as_training(
     settings: AssignSettings, reason: str | None, best_alone: int
 ) -> None:
     assignment, scales = assigned(BOXES, [0, 1, 2], settings=settings)
@@ -144,7 +144,7 @@ def test_other_rules_choose_what_training_chooses(
     assert set().union(*reasons) == {"best of all", reason} - {None}
 
 
-def test_what_objectness_and_boxes_learned_is_their_target() -> None:
+def test_targets_follow_the_recorded_loss_settings() -> None:
     assignment, scales = assigned([[102, 100, 116, 133]], [0])
     objective = Objective(loss=LossSettings(objectness="iou", box="ciou", label_smoothing=0))
     (write_up,), (found,) = positives(assignment, scales), positives(assignment, scales, objective)
@@ -158,7 +158,7 @@ def test_what_objectness_and_boxes_learned_is_their_target() -> None:
         assert after.target_classes == (1.0, 0.0)
 
 
-def test_the_later_object_replaces_the_earlier_one_and_is_named() -> None:
+def test_a_replaced_positive_names_the_later_object() -> None:
     box = [100, 100, 116, 130]
     assignment, scales = assigned([box, [300, 300, 340, 330], box], [0, 1, 2])
     first, second, third = positives(assignment, scales)
@@ -193,7 +193,7 @@ def test_a_center_on_the_border_of_its_cell_has_no_target() -> None:
     assert tx is None
 
 
-def test_overlap_of_prediction_and_object() -> None:
+def test_each_positive_has_its_predicted_box_and_overlap() -> None:
     box = np.array([100, 100, 116, 130], np.float32)
     assignment, scales = assigned([box], [0])
     for positive in positives(assignment, scales)[0]:
@@ -208,7 +208,7 @@ def test_overlap_of_prediction_and_object() -> None:
         assert (positive.objectness, positive.probability) == (0.5, 0.5)
 
 
-def test_crowds_and_what_lies_outside_are_not_trained_on() -> None:
+def test_crowds_and_boxes_outside_are_not_trained_on() -> None:
     boxes = np.array([[10, 10, 40, 40], [500, 10, 540, 40], [60, 60, 90, 90]], np.float32)
     truth = Sample(Path("p.jpg"), boxes, np.array([0, 1, 2]), crowd=np.array([True, False, False]))
     scales = scales_of(YOLOV3, (416, 416), 3)
@@ -218,14 +218,14 @@ def test_crowds_and_what_lies_outside_are_not_trained_on() -> None:
     ).numbers.tolist() == [2]
 
 
-def test_no_objects() -> None:
+def test_no_objects_have_no_positives() -> None:
     assignment, scales = assigned(np.zeros((0, 4)), [])
 
     assert positives(assignment, scales) == []
     assert assignment.owner == {}
 
 
-def test_scales_with_different_numbers_of_anchors() -> None:
+def test_scales_may_have_different_numbers_of_anchors() -> None:
     scales = scales_of((((10, 13), (16, 30)), ((30, 61),)), (64, 64), 3)
     truth = Sample(Path("p.jpg"), np.array([[10, 2, 40, 62]], np.float32), np.zeros(1, np.int64))
 

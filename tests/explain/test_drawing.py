@@ -26,7 +26,7 @@ def layers_of(data: Path, name: str, size: tuple[int, int] = (416, 416)) -> tupl
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer_is_in_one_block_and_an_edge_is_a_blocks_output(data: Path, name: str) -> None:
+def test_every_layer_is_in_one_block_and_edges_start_at_block_outputs(data: Path, name: str) -> None:
     layers = layers_of(data, name)
     blocks = blocks_of(layers)
     assert [index for block in blocks for index in block.layers] == [layer.index for layer in layers]
@@ -36,7 +36,7 @@ def test_every_layer_is_in_one_block_and_an_edge_is_a_blocks_output(data: Path, 
         assert len({layers[index].shape[1:] for index in block.layers}) == 1
 
 
-def test_yolov3(data: Path) -> None:
+def test_yolov3_has_its_known_blocks(data: Path) -> None:
     layers = layers_of(data, "yolov3")
     found = [(block.part, block.layers[0], block.layers[-1], block.inputs) for block in blocks_of(layers)]
     assert found == [

@@ -22,7 +22,7 @@ from tests.explain.conftest import NANO
 from tests.explain.models import write_model
 
 
-def test_one_call(data: Path) -> None:
+def test_explain_is_a_single_call(data: Path) -> None:
     found = explain(data / "darknet" / NANO, data / "photos" / "dog.jpg", size=(256, 384), conf=0.4, iou=0.3)
 
     assert {name for name, *_ in found.detections} == {"dog", "car"}
@@ -35,7 +35,7 @@ def test_one_call(data: Path) -> None:
     assert found.model.endswith(NANO)
 
 
-def test_it_takes_what_a_detector_takes(nano: Explainer, data: Path) -> None:
+def test_explainer_takes_the_inputs_of_a_detector(nano: Explainer, data: Path) -> None:
     photo = data / "photos" / "dog.jpg"
     pixels = read_image(photo)
     expected = nano(pixels).detections
@@ -50,14 +50,14 @@ def test_it_takes_what_a_detector_takes(nano: Explainer, data: Path) -> None:
         np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-def test_the_known_answer(nano: Explainer, data: Path) -> None:
+def test_the_dog_photograph_has_its_known_objects(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg").detections
 
     assert [name for name, *_ in found] == ["dog", "car", "bicycle"]
     assert found.scores[0] > 0.9
 
 
-def test_close_to_the_torch_detector(tmp_path: Path) -> None:
+def test_detections_are_close_to_the_torch_detector(tmp_path: Path) -> None:
     path, image = write_model(tmp_path), np.random.default_rng(2).integers(0, 256, (70, 60, 3), np.uint8)
     with Detector.open(path, conf=0.4) as detector:
         expected = detector(image)
@@ -75,7 +75,7 @@ def test_a_stretching_model_is_explained_stretched(tmp_path: Path) -> None:
     assert explainer(np.zeros((50, 200, 3), np.uint8)).input.resized == explainer.size
 
 
-def test_features_of_every_layer_that_computes(nano: Explainer, data: Path) -> None:
+def test_every_computing_layer_has_features(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg", features=True)
     by_layer = {each.layer: each for each in found.features}
     silent = {layer.index for layer in found.layers if layer.kind in ("yolo", "dropout")}
@@ -88,7 +88,7 @@ def test_features_of_every_layer_that_computes(nano: Explainer, data: Path) -> N
     assert by_layer[68].tiles.shape == (CHANNELS, 10, 10)
 
 
-def test_tiles_show_the_liveliest_channels_from_black_to_white() -> None:
+def test_tiles_show_the_most_active_channels_from_black_to_white() -> None:
     rng = np.random.default_rng(0)
     output = rng.normal(size=(12, 6, 9)).astype(np.float32) * np.arange(12, dtype=np.float32)[:, None, None]
 
@@ -117,25 +117,27 @@ def test_a_flat_channel_is_black_and_a_wide_one_is_shrunk() -> None:
 
 
 @pytest.mark.parametrize("size", [100, (96, 100), 0, (-32, 32)])
-def test_sizes_that_the_cells_do_not_divide(size: int | tuple[int, int], data: Path) -> None:
+def test_sizes_that_are_no_multiples_of_the_stride_are_refused(
+    size: int | tuple[int, int], data: Path
+) -> None:
     with pytest.raises(ConfigError, match="size: expected multiples of 32, found"):
         Explainer.open(data / "darknet" / NANO, size=size)
 
 
 @pytest.mark.parametrize("option", ["conf", "iou"])
-def test_thresholds_out_of_range(option: str, data: Path) -> None:
+def test_thresholds_out_of_range_are_refused(option: str, data: Path) -> None:
     with pytest.raises(ConfigError, match=f"{option}: expected a number from 0 to 1, found 1.5"):
         Explainer.open(data / "darknet" / NANO, **{option: 1.5})  # type: ignore[arg-type]
 
 
-def test_what_is_no_image(nano: Explainer, tmp_path: Path) -> None:
+def test_unusable_images_are_refused(nano: Explainer, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="expected an RGB array"):
         nano(np.zeros((5, 5, 5, 3), np.uint8))
     with pytest.raises(ImageError, match="No such file"):
         nano(tmp_path / "none.jpg")
 
 
-def test_what_is_no_model(tmp_path: Path) -> None:
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no such file"):
         Explainer.open(tmp_path / "none.cfg")
 
@@ -151,7 +153,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         ("giou", "expected training.objective: an object, found 'giou'"),
     ],
 )
-def test_what_it_learned_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:
+def test_a_damaged_objective_is_refused(objective: object, message: str, tmp_path: Path) -> None:
     model = write_model(tmp_path, training={OBJECTIVE: objective})
 
     told = re.escape(f"{model}: the model description is damaged: {message}")
@@ -159,7 +161,7 @@ def test_what_it_learned_by_is_damaged(objective: object, message: str, tmp_path
         Explainer.open(model)
 
 
-def test_it_is_public() -> None:
+def test_explainer_is_public() -> None:
     assert lookonce.Explainer is Explainer
 
 

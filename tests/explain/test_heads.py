@@ -22,7 +22,7 @@ def explained(tiny: Explainer) -> Explanation:
     return tiny(np.random.default_rng(5).integers(0, 256, (70, 150, 3), np.uint8))
 
 
-def test_the_arithmetic_of_the_letterbox() -> None:
+def test_the_arithmetic_of_the_letterbox_is_written_out() -> None:
     entry = fit_in(np.zeros((375, 500, 3), np.uint8), (416, 320), "letterbox", Path("a/b.jpg"))
 
     assert (entry.source, entry.target, entry.resized) == ((375, 500), (416, 320), (240, 320))
@@ -38,7 +38,7 @@ def test_the_arithmetic_of_the_letterbox() -> None:
     np.testing.assert_array_equal(entry.pixels, entry.letterbox.image(entry.image))
 
 
-def test_a_stretched_image_has_no_pads() -> None:
+def test_a_stretched_image_has_no_padding() -> None:
     entry = fit_in(np.zeros((100, 200, 3), np.uint8), (64, 96), "stretch", None)
 
     assert (entry.file, entry.pads, entry.scale) == ("", (0, 0, 0, 0), (0.64, 0.48))
@@ -145,19 +145,19 @@ def test_the_grid_of_cells_counts_columns_then_rows() -> None:
     assert grid_text(11, 1)[-1] == "[10]   [ 0]"
 
 
-def test_no_such_place(explained: Explanation) -> None:
+def test_a_cell_outside_the_grid_is_an_error(explained: Explanation) -> None:
     for position in ((2, 0, 0, 0), (0, 6, 0, 0), (0, 0, -1, 0)):
         with pytest.raises(IndexError):
             cell(explained.scales, explained.input.letterbox, position)
 
 
-def test_sigmoid_of_extremes() -> None:
+def test_sigmoid_handles_extremes() -> None:
     found = sigmoid(np.array([-1e4, -1, 0, 1, 1e4], np.float32))
 
     np.testing.assert_allclose(found, [0, 0.26894143, 0.5, 0.7310586, 1], rtol=1e-6)
 
 
-def test_image_as_pixels_or_file(nano: Explainer, data: Path) -> None:
+def test_pixels_and_file_give_the_same_candidates(nano: Explainer, data: Path) -> None:
     path = data / "photos" / "person.jpg"
     by_file, by_pixels = nano(path), nano(read_image(path))
 

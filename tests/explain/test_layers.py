@@ -24,7 +24,7 @@ def official(data: Path, name: str, side: int = 416, width: int | None = None) -
     return describe_layers(resolve(network.cfg, (side, width or side)), architecture, {}, 0.0)
 
 
-def test_the_shapes_of_the_write_up(data: Path) -> None:
+def test_shapes_match_the_write_up(data: Path) -> None:
     shapes = {layer.title: layer.shape for layer in official(data, "yolov3") if layer.title}
 
     assert shapes == {
@@ -50,7 +50,7 @@ def test_every_convolution_equals_the_reference(data: Path, reference: Path) -> 
         assert layer.multiply_adds == out * inputs * rows * columns * height * width
 
 
-def test_the_backbone_hands_on_the_ends_of_its_last_three_stages(data: Path) -> None:
+def test_routes_are_the_ends_of_the_last_three_backbone_stages(data: Path) -> None:
     names = {layer.title: layer.name for layer in official(data, "yolov3") if layer.title}
 
     assert names["route_1"] == "backbone.stages.2.8"
@@ -58,7 +58,7 @@ def test_the_backbone_hands_on_the_ends_of_its_last_three_stages(data: Path) -> 
     assert names["conv"] == "backbone.stages.4.4"
 
 
-def test_multiply_adds_of_a_wide_input(data: Path) -> None:
+def test_multiply_adds_grow_with_the_width_of_the_input(data: Path) -> None:
     square, wide = (official(data, "yolov3", 320, width) for width in (320, 416))
 
     for one, other in zip(square, wide, strict=True):
@@ -69,7 +69,9 @@ def test_multiply_adds_of_a_wide_input(data: Path) -> None:
     ("name", "parameters", "trainable"),
     [("yolov3", 62_001_757, 61_949_149), ("yolov3-tiny", 8_858_734, 8_852_366)],
 )
-def test_parameters(data: Path, name: str, parameters: int, trainable: int) -> None:
+def test_parameter_counts_match_the_published_ones(
+    data: Path, name: str, parameters: int, trainable: int
+) -> None:
     layers = official(data, name)
 
     assert sum(layer.parameters for layer in layers) == parameters
@@ -94,7 +96,7 @@ def test_multiply_adds_equal_the_published_figures(data: Path, name: str, side: 
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_convolutions_are_called_as_in_the_readable_network(architecture: str) -> None:
+def test_layers_have_the_names_of_the_readable_network(architecture: str) -> None:
     info = info_of(architecture)
     network = resolve(parse_cfg(classic_cfg(info), "classic"))
     layers = describe_layers(network, architecture, {}, 0.0)
@@ -112,14 +114,14 @@ def test_convolutions_are_called_as_in_the_readable_network(architecture: str) -
         )
 
 
-def test_parts_of_yolov3(data: Path) -> None:
+def test_yolov3_divides_into_backbone_and_heads(data: Path) -> None:
     layers = official(data, "yolov3")
 
     assert [layer.index for layer in layers if layer.part == "backbone"] == list(range(75))
     assert [layer.index for layer in layers if layer.part == "head"] == [81, 82, 93, 94, 105, 106]
 
 
-def test_parts_of_a_network_that_is_none_of_ours(data: Path) -> None:
+def test_any_network_divides_into_backbone_and_heads(data: Path) -> None:
     layers = official(data, "MobileNetV2-YOLOv3-Nano-coco", 320)
 
     assert {layer.part for layer in layers[:48]} == {"backbone"}  # both scales read layer 47
@@ -127,7 +129,7 @@ def test_parts_of_a_network_that_is_none_of_ours(data: Path) -> None:
     assert not any(layer.name or layer.title for layer in layers)
 
 
-def test_details_and_inputs(data: Path) -> None:
+def test_layers_have_details_and_inputs(data: Path) -> None:
     layers = official(data, "yolov3-spp")
 
     assert layers[1].detail == "3x3 / 2, 64 filters, batch norm, leaky"

@@ -69,7 +69,7 @@ def result(line: str) -> float:
     return float(line.rpartition("= ")[2])
 
 
-def test_every_positive(explained: tuple[Explanation, LossSettings]) -> None:
+def test_the_losses_of_every_positive_match_the_formula(explained: tuple[Explanation, LossSettings]) -> None:
     found, settings = explained
     assert len(standing(found)) >= 4
     for target, positive in standing(found):
@@ -93,7 +93,9 @@ def test_every_positive(explained: tuple[Explanation, LossSettings]) -> None:
         np.testing.assert_allclose(positive.class_terms, classes, rtol=1e-4)
 
 
-def test_every_position_of_the_background(explained: tuple[Explanation, LossSettings]) -> None:
+def test_the_losses_of_every_background_position_match_the_formula(
+    explained: tuple[Explanation, LossSettings],
+) -> None:
     found, settings = explained
     assert found.truth is not None
     boxes = [each.input_box for each in found.truth.objects]
@@ -119,7 +121,9 @@ def test_every_position_of_the_background(explained: tuple[Explanation, LossSett
     assert min(ignored, counted) > 0
 
 
-def test_the_formulas_of_a_positive_give_its_terms(explained: tuple[Explanation, LossSettings]) -> None:
+def test_the_printed_formulas_of_a_positive_give_its_losses(
+    explained: tuple[Explanation, LossSettings],
+) -> None:
     found, settings = explained
     for target, positive in standing(found):
         lines = loss_formulas(found, positive.position)
@@ -138,7 +142,7 @@ def test_the_formulas_of_a_positive_give_its_terms(explained: tuple[Explanation,
         assert float(inside) / float(union) == pytest.approx(positive.iou, abs=2e-3)
 
 
-def test_the_formulas_of_the_background_say_whether_it_counts(
+def test_the_printed_formulas_of_the_background_say_whether_it_counts(
     explained: tuple[Explanation, LossSettings],
 ) -> None:
     found, settings = explained
@@ -155,14 +159,14 @@ def test_the_formulas_of_the_background_say_whether_it_counts(
                 assert len(lines) == 7
 
 
-def test_no_losses_no_formulas(tiny: Explainer) -> None:
+def test_formulas_need_losses(tiny: Explainer) -> None:
     found = tiny(np.zeros((*SIZE, 3), np.uint8))
 
     with pytest.raises(ValueError, match=r"expected an explanation with losses$"):
         loss_formulas(found, (0, 0, 0, 0))
 
 
-def test_the_settings_say_where_they_come_from(tmp_path: Path) -> None:
+def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
     sample = Sample(Path("p.png"), np.array([[10, 10, 60, 60]], np.float32), np.array([0]))
     image = np.zeros((*SIZE, 3), np.uint8)
     recorded = {"objective": {"loss": {"objectness": "iou"}}}
@@ -179,7 +183,7 @@ def test_the_settings_say_where_they_come_from(tmp_path: Path) -> None:
         assert "Other differences" not in truth.objective
 
 
-def test_shapes(explained: tuple[Explanation, LossSettings]) -> None:
+def test_tensor_shapes_are_listed(explained: tuple[Explanation, LossSettings]) -> None:
     found, _ = explained
     assert found.truth is not None
     positives = len(standing(found))

@@ -95,7 +95,7 @@ def test_totals_equal_training(explained: list[tuple[Explanation, Losses]]) -> N
         assert total.total == pytest.approx(float(expected.total()), rel=1e-4)
 
 
-def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
+def test_parts_add_up_to_the_totals(explained: list[tuple[Explanation, Losses]]) -> None:
     for found, _ in explained:
         truth = found.truth
         assert truth is not None
@@ -121,7 +121,9 @@ def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
             assert positive.losses.conf == pytest.approx(conf[position[1:]])
 
 
-def test_giou_loss_of_a_place_follows_from_its_numbers(explained: list[tuple[Explanation, Losses]]) -> None:
+def test_the_giou_loss_of_a_positive_follows_from_its_numbers(
+    explained: list[tuple[Explanation, Losses]],
+) -> None:
     height, width = SIZE
     seen = 0
     for found, _ in explained:
@@ -137,7 +139,7 @@ def test_giou_loss_of_a_place_follows_from_its_numbers(explained: list[tuple[Exp
     assert seen > 5
 
 
-def test_replaced_places_and_crowds_cost_nothing(explained: list[tuple[Explanation, Losses]]) -> None:
+def test_replaced_positives_and_crowds_have_no_loss(explained: list[tuple[Explanation, Losses]]) -> None:
     truth = explained[3][0].truth
     assert truth is not None
     crowd, *_, earlier, later = truth.objects
@@ -150,7 +152,7 @@ def test_replaced_places_and_crowds_cost_nothing(explained: list[tuple[Explanati
     assert earlier.losses.total == 0
 
 
-def test_ignored_is_what_fits_an_object_without_being_asked(
+def test_cells_are_ignored_if_they_fit_an_object_but_are_not_positive(
     explained: list[tuple[Explanation, Losses]],
 ) -> None:
     ignored = 0

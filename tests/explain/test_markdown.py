@@ -55,7 +55,7 @@ def columns(line: str) -> int:
     return line.replace("\\|", "").count("|") - 1
 
 
-def test_all_stages_with_words_formula_and_function(explained: Explanation) -> None:
+def test_every_stage_has_text_formula_and_function(explained: Explanation) -> None:
     markdown = to_markdown(explained)
 
     for number, words in enumerate(explained.words, start=1):
@@ -76,7 +76,7 @@ def test_an_image_without_truth_ends_with_the_detections(nano: Explainer, data: 
     assert "| dog " in markdown
 
 
-def test_numbers_are_those_of_the_record(explained: Explanation) -> None:
+def test_numbers_match_the_record(explained: Explanation) -> None:
     markdown = to_markdown(explained)
     names = explained.info.names
 
@@ -95,7 +95,7 @@ def test_numbers_are_those_of_the_record(explained: Explanation) -> None:
         assert cells == [str(each.number), names[each.label], each.verdict.stage, each.verdict.text]
 
 
-def test_it_says_what_the_model_learned_by(tmp_path: Path) -> None:
+def test_the_training_settings_are_explained(tmp_path: Path) -> None:
     training = {OBJECTIVE: {"assign": {"positive_iou": 0.4}, "loss": {"objectness": "iou"}}}
     found = Explainer.open(write_model(tmp_path, training=training))(
         np.zeros((96, 128, 3), np.uint8),
@@ -113,7 +113,9 @@ def test_it_says_what_the_model_learned_by(tmp_path: Path) -> None:
     assert all(sentence in markdown for sentence in sentences)
 
 
-def test_long_tables_say_what_they_leave_out(explained: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_tables_say_how_many_rows_they_leave_out(
+    explained: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MOST_ROWS", 2)
     suppressed = np.count_nonzero(explained.nms.suppressed_by >= 0)
 
@@ -141,7 +143,7 @@ def test_hostile_names_are_shown_as_text(hostile: Explanation) -> None:
     assert text(HOSTILE[1]) == "a \\| b \\# c"
 
 
-def test_hostile_names_stay_what_they_are_in_json(hostile: Explanation) -> None:
+def test_hostile_names_are_unchanged_in_json(hostile: Explanation) -> None:
     written = json.dumps(hostile.to_dict(), allow_nan=False)
 
     assert json.loads(written)["info"]["names"] == list(HOSTILE)
@@ -174,7 +176,7 @@ def test_json_holds_every_number_exactly(explained: Explanation) -> None:
     assert found["words"][0]["path"] == "src/lookonce/geometry/letterbox.py"
 
 
-def test_what_json_does_not_have() -> None:
+def test_values_outside_json_become_null_or_an_error() -> None:
     assert plain((float("nan"), float("inf"), 1.5, None)) == [None, None, 1.5, None]
     with pytest.raises(TypeError, match="expected a record, found complex"):
         plain(1j)
@@ -192,7 +194,7 @@ def test_what_json_does_not_have() -> None:
         (np.zeros((0, 4), np.float32), "float32"),
     ],
 )
-def test_packed_arrays(values: np.ndarray, kind: str) -> None:
+def test_packed_arrays_keep_values_and_shape(values: np.ndarray, kind: str) -> None:
     found = packed(values)
 
     assert found["dtype"] == kind
@@ -200,7 +202,7 @@ def test_packed_arrays(values: np.ndarray, kind: str) -> None:
     np.testing.assert_array_equal(array(found), values.astype(kind))
 
 
-def test_text_of_every_kind() -> None:
+def test_text_is_escaped_and_spaces_are_collapsed() -> None:
     assert text("plain name_1.jpg") == "plain name\\_1.jpg"
     assert text("  a\r\n\tb ") == "a b"
     assert text("Straße 犬") == "Straße 犬"

@@ -32,9 +32,7 @@ def assert_same(found: Detections, expected: Detections) -> None:
 
 
 @pytest.mark.parametrize("photo", ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"])
-def test_every_pair_of_thresholds_gives_what_postprocess_gives(
-    photo: str, nano: Explainer, data: Path
-) -> None:
+def test_every_pair_of_thresholds_equals_postprocess(photo: str, nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / f"{photo}.jpg")
     candidates = all_candidates(found)
     for conf, iou in THRESHOLDS:
@@ -43,7 +41,7 @@ def test_every_pair_of_thresholds_gives_what_postprocess_gives(
 
 
 @pytest.mark.parametrize("conf", [0.3, 0.5, 0.6])
-def test_noise_with_hundreds_of_overlaps(conf: float, tiny: Explainer) -> None:
+def test_hundreds_of_overlaps_equal_postprocess(conf: float, tiny: Explainer) -> None:
     found = tiny(np.random.default_rng(1).integers(0, 256, (200, 120, 3), np.uint8))
     candidates = all_candidates(found)
     for iou in (0.0, 0.1, 0.45, 0.9):
@@ -52,7 +50,7 @@ def test_noise_with_hundreds_of_overlaps(conf: float, tiny: Explainer) -> None:
 
 
 @pytest.mark.parametrize("photo", ["dog", "horses"])
-def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
+def test_detections_equal_the_detector(photo: str, nano: Explainer, data: Path) -> None:
     cfg = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     with Detector.open(cfg, fit="letterbox") as detector:
         expected = detector(data / "photos" / f"{photo}.jpg")
@@ -79,7 +77,9 @@ def by_hand(listed: Candidates, conf: float, iou: float) -> tuple[list[int], lis
 
 
 @pytest.mark.parametrize(("conf", "iou"), [(0.01, 0.45), (0.3, 0.1), (0.25, 0.0)])
-def test_who_suppressed_whom(conf: float, iou: float, nano: Explainer, data: Path) -> None:
+def test_each_suppressed_box_names_its_suppressor(
+    conf: float, iou: float, nano: Explainer, data: Path
+) -> None:
     listed = nano(data / "photos" / "horses.jpg").candidates
     found = suppress(listed, (conf,) * CLASSES, iou)
     kept, by = by_hand(listed, conf, iou)
@@ -93,7 +93,7 @@ def test_who_suppressed_whom(conf: float, iou: float, nano: Explainer, data: Pat
         assert winner < 0 or overlap > iou
 
 
-def test_positions_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None:
+def test_positions_point_to_the_prediction(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
     assert len(found.candidates) > 50
     for position, objectness, score, label in zip(
@@ -109,7 +109,7 @@ def test_positions_lead_back_to_the_prediction(nano: Explainer, data: Path) -> N
         assert scale.probabilities[tuple(where)].max() * objectness == score
 
 
-def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_active_cap_is_reported(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
     full = tiny(image).candidates
     monkeypatch.setattr(nms, "LIMIT", 60)
@@ -130,7 +130,7 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
         suppress(cut, (0.02,) * CLASSES, 0.45)
 
 
-def test_the_cap_cuts_below_the_score_threshold_only(
+def test_the_cap_keeps_everything_above_the_score_threshold(
     tiny: Explainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nms, "LIMIT", 3)
@@ -162,7 +162,7 @@ def test_boxes_outside_the_image_are_counted(nano: Explainer, data: Path) -> Non
     assert list_candidates(candidates, found.scales, found.input.letterbox, 0.25).invisible == 1
 
 
-def test_nothing_above_the_score_threshold(nano: Explainer) -> None:
+def test_no_candidates_above_the_threshold_give_no_detections(nano: Explainer) -> None:
     found = nano(np.zeros((50, 70, 3), np.uint8))
     result = suppress(found.candidates, (0.99,) * CLASSES, 0.45)
 

@@ -36,7 +36,7 @@ def nothing_wrong(seen: Opened) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("position", [(0, 0, 0, 0), (0, 19, 7, 2), (1, 6, 3, 0), (1, 9, 9, 1), (1, 0, 4, 2)])
-def test_a_cell_shows_the_numbers_that_python_computes(
+def test_a_cell_shows_the_same_numbers_as_python(
     seen: Opened, found: Explanation, position: tuple[int, int, int, int]
 ) -> None:
     go_to_cell(seen, position)
@@ -59,7 +59,7 @@ def test_a_cell_shows_the_numbers_that_python_computes(
     assert shown["box"] == pytest.approx(expected.image_box, abs=0.051)
 
 
-def test_the_page_decodes_what_the_network_decoded(seen: Opened, found: Explanation) -> None:
+def test_the_page_decodes_the_same_as_the_network(seen: Opened, found: Explanation) -> None:
     at = found.nms.kept[0]
     scale, row, column, anchor = found.candidates.positions[at].tolist()
     go_to_cell(seen, (scale, row, column, anchor))
@@ -94,7 +94,7 @@ POSITIONS = [
 ]
 
 
-def test_the_sliders_give_what_the_detector_returns(seen: Opened, found: Explanation) -> None:
+def test_the_sliders_give_the_detections_of_the_detector(seen: Opened, found: Explanation) -> None:
     for (confidence, iou), rows in zip(POSITIONS, slide(seen, POSITIONS), strict=True):
         detections = [(name, score, box) for name, score, becomes, _, box in rows if becomes[0] == "d"]
         assert detections == as_rows(detections_at(found, confidence, iou)), (confidence, iou)
@@ -119,7 +119,7 @@ def test_a_suppressed_box_says_which_box_suppressed_it(seen: Opened, found: Expl
     assert f"= {expected.iou[best_first[gone]]:.4f} > 0.45" in said
 
 
-def test_a_slider_is_moved_by_keys(seen: Opened, found: Explanation) -> None:
+def test_a_slider_moves_with_the_arrow_keys(seen: Opened, found: Explanation) -> None:
     slide(seen, [(0.25, 0.45)])
     seen.page.locator("#score_threshold").focus()
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_the_drawing_has_every_shape(seen: Opened, found: Explanation) -> None:
     assert len(labels) == 10
 
 
-def test_a_walk_with_the_keyboard_alone(seen: Opened) -> None:
+def test_the_page_works_by_keyboard_alone(seen: Opened) -> None:
     page = seen.page
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.locator(".skip").focus()
@@ -160,7 +160,7 @@ def test_a_walk_with_the_keyboard_alone(seen: Opened) -> None:
     assert "anchor 37 × 49" in page.locator("#formulas h3").inner_text()
 
 
-def test_everything_that_can_be_operated_has_a_name(seen: Opened) -> None:
+def test_every_control_has_a_name(seen: Opened) -> None:
     nameless = seen.page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, a, [tabindex], summary")]
         .filter((each) => !(each.getAttribute("aria-label") || each.textContent.trim() || each.labels?.length)
@@ -172,12 +172,12 @@ def test_everything_that_can_be_operated_has_a_name(seen: Opened) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(seen: Opened, scheme: str) -> None:
+def test_text_has_enough_contrast(seen: Opened, scheme: str) -> None:
     seen.page.emulate_media(color_scheme=scheme)
     assert seen.page.evaluate(CONTRAST) == []
 
 
-def test_the_grids_are_those_of_the_cells(seen: Opened, found: Explanation) -> None:
+def test_the_grids_show_the_cell_numbers(seen: Opened, found: Explanation) -> None:
     seen.page.locator("#decode details summary", has_text="Row and column").click()
     grids = seen.page.locator("#decode .grid-numbers").all_inner_texts()
     expected = [
@@ -197,7 +197,7 @@ def test_the_layers_can_be_sorted(seen: Opened, found: Explanation) -> None:
     assert page.locator("#layers th[aria-sort=descending]").inner_text().startswith("parameters")
 
 
-def test_a_phone(seen: Opened) -> None:
+def test_the_page_fits_a_phone(seen: Opened) -> None:
     seen.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     seen.page.wait_for_timeout(100)
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]

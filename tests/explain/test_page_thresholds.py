@@ -8,7 +8,7 @@ from tests.browser import opened
 from tests.explain.page_reader import slide
 
 
-def test_thresholds_by_class_are_the_first_that_the_page_shows(data: Path, tmp_path: Path) -> None:
+def test_the_page_first_shows_the_thresholds_by_class(data: Path, tmp_path: Path) -> None:
     conf = {"dog": 0.98, "bicycle": 0.0201234567}
     explainer = Explainer.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg", conf=conf)
     found = explainer(data / "photos" / "dog.jpg")

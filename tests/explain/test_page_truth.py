@@ -50,7 +50,7 @@ def nothing_wrong(seen: Opened) -> Iterator[None]:
     assert (seen.errors, seen.requests) == ([], [])
 
 
-def test_names_that_hold_html_are_text(seen: Opened) -> None:
+def test_names_with_html_are_shown_as_text(seen: Opened) -> None:
     page = seen.page
     assert page.title() == f"{FILE} through yolov3-tiny, explained"
     assert page.locator("h1").inner_text() == FILE
@@ -64,7 +64,7 @@ def test_names_that_hold_html_are_text(seen: Opened) -> None:
     assert sorted(classes) == sorted(NAMES)
 
 
-def test_the_sliders_where_there_are_many_boxes(seen: Opened, found: Explanation) -> None:
+def test_the_sliders_work_with_many_boxes(seen: Opened, found: Explanation) -> None:
     positions = [(0.3, 0.45), (0.2, 0.1), (0.25, 0.8), (0.1, 0.3)]
     for (confidence, iou), rows in zip(positions, slide(seen, positions), strict=True):
         listed = [(name, score, box) for name, score, becomes, _, box in rows if becomes[0] == "d"]
@@ -110,7 +110,7 @@ def _results(seen: Opened, inside: str) -> dict[str, float]:
     return {name: float(text.replace("−", "-").removeprefix("  = ")) for name, text in texts}
 
 
-def test_it_says_which_settings_it_uses(seen: Opened) -> None:
+def test_the_page_says_which_settings_it_uses(seen: Opened) -> None:
     section = seen.page.locator("#assignment")
     said = section.inner_text()
     assert "The model file records the settings it was trained with" in said
@@ -222,7 +222,7 @@ def test_a_crowd_is_not_trained_on(seen: Opened) -> None:
     assert "not used in training" in seen.page.locator("#object").inner_text()
 
 
-def test_the_loss_map_counts_what_is_positive_and_ignored(seen: Opened, found: Explanation) -> None:
+def test_the_loss_map_counts_positive_and_ignored_cells(seen: Opened, found: Explanation) -> None:
     assert found.truth is not None
     for number, scale in enumerate(found.truth.scales):
         assert scale.conf is not None
@@ -253,19 +253,19 @@ def test_keys_and_clicks_choose_the_cell_whose_loss_is_shown(seen: Opened) -> No
     assert "row 4, column 1" in seen.page.locator("#formulas h3").inner_text()
 
 
-def test_a_verdict_leads_to_its_object(seen: Opened) -> None:
+def test_a_verdict_links_to_its_object(seen: Opened) -> None:
     seen.page.locator("#verdicts [data-object='1']").click()
     assert seen.page.evaluate("document.activeElement.id") == "assignment-title"
     assert seen.page.locator("#object h3").first.inner_text() == f"Object 1: {HOSTILE}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(seen: Opened, scheme: str) -> None:
+def test_text_has_enough_contrast(seen: Opened, scheme: str) -> None:
     seen.page.emulate_media(color_scheme=scheme)
     assert seen.page.evaluate(CONTRAST) == []
 
 
-def test_a_phone(seen: Opened) -> None:
+def test_the_page_fits_a_phone(seen: Opened) -> None:
     seen.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
 

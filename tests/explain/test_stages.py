@@ -89,7 +89,7 @@ def stages(verdicts: tuple[Verdict, ...]) -> list[StageName]:
     return [verdict.stage for verdict in verdicts]
 
 
-def test_found() -> None:
+def test_a_matched_object_is_found() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.9))
 
     assert (stages(objects), stages(detections)) == (["found"], ["found"])
@@ -98,7 +98,7 @@ def test_found() -> None:
     assert detections[0].text == "dog, score 0.90: matches object 0 (dog), IoU 0.82"
 
 
-def test_suppressed_by_nms() -> None:
+def test_a_suppressed_prediction_is_named() -> None:
     # two dogs, one half hidden: its good box is suppressed, because the better box of the other overlaps it
     second = shifted(30)
     objects, detections = judged(
@@ -112,7 +112,7 @@ def test_suppressed_by_nms() -> None:
     assert objects[1].position == (0, 0, 1, 0)
 
 
-def test_as_exact_on_objects_as_on_detections() -> None:
+def test_objects_and_detections_use_the_same_exact_iou() -> None:
     truth = (437.79327392578125, 105.39337158203125, 612.387939453125, 210.97450256347656)
     guess = (437.5298156738281, 105.39337158203125, 613.0473022460938, 315.4454040527344)  # float32: IoU 0.5
     objects, detections = judged(truth_of(truth), Guess(guess, 0.9))
@@ -120,14 +120,14 @@ def test_as_exact_on_objects_as_on_detections() -> None:
     assert (stages(objects), stages(detections)) == (["box too loose"], ["box too loose"])
 
 
-def test_below_threshold() -> None:
+def test_a_score_below_the_threshold_is_named() -> None:
     (verdict,), _ = judged(truth_of(OBJECT), Guess(shifted(10), 0.6, DOG, 0.4), Guess(OBJECT, 0.2))
 
     assert verdict.stage == "below threshold"
     assert verdict.text == "IoU 0.82, objectness 0.60, but score 0.240; more than 0.25 is needed"
 
 
-def test_wrong_class() -> None:
+def test_a_wrong_class_is_named() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.8, CAT), Guess(OBJECT, 0.2))
 
     assert (stages(objects), stages(detections)) == (["wrong class"], ["wrong class"])
@@ -135,7 +135,7 @@ def test_wrong_class() -> None:
     assert detections[0].text == "cat, score 0.80: IoU 0.82 with object 0 (dog), which has another class"
 
 
-def test_box_too_loose() -> None:
+def test_a_box_that_is_too_loose_is_named() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), Guess(OBJECT, 0.2))
 
     assert (stages(objects), stages(detections)) == (["box too loose"], ["box too loose"])
@@ -143,7 +143,7 @@ def test_box_too_loose() -> None:
     assert objects[0].iou == pytest.approx(1 / 3)
 
 
-def test_objectness_low() -> None:
+def test_low_objectness_is_named() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.2), Guess(shifted(80), 0.24))
 
     assert (stages(objects), stages(detections)) == (["objectness low"], [])
@@ -152,14 +152,14 @@ def test_objectness_low() -> None:
     )
 
 
-def test_no_anchor_fits() -> None:
+def test_a_missing_anchor_is_named() -> None:
     objects, _ = judged(truth_of(OBJECT), Guess(shifted(60), 0.2), anchor=0.3, fits=False)
 
     assert stages(objects) == ["no anchor fits"]
     assert objects[0].text.startswith("the best anchor has an IoU of 0.30; its best prediction has IoU 0.25")
 
 
-def test_no_prediction_near() -> None:
+def test_a_missing_prediction_is_named() -> None:
     objects, _ = judged(truth_of(OBJECT), Guess((0, 0, 20, 20), 0.2), anchor=0.1, fits=False)
 
     assert objects == (
@@ -173,7 +173,7 @@ def test_no_anchor_fits_is_not_named_if_a_box_was_found() -> None:
     assert stages(objects) == ["box too loose"]
 
 
-def test_duplicate() -> None:
+def test_a_second_detection_is_a_duplicate() -> None:
     # both fit the one object, with an IoU of only 0.43 with each other
     _, detections = judged(truth_of(OBJECT), Guess(shifted(20), 0.9), Guess(shifted(-20), 0.8))
 
@@ -184,7 +184,7 @@ def test_duplicate() -> None:
 
 
 @pytest.mark.parametrize(("score", "stage"), [(0.5, "probably not annotated"), (0.49, "background")])
-def test_nothing_annotated_there(score: float, stage: StageName) -> None:
+def test_a_detection_without_an_object_is_background_or_unannotated(score: float, stage: StageName) -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(OBJECT, 0.9), Guess((300, 300, 350, 350), score))
 
     assert stages(detections) == ["found", stage]
@@ -192,7 +192,7 @@ def test_nothing_annotated_there(score: float, stage: StageName) -> None:
     assert stages(objects) == ["found"]
 
 
-def test_an_image_without_objects() -> None:
+def test_without_objects_detections_are_probably_unannotated() -> None:
     objects, detections = judged(truth_of(), Guess(OBJECT, 0.9))
 
     assert (objects, stages(detections)) == ((), ["probably not annotated"])
@@ -228,7 +228,7 @@ def test_the_last_stage_reached_is_named(upto: int) -> None:
         assert stages(objects) == [ORDER[upto - 1][0]]
 
 
-def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None:
+def test_a_prediction_is_assigned_to_the_fitting_object_of_its_class() -> None:
     # a cat in front of a dog: the box of class dog fits the cat better, but still belongs to the dog
     objects, detections = judged(
         truth_of(OBJECT, shifted(5), labels=(DOG, CAT)),
@@ -239,7 +239,7 @@ def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None
     assert (stages(objects), stages(detections)) == (["below threshold", "found"], ["found"])
 
 
-def test_another_objects_box_is_no_loose_box() -> None:
+def test_the_box_of_another_object_does_not_count_as_loose() -> None:
     neighbor = shifted(60)  # IoU with the object: 0.25
     objects, _ = judged(truth_of(OBJECT, neighbor), Guess(neighbor, 0.9), Guess(OBJECT, 0.1))
 
@@ -272,7 +272,7 @@ def perturbed(found: Explanation, seed: int) -> Sample:
 
 
 @pytest.mark.parametrize("photo", ["dog", "horses", "kite", "person"])
-def test_found_is_what_evaluation_counts_as_correct(photo: str, nano: Explainer, data: Path) -> None:
+def test_found_agrees_with_the_evaluation(photo: str, nano: Explainer, data: Path) -> None:
     path, seen = data / "photos" / f"{photo}.jpg", set[StageName]()
     plain = nano(path)
     for seed in range(6):

@@ -50,7 +50,7 @@ def test_every_named_layer_equals_the_module_of_its_name(architecture: str, tmp_
         np.testing.assert_allclose(raw_map, expected[0], rtol=1e-5, atol=3e-5)
 
 
-def test_raw_maps_as_outputs_change_no_bit_of_the_detector(nano: Explainer, data: Path) -> None:
+def test_raw_map_outputs_do_not_change_the_candidates(nano: Explainer, data: Path) -> None:
     image = pixels(nano.size)
     backend = open_backend(data / "darknet" / NANO)
     traced = Tracer(read_source(data / "darknet" / NANO), nano.size).run(image)
@@ -62,7 +62,7 @@ def kernel(name: str, microseconds: int) -> dict[str, object]:
     return {"cat": "Node", "name": f"{name}_kernel_time", "dur": microseconds}
 
 
-def test_times_are_medians_by_layer(tmp_path: Path) -> None:
+def test_times_are_medians_per_layer(tmp_path: Path) -> None:
     network = Tracer(read_source(write_model(tmp_path)), SIZE).network
     events: list[dict[str, object]] = [{"cat": "Session", "name": "model_run", "dur": 10**6}]
     for run, time in enumerate((9000, 10, 30, 20)):  # the first run is left out; the medians are 20 ...
@@ -81,7 +81,7 @@ def test_times_are_medians_by_layer(tmp_path: Path) -> None:
     assert other == pytest.approx(40e-6)
 
 
-def test_measured_times(tiny: Explainer) -> None:
+def test_every_convolution_has_a_measured_time(tiny: Explainer) -> None:
     found = tiny(pixels((40, 60)))
     convolutions = [layer for layer in found.layers if layer.kind == "convolutional"]
 

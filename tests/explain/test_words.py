@@ -27,7 +27,7 @@ def named(function: str) -> object:
 
 
 @pytest.mark.parametrize("architecture", [*NETWORKS, "darknet"])
-def test_every_function_exists_where_it_is_said_to_be(architecture: str) -> None:
+def test_every_named_function_is_in_its_named_file(architecture: str) -> None:
     for words in stage_words(architecture):
         function = named(words.function)
         assert callable(function), words.function
@@ -44,7 +44,7 @@ def test_each_network_has_its_own_function() -> None:
     }
 
 
-def test_stages_are_told_in_order_in_a_few_sentences() -> None:
+def test_stages_are_described_in_order_in_a_few_sentences() -> None:
     found = stage_words("yolov3")
 
     assert [words.stage for words in found] == [

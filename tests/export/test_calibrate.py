@@ -32,7 +32,7 @@ class _Seen:
         pass
 
 
-def test_images_look_as_the_detector_makes_them(tmp_path: Path) -> None:
+def test_calibration_images_equal_the_input_of_the_detector(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_image(tmp_path / "wide.png", rng.integers(0, 256, (50, 170, 3), np.uint8))
     backend = _Seen()
@@ -45,7 +45,7 @@ def test_images_look_as_the_detector_makes_them(tmp_path: Path) -> None:
     assert not unreadable
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
 
     inputs, unreadable = read_inputs([tmp_path / "text.jpg", tmp_path / "absent.png"], INFO)

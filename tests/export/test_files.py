@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
-def test_the_same_bytes_from_two_processes(model: Path, tmp_path: Path) -> None:
+def test_two_processes_write_the_same_bytes(model: Path, tmp_path: Path) -> None:
     graph = export_graph(read_source(model), GraphForm(nms=GraphNms.of_model(INFO)))
     for again in ("once", "here"):  # OpenVINO's counters are higher the second time
         write_openvino(graph, tmp_path / f"{again}.xml")
@@ -50,7 +50,7 @@ def test_the_same_bytes_from_two_processes(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-def test_the_description_is_inside_and_weights_are_whole(model: Path, tmp_path: Path, suffix: str) -> None:
+def test_the_file_holds_description_and_full_weights(model: Path, tmp_path: Path, suffix: str) -> None:
     graph = export_graph(read_source(model))
     path = tmp_path / f"model{suffix}"
 
@@ -64,7 +64,7 @@ def test_the_description_is_inside_and_weights_are_whole(model: Path, tmp_path: 
     assert written.stat().st_size > 4 * weights
 
 
-def test_names_that_others_gave_are_kept(model: Path, tmp_path: Path) -> None:
+def test_names_in_the_graph_are_kept(model: Path, tmp_path: Path) -> None:
     write_openvino(export_graph(read_source(model)), tmp_path / "model.xml")
 
     text = (tmp_path / "model.xml").read_text()
@@ -73,7 +73,7 @@ def test_names_that_others_gave_are_kept(model: Path, tmp_path: Path) -> None:
     assert 'name="Constant_' not in text
 
 
-def test_onnx_reads_its_own(model: Path, tmp_path: Path) -> None:
+def test_onnx_reads_the_written_file(model: Path, tmp_path: Path) -> None:
     graph = export_graph(read_source(model))
 
     write_onnx(graph, tmp_path / "model.onnx")

@@ -38,7 +38,7 @@ def sides(value: onnx.ValueInfoProto) -> list[int | str]:
     return [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
 
 
-def test_open_shapes(source: FloatModel) -> None:
+def test_shapes_are_open_by_default(source: FloatModel) -> None:
     graph = export_graph(source)
 
     assert sides(graph.graph.input[0]) == ["batch", "height", "width", 3]
@@ -60,13 +60,13 @@ def test_fixed_shapes_give_the_same_numbers(source: FloatModel) -> None:
         run(graph, images(2, 96, 160))
 
 
-def test_a_size_that_the_network_cannot_take(source: FloatModel) -> None:
+def test_a_size_that_the_network_cannot_take_is_refused(source: FloatModel) -> None:
     with pytest.raises(ConfigError, match="expected multiples of 32, found 64x48"):
         with_size(source, (64, 48))
 
 
 @pytest.mark.parametrize(("static", "batch"), [(False, 1), (False, 3), (True, 1)])
-def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch: int) -> None:
+def test_nms_in_the_graph_equals_postprocess(source: FloatModel, static: bool, batch: int) -> None:
     thresholds, given = GraphNms.of_model(INFO, 0.3, 0.4), images(batch, 64, 96)
     candidates = run(export_graph(source), given)
 
@@ -109,13 +109,13 @@ def test_each_class_has_its_own_threshold_in_the_graph(
         assert described[METADATA_KEY] == '{"conf": [0.3, 0.5, 0.35], "iou": 0.4}'
 
 
-def test_nothing_found_is_no_row(source: FloatModel) -> None:
+def test_no_detections_give_no_rows(source: FloatModel) -> None:
     rows = run(export_graph(source, GraphForm(nms=GraphNms.of_model(INFO, 1.0))), images(2, 64, 96))
 
     assert rows.shape == (2, 0, 6)
 
 
-def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
+def test_the_thresholds_are_in_the_metadata(source: FloatModel) -> None:
     graph = export_graph(source, GraphForm(nms=GraphNms.of_model(INFO, 0.3, 0.4)))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
@@ -123,12 +123,12 @@ def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["conf", "iou"])
-def test_a_threshold_that_is_no_share(name: str) -> None:
+def test_a_threshold_out_of_range_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: expected a number from 0 to 1, found 1\.5"):
         GraphNms.of_model(INFO, **{name: 1.5})
 
 
-def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
+def test_the_reference_evaluator_of_onnx_agrees(tmp_path: Path) -> None:
     """The reference evaluator of ONNX shares no code with the engines (its pooling is wrong at borders)."""
     three = replace(
         INFO, architecture="yolov3", anchors=(INFO.anchors[0], *INFO.anchors), strides=(8, 16, 32)
@@ -143,7 +143,7 @@ def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("nms", [None, GraphNms.of_model(INFO)])
-def test_a_graph_against_the_specification_is_not_handed_out(
+def test_an_invalid_graph_is_not_returned(
     source: FloatModel, monkeypatch: pytest.MonkeyPatch, static: bool, nms: GraphNms | None
 ) -> None:
     def build(*arguments: object, planes: bool) -> onnx.ModelProto:
@@ -158,7 +158,7 @@ def test_a_graph_against_the_specification_is_not_handed_out(
         export_graph(source, GraphForm(static=static, nms=nms))
 
 
-def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
+def test_nms_can_be_added_to_any_network(data: Path) -> None:
     source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
 
     output = export_graph(source, GraphForm(nms=GraphNms.of_model(INFO))).graph.output[0]

@@ -83,7 +83,7 @@ def test_every_kind_of_network_agrees_or_is_refused_in_one_line(tmp_path: Path, 
     assert_alike(open_backend(param, threads=1)(images), open_backend(onnx, threads=1)(images))
 
 
-def test_several_kinds_are_run_and_few_refused() -> None:
+def test_most_kinds_of_network_are_run() -> None:
     """Without this test, the one above could pass by rejecting everything."""
     refused = [name for name, text in NETWORKS.items() if any(f"[{word}]" in text or f"{word}=" in text
                for word in REFUSED)]  # fmt: skip
@@ -91,7 +91,7 @@ def test_several_kinds_are_run_and_few_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 160), (96, 224)])
-def test_features_and_candidates_at_any_size(model: Path, size: tuple[int, int]) -> None:
+def test_features_and_candidates_match_onnx_at_any_size(model: Path, size: tuple[int, int]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     one, other = open_backend(model, threads=1), open_backend(model.with_suffix(".onnx"), threads=1)
 
@@ -102,7 +102,7 @@ def test_features_and_candidates_at_any_size(model: Path, size: tuple[int, int])
     np.testing.assert_allclose(np.sort(features), np.sort(theirs), atol=1e-4)
 
 
-def test_the_same_detections_on_photographs(data: Path, model: Path) -> None:
+def test_detections_on_photographs_match_onnx(data: Path, model: Path) -> None:
     images = [read_image(data / "photos" / f"{name}.jpg") for name in ("dog", "eagle", "horses")]
     found = []
     for path in (model, model.with_suffix(".onnx")):
@@ -125,7 +125,7 @@ def test_threads_share_one_network(model: Path) -> None:
             np.testing.assert_array_equal(found, own)
 
 
-def test_closing(model: Path) -> None:
+def test_closing_twice_is_allowed_and_use_after_it_is_an_error(model: Path) -> None:
     backend = open_backend(model)
     assert backend.engine == "ncnn, float32"
     backend.close()
@@ -142,7 +142,7 @@ def test_other_programs_can_read_the_files(model: Path) -> None:
     assert net.output_names() == [f"{kind}_{scale}" for scale in range(3) for kind in ("sides", "maps")]
 
 
-def test_a_folder_holds_the_forms_of_both_engines(model: Path, tmp_path: Path) -> None:
+def test_one_folder_can_hold_openvino_and_ncnn_files(model: Path, tmp_path: Path) -> None:
     """Both engines have a file of weights beside the graph."""
     pytest.importorskip("openvino")
     for form in ("openvino", "ncnn"):
@@ -153,7 +153,7 @@ def test_a_folder_holds_the_forms_of_both_engines(model: Path, tmp_path: Path) -
     assert_alike(*found)
 
 
-def test_another_description_and_the_same_weights(model: Path, tmp_path: Path) -> None:
+def test_rename_changes_only_the_description(model: Path, tmp_path: Path) -> None:
     words = ["rename", str(model), "eel=Aal, grün", "--out", str(tmp_path / "b.param")]
     assert CliRunner().invoke(app, words).exit_code == 0
     assert open_backend(tmp_path / "b.param").info.names == ("cat", "dog", "Aal, grün")
@@ -169,7 +169,7 @@ def test_options_of_other_forms_are_refused(model: Path, tmp_path: Path, option:
     assert not list(tmp_path.iterdir())
 
 
-def test_precisions_and_devices_that_ncnn_lacks(model: Path) -> None:
+def test_precisions_and_devices_that_ncnn_lacks_are_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="expected float32, in which ncnn computes"):
         load_engine(model, None, None, "bfloat16")
     with pytest.raises(ConfigError, match=r"expected cpu, on which an engine for \.param files runs"):
@@ -256,7 +256,7 @@ def test_a_missing_bin_is_named(model: Path, tmp_path: Path) -> None:
         open_backend(tmp_path / "alone.param")
 
 
-def test_a_bin_that_is_cut_short_while_it_is_checked(
+def test_a_bin_cut_short_while_it_is_checked_is_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading a memory-mapped file that is cut short would kill the process (SIGBUS)."""
@@ -272,7 +272,7 @@ def test_a_bin_that_is_cut_short_while_it_is_checked(
         open_backend(path)
 
 
-def test_line_ends_of_windows(model: Path, tmp_path: Path) -> None:
+def test_windows_line_ends_are_read(model: Path, tmp_path: Path) -> None:
     path = damaged(model, tmp_path, SAME, SAME)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     images = np.random.default_rng(0).integers(0, 256, (1, 128, 160, 3), np.uint8)
@@ -281,7 +281,7 @@ def test_line_ends_of_windows(model: Path, tmp_path: Path) -> None:
     )
 
 
-def test_threads_of_ncnn_sleep_while_they_wait(model: Path) -> None:
+def test_waiting_ncnn_threads_sleep(model: Path) -> None:
     """The library prints its settings when it is loaded. Our setting must not stay in the environment."""
     code = (
         "import os, sys; from pathlib import Path; from lookonce.runtime.backends import open_backend; "
@@ -299,7 +299,7 @@ def test_threads_of_ncnn_sleep_while_they_wait(model: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine.safetensors", "mine.param"])
-def test_bench_runs_it(model: Path, tmp_path: Path, name: str) -> None:
+def test_bench_runs_ncnn(model: Path, tmp_path: Path, name: str) -> None:
     files = prepare(model.with_name(name), tmp_path)
     fitting = [each for each in ("lookonce-ncnn", "ncnn", "onnxruntime") if CONTENDERS[each].fits(files)]
     assert fitting[:2] == ["lookonce-ncnn", "ncnn"]

@@ -96,7 +96,7 @@ def test_lookonce_runs_its_own_file(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(many[0].scores, expected.scores, atol=1e-4)
 
 
-def test_suppression_inside(source: FloatModel) -> None:
+def test_nms_in_the_graph_gives_the_same_detections(source: FloatModel) -> None:
     nms, (height, width) = GraphNms.of_model(INFO, 0.3, 0.4), INFO.input_size
     images = np.random.default_rng(5).integers(0, 256, (1, height, width, 3), np.uint8)
 
@@ -114,7 +114,7 @@ def test_suppression_inside(source: FloatModel) -> None:
 
 
 @pytest.mark.parametrize("planes", [False, True])
-def test_the_shape_is_right_where_cells_are_cut_by_the_border(planes: bool) -> None:
+def test_the_declared_shape_is_right_for_partial_cells(planes: bool) -> None:
     network = resolve(
         parse_cfg(BROKEN_CELLS + NETWORKS["yolo with broken cells"][len(BROKEN_CELLS) :], "x.cfg")
     )
@@ -128,7 +128,7 @@ def test_the_shape_is_right_where_cells_are_cut_by_the_border(planes: bool) -> N
     assert declared == found.shape == (1, 12 * 8 * 2, 7)
 
 
-def test_a_file_that_opencv_computes_otherwise_is_refused(
+def test_a_file_that_opencv_computes_differently_is_refused(
     source: FloatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = write_model(tmp_path / "model.safetensors")
@@ -149,7 +149,7 @@ def test_a_file_that_opencv_computes_otherwise_is_refused(
         prove(Original(model, INFO, images), tmp_path / "open.onnx", GraphForm(planes=True))
 
 
-def test_int8_stays_with_uint8_images(tmp_path: Path) -> None:
+def test_int8_needs_uint8_images(tmp_path: Path) -> None:
     words = ["export", "coco", "--to", "onnx", "--layout", "nchw", "--int8", "--calibrate", str(tmp_path)]
     ran = attempted(*words)
     assert "--int8 and --layout nchw: expected nhwc" in str(ran.exception)
@@ -176,7 +176,7 @@ def test_bench_runs_opencv_on_any_onnx_file(
         check(files, case)
 
 
-def test_bench_gives_opencv_the_weights_that_were_chosen(small_model: Path, tmp_path: Path) -> None:
+def test_bench_gives_opencv_the_chosen_weights(small_model: Path, tmp_path: Path) -> None:
     """These are not the weights beside the `.cfg`."""
     case = BenchCase((64, 96), 1, 1)
     expected = CONTENDERS["opencv"].open(prepare(small_model, tmp_path), case)()

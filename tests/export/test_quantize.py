@@ -58,7 +58,7 @@ def xml(graph: onnx.ModelProto, inputs: np.ndarray, tmp_path_factory: pytest.Tem
     return path
 
 
-def test_the_way_back_ends_at_the_first_convolution_met() -> None:
+def test_back_to_heads_stops_at_the_first_convolution() -> None:
     #  1(conv) - 2(conv) - 3 - 5 - 6        6 is the end
     #       \--- 4(conv) ------/
     before = {1: [], 2: [1], 3: [2], 4: [1], 5: [3, 4], 6: [5]}
@@ -66,7 +66,9 @@ def test_the_way_back_ends_at_the_first_convolution_met() -> None:
     assert sorted(back_to_heads([6], before.__getitem__, lambda node: node in (1, 2, 4))) == [2, 3, 4, 5, 6]
 
 
-def test_onnx_all_weights_but_the_heads_are_int8(graph: onnx.ModelProto, quantized: onnx.ModelProto) -> None:
+def test_in_onnx_all_weights_but_the_heads_are_int8(
+    graph: onnx.ModelProto, quantized: onnx.ModelProto
+) -> None:
     kernels = [tensor for tensor in quantized.graph.initializer if len(tensor.dims) == 4]
     kinds = [tensor.data_type for tensor in kernels]
 
@@ -86,7 +88,7 @@ def test_onnx_all_weights_but_the_heads_are_int8(graph: onnx.ModelProto, quantiz
             )
 
 
-def test_openvino_all_weights_but_the_first_and_the_heads_are_int8(xml: Path) -> None:
+def test_in_openvino_all_weights_but_the_first_and_the_heads_are_int8(xml: Path) -> None:
     model = ov.Core().read_model(xml)
     kernels = [  # a constant, or int8 x scale
         node.input(1).get_source_output().get_node().get_type_name()
@@ -103,7 +105,7 @@ def test_openvino_all_weights_but_the_first_and_the_heads_are_int8(xml: Path) ->
 
 
 @pytest.mark.parametrize(("first", "largest"), [(False, 64), (True, 127)])
-def test_openvino_depthwise_convolutions_stay_float(tmp_path: Path, first: bool, largest: int) -> None:
+def test_in_openvino_depthwise_convolutions_stay_float(tmp_path: Path, first: bool, largest: int) -> None:
     text = KINDS["mobilenet"].replace("groups=8", "groups=4")  # two channels per group, so not depthwise
     network = resolve(parse_cfg(text, "mobilenet.cfg"))
     model = FloatModel(network, random_weights(network), describe(network, ("cat", "dog")))
@@ -123,7 +125,7 @@ def test_openvino_depthwise_convolutions_stay_float(tmp_path: Path, first: bool,
         assert backend.info.training["int8"]["float"].startswith("depthwise convolutions, ")
 
 
-def test_openvino_computes_in_int8_and_does_not_only_store_it(xml: Path) -> None:
+def test_openvino_computes_in_int8(xml: Path) -> None:
     infos = [node.get_rt_info() for node in _compiled(xml).get_runtime_model().get_ordered_ops()]
     precisions = [
         info["runtimePrecision"].astype(str)
@@ -142,7 +144,7 @@ def _compiled(xml: Path) -> Any:
     return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def test_the_files_open_as_any_other(quantized: onnx.ModelProto, xml: Path, tmp_path: Path) -> None:
+def test_int8_files_open_like_any_other(quantized: onnx.ModelProto, xml: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     write_onnx(quantized, path)
     for file, tool, kept in (
@@ -173,7 +175,7 @@ def test_the_same_images_give_the_same_bytes(
         assert again.with_suffix(suffix).read_bytes() == xml.with_suffix(suffix).read_bytes()
 
 
-def test_a_trained_network_answers_nearly_as_in_float(data: Path, tmp_path: Path) -> None:
+def test_a_trained_network_agrees_closely_with_float(data: Path, tmp_path: Path) -> None:
     model = open_darknet(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
     source = FloatModel(model.network, model.read_weights(), model.info)
     graph = export_graph(source)
@@ -190,7 +192,7 @@ def test_a_trained_network_answers_nearly_as_in_float(data: Path, tmp_path: Path
         assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9, file
 
 
-def test_nothing_calls_home(tmp_path: Path) -> None:
+def test_nncf_makes_no_connection(tmp_path: Path) -> None:
     """By default, NNCF would contact its makers' host and write an identifier to the user's folder."""
     code = (
         "import socket, sys, time\n"
@@ -212,7 +214,7 @@ def test_nothing_calls_home(tmp_path: Path) -> None:
     assert not (tmp_path / "intel").exists()
 
 
-def test_without_nncf_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nncf_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
 
     with pytest.raises(MissingExtraError, match=r"pip install .*\[export\]"):

@@ -99,7 +99,7 @@ def exported(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def test_another_network_as_onnx_has_no_source(exported: Path) -> None:
+def test_an_onnx_file_of_another_network_is_refused(exported: Path) -> None:
     model = onnx.load(exported)
     other = replace(read_source(exported).info, architecture="darknet")
     onnx.helper.set_model_props(model, {METADATA_KEY: other.to_json()})
@@ -109,7 +109,7 @@ def test_another_network_as_onnx_has_no_source(exported: Path) -> None:
         read_source(exported)
 
 
-def test_other_convolutions_than_described(exported: Path) -> None:
+def test_other_convolutions_than_described_are_refused(exported: Path) -> None:
     model = onnx.load(exported)
     first = next(node for node in model.graph.node if node.op_type == "Conv")
     model.graph.initializer.remove(next(t for t in model.graph.initializer if t.name == first.input[1]))
@@ -132,7 +132,9 @@ def test_other_convolutions_than_described(exported: Path) -> None:
         ("empty.onnx", b"", "expected an ONNX file that lookonce wrote"),
     ],
 )
-def test_what_is_no_float_model(tmp_path: Path, name: str, content: bytes | None, found: str) -> None:
+def test_files_that_are_not_float_models_are_refused(
+    tmp_path: Path, name: str, content: bytes | None, found: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
 
@@ -140,7 +142,7 @@ def test_what_is_no_float_model(tmp_path: Path, name: str, content: bytes | None
         read_source(tmp_path / name)
 
 
-def test_a_cut_file_is_refused(exported: Path) -> None:
+def test_a_file_cut_short_is_refused(exported: Path) -> None:
     cut = exported.with_name("cut.onnx")
     shutil.copy(exported, cut)
     cut.write_bytes(cut.read_bytes()[:-200])

@@ -135,7 +135,7 @@ def test_another_model_is_refused(model: Path, data: Path, tmp_path: Path) -> No
         proved(model, path)
 
 
-def test_the_user_s_images(data: Path, tmp_path: Path) -> None:
+def test_the_images_of_the_user_are_used(data: Path, tmp_path: Path) -> None:
     photos = len(list((data / "photos").glob("*.jpg")))
     assert len(proof_images(data / "photos", INFO)) == min(photos, 8) + 1  # and noise
     assert [each.shape for each in proof_images(data / "photos" / "dog.jpg", INFO)] == [

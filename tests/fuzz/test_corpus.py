@@ -15,7 +15,7 @@ def test_every_target_has_a_sound_file() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 @pytest.mark.filterwarnings("ignore")
-def test_file(path: Path, tmp_path: Path) -> None:
+def test_each_file_is_accepted_or_refused_as_its_name_says(path: Path, tmp_path: Path) -> None:
     target = TARGETS[path.parent.name]
 
     verdict = attempt(target, prepare(tmp_path, target), path.read_bytes())

@@ -29,7 +29,7 @@ def shapes(least: int = 1, most: int = 40) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_official_anchors_are_those_of_the_cfg(data: Path, name: str) -> None:
+def test_official_anchors_match_the_cfg(data: Path, name: str) -> None:
     file = "zoo/yolov3-tiny_3l" if name == "yolov3-tiny-3l" else name
     text = (data / "darknet" / f"{file}.cfg").read_text()
     masks = [[int(i) for i in mask.split(",")] for mask in re.findall(r"^mask\s*=\s*(.+)$", text, re.M)]
@@ -38,11 +38,11 @@ def test_official_anchors_are_those_of_the_cfg(data: Path, name: str) -> None:
     assert [[list(anchor) for anchor in scale] for scale in NETWORKS[name].anchors] == coarse_to_fine[::-1]
 
 
-def test_shape_iou_without_boxes() -> None:
+def test_shape_iou_of_no_boxes_is_empty() -> None:
     assert shape_iou(NONE, np.ones((3, 2))).shape == (0, 3)
 
 
-def test_shape_iou_by_hand() -> None:
+def test_shape_iou_matches_hand_computed_values() -> None:
     found = shape_iou(np.array([[10.0, 10], [20, 5], [10, 20]]), np.array([[10.0, 10], [40, 1]]))
     # 10x10 and 20x5 share 10x5 of 150; 10x10 and 10x20 share 100 of 200
     assert found == pytest.approx(np.array([[1, 10 / 130], [1 / 3, 20 / 120], [1 / 2, 10 / 230]]))
@@ -50,7 +50,7 @@ def test_shape_iou_by_hand() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(shapes(), shapes())
-def test_shape_iou_is_the_iou_of_boxes_with_one_corner_in_common(a: np.ndarray, b: np.ndarray) -> None:
+def test_shape_iou_is_the_iou_of_boxes_with_a_common_corner(a: np.ndarray, b: np.ndarray) -> None:
     found = shape_iou(a, b)
     assert found.shape == (len(a), len(b))
     assert found == pytest.approx(shape_iou(b, a).T)
@@ -60,12 +60,12 @@ def test_shape_iou_is_the_iou_of_boxes_with_one_corner_in_common(a: np.ndarray, 
     assert found[0, 0] == pytest.approx(float(iou(box_a, box_b)))
 
 
-def test_fit_without_boxes_is_unknown() -> None:
+def test_the_fit_of_no_boxes_is_nan() -> None:
     assert np.isnan(best_possible_recall(NONE, np.ones((3, 2))))
     assert np.isnan(mean_best_iou(NONE, np.ones((3, 2))))
 
 
-def test_fit_by_hand() -> None:
+def test_the_fit_matches_hand_computed_values() -> None:
     boxes, wanted = np.array([[10.0, 10], [20, 5], [10, 20], [100, 100]]), np.array([[10.0, 10]])
     assert best_possible_recall(boxes, wanted) == 0.5  # 1 and exactly 1/2, but not 1/3 and 1/100
     assert best_possible_recall(boxes, wanted, iou=0.3) == 0.75
@@ -74,7 +74,7 @@ def test_fit_by_hand() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(shapes(least=4), st.integers(0, 5))
-def test_kmeans(boxes: np.ndarray, seed: int) -> None:
+def test_kmeans_gives_sorted_anchors_within_the_boxes(boxes: np.ndarray, seed: int) -> None:
     k = min(4, len(np.unique(boxes, axis=0)))
     found = kmeans_anchors(boxes, k, seed)
     assert found.shape == (k, 2)
@@ -86,19 +86,19 @@ def test_kmeans(boxes: np.ndarray, seed: int) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(shapes(least=1, most=6))
-def test_as_many_anchors_as_shapes_meet_every_box(boxes: np.ndarray) -> None:
+def test_as_many_anchors_as_shapes_fit_every_box(boxes: np.ndarray) -> None:
     distinct = np.unique(boxes, axis=0)
     assert mean_best_iou(boxes, kmeans_anchors(boxes, len(distinct))) == pytest.approx(1)
 
 
-def test_kmeans_finds_the_heaps() -> None:
+def test_kmeans_finds_the_clusters() -> None:
     rng = np.random.default_rng(3)
     heaps = np.array([[20.0, 20], [60, 30], [30, 90], [200, 200]])
     boxes = np.concatenate([heap * rng.uniform(0.95, 1.05, (50, 2)) for heap in heaps])
     assert kmeans_anchors(boxes, 4) == pytest.approx(heaps, rel=0.03)
 
 
-def test_fewer_shapes_than_anchors() -> None:
+def test_fewer_shapes_than_anchors_are_an_error() -> None:
     with pytest.raises(ValueError, match="expected at least 3 different box shapes, found 2"):
         kmeans_anchors(np.array([[10.0, 10], [10, 10], [20, 20]]), 3)
     with pytest.raises(ValueError, match="found 0"):
@@ -111,7 +111,7 @@ def test_a_center_without_boxes_stays() -> None:
     assert anchors._refine(shapes, centers[::-1]).tolist() == [[400, 400], [11, 11]]
 
 
-def test_no_round_makes_the_centers_worse_than_those_it_began_with() -> None:
+def test_refining_never_makes_the_fit_worse() -> None:
     rng = np.random.default_rng(0)
     for _ in range(40):
         shapes = rng.uniform(1, 200, (15, 2))
@@ -119,7 +119,7 @@ def test_no_round_makes_the_centers_worse_than_those_it_began_with() -> None:
         assert mean_best_iou(shapes, refined) >= mean_best_iou(shapes, shapes[:4])
 
 
-def test_first_centers_are_drawn_by_the_square_of_their_distance_to_the_nearest() -> None:
+def test_first_centers_are_drawn_by_squared_distance() -> None:
     """From the frequent 10 x 10, the distance is 1/2 to 10 x 20 and 3/4 to 10 x 40: weights 4 and 9.
 
     The third center is the remaining shape, because the distance of the drawn ones is 0.
@@ -147,7 +147,7 @@ def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]
 
 
-def test_each_scale_takes_anchors_from_boxes_of_its_size() -> None:
+def test_each_scale_gets_anchors_from_boxes_of_its_size() -> None:
     published = NETWORKS["yolov3-tiny"].anchors
     rng = np.random.default_rng(3)
     small = np.array([[12.0, 12], [20, 25], [30, 40]])  # nearer to 37x58 than to 81x82
@@ -172,7 +172,7 @@ def test_a_scale_with_too_few_shapes_keeps_the_published_anchors(few: np.ndarray
         assert np.array(fitted[-1]) == pytest.approx(large)
 
 
-def test_anchors_finest_first() -> None:
+def test_flattened_anchors_begin_with_the_finest() -> None:
     assert flatten(NETWORKS["yolov3-tiny"].anchors)[0].tolist() == [10, 14]
 
 
@@ -182,7 +182,7 @@ def test_anchors_are_flattened_to_floats() -> None:
     assert found.tolist() == [[10, 13], [16, 30], [33, 23], [1, 2]]
 
 
-def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
+def test_a_sample_holds_each_box_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a sample of six different boxes, these are the six anchors."""
@@ -193,7 +193,7 @@ def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
         assert {tuple(found) for found in kmeans_anchors(boxes, 6, seed).tolist()} <= known
 
 
-def test_the_seed_reaches_the_draw_and_is_0_unless_given() -> None:
+def test_the_seed_decides_and_is_0_by_default() -> None:
     boxes = np.random.default_rng(1).uniform(10, 40, (60, 2))  # without clusters, so that the start matters
     by_seed = [kmeans_anchors(boxes, 6, seed).tolist() for seed in range(8)]
     assert by_seed[0] != by_seed[1]

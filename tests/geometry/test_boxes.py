@@ -37,7 +37,7 @@ def pairs(reference: Path) -> dict[str, np.ndarray]:
         ([1, 1, 1, 1], [5, 1, 5, 1], 0, 0),
     ],
 )
-def test_iou_and_giou_by_hand(
+def test_iou_and_giou_match_hand_computed_values(
     of: Callable[[Any], Any], a: list[float], b: list[float], iou: float, giou: float
 ) -> None:
     a_box, b_box = of(np.array([a], np.float32)), of(np.array([b], np.float32))
@@ -57,7 +57,7 @@ def test_arrays_of_two_libraries_are_refused(measure: Callable[[Any, Any], Any])
 
 @pytest.mark.parametrize("of", LIBRARIES)
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (2, 3)])
-def test_pairwise_is_every_a_with_every_b(of: Callable[[Any], Any], n: int, m: int) -> None:
+def test_pairwise_iou_compares_every_a_with_every_b(of: Callable[[Any], Any], n: int, m: int) -> None:
     rng = np.random.default_rng(0)
     a, b = (of(np.cumsum(rng.random((count, 2, 2)), 1).reshape(count, 4)) for count in (n, m))
 
@@ -117,7 +117,7 @@ def test_giou_gradient_equals_the_reference(pairs: dict[str, np.ndarray]) -> Non
 
 
 @pytest.mark.parametrize("of", LIBRARIES)
-def test_center_form_and_back(of: Callable[[Any], Any]) -> None:
+def test_boxes_survive_the_center_form(of: Callable[[Any], Any]) -> None:
     corners = of(np.array([[[1.0, 2.0, 5.0, 10.0]], [[-3.0, 0.0, 3.0, 1.0]]]))
 
     centers = box_ops.xyxy_to_cxcywh(corners)
@@ -127,7 +127,7 @@ def test_center_form_and_back(of: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("of", LIBRARIES)
-def test_clip_cuts_at_height_and_width(of: Callable[[Any], Any]) -> None:
+def test_clip_limits_boxes_to_height_and_width(of: Callable[[Any], Any]) -> None:
     outside = of(np.array([[-5.0, -6.0, 50.0, 60.0], [30.0, 1.0, 40.0, 2.0], [1.0, 2.0, 3.0, 4.0]]))
 
     assert box_ops.clip(outside, 10, 20).tolist() == [[0, 0, 20, 10], [20, 1, 20, 2], [1, 2, 3, 4]]
@@ -143,11 +143,11 @@ def test_clip_cuts_at_height_and_width(of: Callable[[Any], Any]) -> None:
         ([0, np.nan, 1, 1], True),
     ],
 )
-def test_is_empty(box: list[float], empty: bool) -> None:
+def test_boxes_without_area_or_with_nan_are_empty(box: list[float], empty: bool) -> None:
     assert box_ops.is_empty(np.array([box])).tolist() == [empty]
 
 
-def test_intersects_where_iou_is_above_zero() -> None:
+def test_boxes_intersect_if_their_iou_is_above_zero() -> None:
     rng = np.random.default_rng(0)
     a, b = (np.cumsum(rng.integers(0, 4, (n, 2, 2)), 1).reshape(n, 4).astype(float) for n in (40, 50))
     real = a[~box_ops.is_empty(a)], b[~box_ops.is_empty(b)]
@@ -176,7 +176,7 @@ def shape_term(w: float, h: float, v: float, t: float, iou: float) -> float:
         ([1, 1, 1, 1], [1, 1, 1, 1], 0, 0),
     ],
 )
-def test_diou_and_ciou_by_hand(
+def test_diou_and_ciou_match_hand_computed_values(
     of: Callable[[Any], Any], a: list[int], b: list[int], diou: float, less: float
 ) -> None:
     for first, second in ((a, b), (b, a)):
@@ -193,7 +193,7 @@ def random_pairs(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.parametrize("name", ["giou", "diou", "ciou"])
-def test_a_box_that_has_shrunk_to_a_point_gives_no_wild_gradient(name: str) -> None:
+def test_the_gradient_of_a_point_is_bounded(name: str) -> None:
     box = torch.tensor([[5.0, 5.0, 5.0, 5.0]], requires_grad=True)
     getattr(box_ops, name)(box, torch.tensor([[0.0, 0.0, 10.0, 20.0]])).sum().backward()
     assert box.grad is not None
@@ -217,7 +217,7 @@ def test_diou_and_ciou_agree_in_both_libraries_and_keep_their_range(name: str) -
 
 
 @pytest.mark.parametrize("name", ["diou", "ciou"])
-def test_gradients_are_those_of_the_formula_with_alpha_held(name: str) -> None:
+def test_gradients_treat_alpha_as_a_constant(name: str) -> None:
     a, b = random_pairs(100)
     tensor = torch.tensor(a, requires_grad=True)
     getattr(box_ops, name)(tensor, torch.tensor(b)).sum().backward()
@@ -271,7 +271,7 @@ def test_clip_takes_any_leading_axes(of: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("measure", [box_ops.iou, *box_ops.BOX_MEASURES.values()])
-def test_overlap_does_not_depend_on_where_the_boxes_lie(measure: Callable[[Any, Any], Any]) -> None:
+def test_overlap_does_not_depend_on_the_position_of_the_boxes(measure: Callable[[Any, Any], Any]) -> None:
     a, b = random_pairs(50)
     away = np.array([1000, -500, 1000, -500])
     np.testing.assert_allclose(measure(a + away, b + away), measure(a, b), atol=1e-9)

@@ -13,14 +13,14 @@ both = pytest.mark.parametrize("array", [np.asarray, torch.tensor], ids=["numpy"
 
 
 @both
-def test_a_center_lies_in_its_cell(array: Callable[..., Any]) -> None:
+def test_a_center_is_in_its_cell(array: Callable[..., Any]) -> None:
     inside, corner = array([[0.25, 0.5], [0.0, 1.0]]), array([[3.0, 5.0], [0.0, 7.0]])
     found = center_of(inside, corner, 16)
     assert found.tolist() == [[52, 88], [0, 128]]  # (3 + 0.25) * 16, (5 + 0.5) * 16
 
 
 @both
-def test_a_scale_lets_a_center_leave_its_cell_by_the_same_on_either_side(array: Callable[..., Any]) -> None:
+def test_a_scale_lets_a_center_leave_its_cell_equally_on_both_sides(array: Callable[..., Any]) -> None:
     inside, corner = array([[0.5, 0.0], [1.0, 0.25]]), array([[3.0, 5.0], [3.0, 5.0]])
     found = center_of(inside, corner, 8, 1.5)
     # 0.5 * 1.5 - 0.25 = 0.5: the center stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
@@ -29,7 +29,7 @@ def test_a_scale_lets_a_center_leave_its_cell_by_the_same_on_either_side(array: 
 
 
 @both
-def test_sides_are_those_of_the_anchor_times_the_exponential(array: Callable[..., Any]) -> None:
+def test_sides_are_the_anchor_times_the_exponential(array: Callable[..., Any]) -> None:
     raw = array(
         [[0.0, float(np.log(2))], [-float(np.log(4)), 0.0]],
         dtype=torch.float64 if array is torch.tensor else float,
@@ -46,7 +46,7 @@ def test_sides_stay_finite_and_above_zero(array: Callable[..., Any]) -> None:
 
 
 @both
-def test_sides_of_new_coords_are_those_of_the_anchor_times_a_square(array: Callable[..., Any]) -> None:
+def test_sides_of_new_coords_are_the_anchor_times_a_square(array: Callable[..., Any]) -> None:
     """(2 σ(t))² is 1 at 0, 0.64 at ln 2/3, 2.25 at ln 3, and never above 4."""
     raw = array([[0.0, float(np.log(2 / 3))], [float(np.log(3)), 1000.0]])
     found = sides_of(raw, array([10.0, 30.0]), "new_coords")
@@ -63,7 +63,7 @@ def test_sigmoid_and_softmax_do_not_overflow() -> None:
     np.testing.assert_allclose(softmax(numbers), [[0, 0, 1], [1 / 8, 2 / 8, 5 / 8]], rtol=1e-6)
 
 
-def test_the_types_of_what_comes_back() -> None:
+def test_results_are_float32() -> None:
     numbers = np.array([-2, 0, 2], np.float32)
     assert cell_corners(2, 3).dtype == sigmoid(numbers).dtype == softmax(numbers).dtype == np.float32
     assert sigmoid(numbers.astype(float)).dtype == np.float32

@@ -26,7 +26,7 @@ targets = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(lambda t: (32 * 
         ((416, 416), (416, 416), (416, 416), 0, 0),
     ],
 )
-def test_fit_by_hand(
+def test_fit_matches_hand_computed_letterboxes(
     source: tuple[int, int], target: tuple[int, int], resized: tuple[int, int], top: int, left: int
 ) -> None:
     assert Letterbox.fit(source, target) == Letterbox(source, target, resized, top, left)
@@ -46,7 +46,7 @@ def test_fit_fills_one_side_and_keeps_the_shape(source: tuple[int, int], target:
 
 
 @given(sizes, targets, st.data(), st.booleans())
-def test_boxes_come_back(
+def test_boxes_survive_the_way_in_and_out(
     source: tuple[int, int], target: tuple[int, int], data: st.DataObject, stretch: bool
 ) -> None:
     letterbox = (Letterbox.stretch if stretch else Letterbox.fit)(source, target)
@@ -72,7 +72,7 @@ def test_boxes_come_back(
         ((1, 1000), (416, 416), (32, 416), 15, 0),  # 31 rows of padding: the odd one goes below
     ],
 )
-def test_rectangle_by_hand(
+def test_rectangle_matches_hand_computed_letterboxes(
     source: tuple[int, int], target: tuple[int, int], shape: tuple[int, int], top: int, left: int
 ) -> None:
     letterbox = Letterbox.rectangle(source, target, 32)
@@ -82,9 +82,7 @@ def test_rectangle_by_hand(
 
 
 @given(sizes, targets)
-def test_rectangle_leaves_out_padding_and_nothing_else(
-    source: tuple[int, int], target: tuple[int, int]
-) -> None:
+def test_rectangle_only_leaves_out_padding(source: tuple[int, int], target: tuple[int, int]) -> None:
     whole, tight = Letterbox.fit(source, target), Letterbox.rectangle(source, target, 32)
 
     assert tight.resized == whole.resized
@@ -94,7 +92,7 @@ def test_rectangle_leaves_out_padding_and_nothing_else(
         assert side - image < 32
 
 
-def test_boxes_outside_are_cut_at_the_border() -> None:
+def test_boxes_outside_are_clipped_at_the_border() -> None:
     letterbox = Letterbox.fit((100, 200), (416, 416))  # scale 2.08, 104 rows of padding
 
     assert letterbox.boxes_out(np.array([[-9, 0, 500, 416]], np.float32)).tolist() == [[0, 0, 200, 100]]
@@ -114,7 +112,7 @@ def test_image_fills_a_given_canvas_and_refuses_another_size() -> None:
         letterbox.image(np.zeros((60, 30, 3), np.uint8))
 
 
-def test_equals_the_reference(reference: Path) -> None:
+def test_letterboxes_equal_the_reference(reference: Path) -> None:
     with np.load(reference / "letterbox.npz") as stored:
         tags = [str(tag) for tag in stored["cases"]]
         for tag in tags:
@@ -138,7 +136,7 @@ def test_equals_the_reference(reference: Path) -> None:
     assert len(tags) >= 9
 
 
-def test_stretch_by_hand() -> None:
+def test_stretch_matches_hand_computed_boxes() -> None:
     letterbox = Letterbox.stretch((10, 20), (30, 40))
     assert letterbox == Letterbox((10, 20), (30, 40), (30, 40), 0, 0)
     boxes = np.array([[0, 0, 20, 10], [5, 2, 10, 4]], np.float32)
@@ -150,6 +148,6 @@ def test_stretch_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("policy", "resized"), [("letterbox", (20, 40)), ("stretch", (30, 40))])
-def test_the_policy_decides(policy: str, resized: tuple[int, int]) -> None:
+def test_the_policy_chooses_letterbox_or_stretch(policy: str, resized: tuple[int, int]) -> None:
     found = Letterbox.for_policy(policy, (10, 20), (30, 40))
     assert (found.source, found.target, found.resized) == ((10, 20), (30, 40), resized)

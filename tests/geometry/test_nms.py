@@ -40,14 +40,14 @@ def crowd(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray, 
     return boxes, scores, rng.integers(0, classes, count)
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_no_boxes_give_no_boxes() -> None:
     kept = nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), 0.5)
 
     assert kept.shape == (0,)
     assert kept.dtype == np.int64
 
 
-def test_drops_above_the_threshold_keeps_at_it() -> None:
+def test_an_iou_above_the_threshold_drops_a_box_and_one_at_it_does_not() -> None:
     boxes = np.array([[0, 0, 4, 2], [2, 0, 6, 2]], np.float32)  # IoU 4 / 12
     scores = np.array([0.5, 0.9], np.float32)
     exactly = float(iou(boxes[0], boxes[1]))
@@ -56,14 +56,16 @@ def test_drops_above_the_threshold_keeps_at_it() -> None:
     assert nms(boxes, scores, None, np.nextafter(exactly, 0)).tolist() == [1]
 
 
-def test_a_dropped_box_drops_nothing() -> None:
+def test_a_dropped_box_drops_no_other() -> None:
     row = np.array([[x, 0, x + 10, 10] for x in (0, 4, 8)], np.float32)  # each overlaps its neighbor only
 
     assert nms(row, np.array([0.9, 0.8, 0.7], np.float32), None, 0.3).tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("most_pairs", [-1, nms_module.MOST_PAIRS])
-def test_a_long_chain_is_settled_from_its_best_box(monkeypatch: pytest.MonkeyPatch, most_pairs: int) -> None:
+def test_in_a_chain_every_second_box_from_the_best_is_kept(
+    monkeypatch: pytest.MonkeyPatch, most_pairs: int
+) -> None:
     monkeypatch.setattr(nms_module, "MOST_PAIRS", most_pairs)
     chain = np.array([[x, 0, x + 10, 10] for x in range(0, 120, 6)], np.float32)  # IoU of neighbors: 0.25
     rising = np.linspace(0.1, 0.9, len(chain), dtype=np.float32)
@@ -74,7 +76,7 @@ def test_a_long_chain_is_settled_from_its_best_box(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("most_pairs", [-1, nms_module.MOST_PAIRS])
-def test_three_boxes_by_blocks_of_two(monkeypatch: pytest.MonkeyPatch, most_pairs: int) -> None:
+def test_boxes_are_compared_across_blocks(monkeypatch: pytest.MonkeyPatch, most_pairs: int) -> None:
     monkeypatch.setattr(nms_module, "BLOCK", 2)
     monkeypatch.setattr(nms_module, "MOST_PAIRS", most_pairs)
     boxes = np.array([[50, 0, 54, 4], [0, 0, 4, 2], [2, 0, 6, 2]], np.float32)  # the last two: IoU 1/3
@@ -85,7 +87,7 @@ def test_three_boxes_by_blocks_of_two(monkeypatch: pytest.MonkeyPatch, most_pair
     assert nms(boxes, scores, None, exactly).tolist() == [0, 1, 2]
 
 
-def test_the_smallest_overlap_counts() -> None:
+def test_with_a_threshold_of_0_the_smallest_overlap_drops_a_box() -> None:
     boxes = np.array([[0, 0, 5e-9, 1], [4e-9, 0, 9e-9, 1], [1, 0, 2, 1]], np.float32)
 
     assert nms(boxes, np.array([0.9, 0.8, 0.7], np.float32), None, 0.0).tolist() == [0, 2]
@@ -108,7 +110,7 @@ def test_classes_suppress_each_other_only_without_labels() -> None:
     block=st.integers(1, 80),
     most_pairs=st.sampled_from([-1, nms_module.MOST_PAIRS]),  # always by blocks, or never
 )
-def test_equals_the_obvious(
+def test_nms_equals_the_obvious_implementation(
     seed: int, count: int, classes: int, agnostic: bool, iou_threshold: float, block: int, most_pairs: int
 ) -> None:
     boxes, scores, labels = crowd(seed, count, classes)
@@ -138,14 +140,14 @@ def obvious_soft_nms(
     return kept
 
 
-def test_soft_of_nothing_is_nothing() -> None:
+def test_soft_nms_of_no_boxes_gives_no_boxes() -> None:
     kept, scores = soft_nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None, 0.1)
 
     assert (kept.shape, kept.dtype) == ((0,), np.int64)
     assert (scores.shape, scores.dtype) == ((0,), np.float32)
 
 
-def test_soft_by_hand() -> None:
+def test_soft_nms_matches_hand_computed_scores() -> None:
     # IoU of the first two is 1/3: exp(-1/9 / 0.5) = 0.8007; the third lies apart.
     boxes = np.array([[0, 0, 4, 2], [2, 0, 6, 2], [9, 0, 10, 1]], np.float32)
     scores = np.array([0.9, 0.75, 0.7], np.float32)
@@ -159,7 +161,7 @@ def test_soft_by_hand() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 40), agnostic=st.booleans())
-def test_soft_equals_the_obvious(seed: int, count: int, agnostic: bool) -> None:
+def test_soft_nms_equals_the_obvious_implementation(seed: int, count: int, agnostic: bool) -> None:
     boxes, _, labels = crowd(seed, count, 3)
     scores = np.random.default_rng(seed).uniform(0, 1, count).astype(np.float32)
     groups = None if agnostic else labels
@@ -172,7 +174,7 @@ def test_soft_equals_the_obvious(seed: int, count: int, agnostic: bool) -> None:
     assert (np.diff(left) <= 0).all()
 
 
-def test_equals_the_reference(reference: Path) -> None:
+def test_nms_equals_the_reference(reference: Path) -> None:
     cases = json.loads((reference / "postprocess.json").read_text())
     with np.load(reference / "postprocess.npz") as stored:
         for case in cases:
@@ -185,7 +187,7 @@ def test_equals_the_reference(reference: Path) -> None:
     assert len(cases) == 8
 
 
-def test_soft_drops_a_score_at_the_floor() -> None:
+def test_soft_nms_drops_a_score_at_the_floor() -> None:
     boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60], [90, 90, 99, 99]], np.float32)
     kept, scores = soft_nms(boxes, np.array([0.75, 0.5, 0.25], np.float32), None, floor=0.5)
     assert kept.tolist() == [0]
@@ -195,7 +197,7 @@ def test_soft_drops_a_score_at_the_floor() -> None:
     assert scores.dtype == np.float32
 
 
-def test_soft_suppression_keeps_what_is_above_the_floor_alone() -> None:
+def test_soft_nms_drops_a_lowered_score_at_the_floor() -> None:
     apart = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
     kept, _ = soft_nms(apart, np.array([0.5, 0.25], np.float32), None, 0.25)
     assert kept.tolist() == [0]  # a score at the floor is not above it
@@ -209,7 +211,7 @@ def test_soft_suppression_keeps_what_is_above_the_floor_alone() -> None:
 
 @pytest.mark.parametrize("classes", [1, 80])
 @pytest.mark.parametrize("spread", [30, 300])
-def test_few_pairs_at_once_or_many_by_blocks_give_the_same(
+def test_both_ways_of_comparing_give_the_same(
     monkeypatch: pytest.MonkeyPatch, classes: int, spread: int
 ) -> None:
     rng = np.random.default_rng(spread)
@@ -226,14 +228,14 @@ def test_few_pairs_at_once_or_many_by_blocks_give_the_same(
     assert 3 < len(results[0]) < 700
 
 
-def test_a_long_chain_is_settled_from_its_best_end() -> None:
+def test_in_a_chain_every_second_box_from_the_best_end_is_kept() -> None:
     boxes = np.array([[4 * x, 0, 4 * x + 10, 10] for x in range(50)], np.float32)
     scores = np.linspace(0.9, 0.1, 50, dtype=np.float32)
 
     assert nms(boxes, scores, None, 0.4).tolist() == list(range(0, 50, 2))
 
 
-def test_a_chain_across_the_number_of_boxes_that_16_bits_count() -> None:
+def test_a_chain_across_65536_boxes_is_resolved() -> None:
     before, chain = (1 << 16) - 19, 40
     left = np.concatenate([1000 + 20.0 * np.arange(before), 4.0 * np.arange(chain)])
     boxes = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1).astype(np.float32)
@@ -243,7 +245,7 @@ def test_a_chain_across_the_number_of_boxes_that_16_bits_count() -> None:
 
 
 @pytest.mark.parametrize("at", [0, -1e6, 3e8])
-def test_equal_boxes_of_two_classes_both_stay_wherever_they_lie(at: float) -> None:
+def test_equal_boxes_of_two_classes_are_both_kept_at_any_position(at: float) -> None:
     """The boxes span all others. At 3e8, float32 has steps of 32."""
     boxes = np.array([[at, 0, at + 64, 64]] * 3, np.float32)
     scores = np.array([0.9, 0.8, 0.7], np.float32)

@@ -21,7 +21,7 @@ def test_no_boxes_have_no_pairs(first: int, second: int) -> None:
 
 
 @pytest.mark.parametrize(("largest", "least"), [(3, 0.0), (60, 0.0), (60, 0.3)])
-def test_they_are_those_of_the_matrix_in_order(largest: float, least: float) -> None:
+def test_pairs_equal_those_of_the_matrix_in_order(largest: float, least: float) -> None:
     rng = np.random.default_rng(1)
     a, b = boxes(rng, ROWS + 50, largest), boxes(rng, COLUMNS + 30, largest)
     b[7] = a[9] + [0, 0, 0.5, 0]  # more than one pair of equal IoU
@@ -41,7 +41,7 @@ def test_they_are_those_of_the_matrix_in_order(largest: float, least: float) -> 
     assert keys == sorted(keys)
 
 
-def test_the_threshold_itself_is_enough_and_touching_is_no_overlap() -> None:
+def test_an_iou_at_the_threshold_is_enough_and_touching_is_no_overlap() -> None:
     pairs = overlapping_pairs(
         np.array([[0, 0, 4, 4]]), np.array([[0, 0, 4, 2], [4, 0, 8, 4], [0, 0, 4, 3]]), 0.5
     )
@@ -49,7 +49,7 @@ def test_the_threshold_itself_is_enough_and_touching_is_no_overlap() -> None:
     assert pairs.iou.tolist() == [0.75, 0.5]
 
 
-def test_the_best_pair_of_each_row_is_the_first_of_equals() -> None:
+def test_of_equally_good_pairs_the_first_is_the_best() -> None:
     b = np.array([[2, 0, 6, 4], [0, 0, 4, 4], [0, 0, 4, 4]])
     best = overlapping_pairs(np.array([[100, 0, 104, 4], [0, 0, 4, 4], [2, 0, 6, 4]]), b).best()
     assert best.first.tolist() == [1, 2]
@@ -57,7 +57,7 @@ def test_the_best_pair_of_each_row_is_the_first_of_equals() -> None:
     assert best.iou.tolist() == [1, 1]
 
 
-def test_boxes_that_are_no_numbers_overlap_nothing() -> None:
+def test_boxes_with_nan_overlap_nothing() -> None:
     a = np.array([[np.nan, 0, 4, 4], [0, 0, 4, 4], [0, 0, np.nan, 4]])
     assert overlapping_pairs(a, a).first.tolist() == [1]
 
@@ -80,11 +80,11 @@ def test_boxes_without_area_overlap_nothing() -> None:
 WHOLE = np.array([[0, 0, 4, 4]])
 
 
-def test_any_overlap_is_enough_unless_a_least_one_is_given() -> None:
+def test_any_overlap_is_enough_by_default() -> None:
     assert overlapping_pairs(WHOLE, np.array([[3, 3, 9, 9]])).iou.tolist() == [1 / 51]
 
 
-def test_pairs_are_found_in_the_precision_of_float64() -> None:
+def test_ious_are_computed_in_float64() -> None:
     """In float32, the two boxes would be equal."""
     a = np.array([[0, 0, 1, 1]])
     assert overlapping_pairs(a, np.array([[0, 0, 1, 1 + 1e-9]])).iou[0] == 1 / (1 + 1e-9)
@@ -92,7 +92,7 @@ def test_pairs_are_found_in_the_precision_of_float64() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_pair_is_found_where_blocks_begin_and_end(seed: int) -> None:
+def test_every_pair_at_the_edge_of_a_block_is_found(seed: int) -> None:
     """More boxes than fit into a block are in columns with equal edges, in which neighbors only touch."""
     rng = np.random.default_rng(seed)
     a, b = (10.0 * rng.integers(0, 4, n) for n in (2 * ROWS + 1, COLUMNS + 1))

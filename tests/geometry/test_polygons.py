@@ -21,7 +21,7 @@ def test_a_box_has_four_corners_clockwise() -> None:
     assert corners.dtype == np.float32
 
 
-def test_a_concave_polygon_does_not_hold_its_notch() -> None:
+def test_a_concave_polygon_does_not_contain_its_notch() -> None:
     assert contains(NOTCHED, np.array([[30, 5], [5, 30], [55, 30], [30, 30], [70, 5]])).tolist() == [
         True,
         True,
@@ -42,7 +42,7 @@ def test_a_concave_polygon_does_not_hold_its_notch() -> None:
         ((0, 0, 0, 0), []),
     ],
 )
-def test_cells_of_a_box(box: tuple[float, ...], expected: list[tuple[int, int]]) -> None:
+def test_a_box_touches_the_cells_it_overlaps(box: tuple[float, ...], expected: list[tuple[int, int]]) -> None:
     found = touched_cells(rectangle(np.array(box)), (3, 4), 32)
     assert found.shape == (3, 4)
     assert [tuple(each) for each in np.argwhere(found).tolist()] == expected
@@ -85,7 +85,7 @@ def test_a_point_on_the_border_belongs_to_the_polygon_on_its_right_or_below() ->
     assert contains(box, points).tolist() == [True, True, True, False, False, False, False, False]
 
 
-def test_a_point_at_the_height_of_a_corner() -> None:
+def test_a_point_level_with_a_corner_is_classified_correctly() -> None:
     diamond = np.array([[2, 0], [4, 2], [2, 4], [0, 2]])
     assert contains(diamond, np.array([[2, 2], [-1, 2], [5, 2], [1, 0], [1, 4]])).tolist() == [
         True,
@@ -96,7 +96,7 @@ def test_a_point_at_the_height_of_a_corner() -> None:
     ]
 
 
-def test_a_cell_met_in_a_point_alone_is_not_touched() -> None:
+def test_a_cell_met_only_in_a_point_is_not_touched() -> None:
     below_diagonal = np.array([[0, 0], [96, 96], [96, 0]], np.float32)
     assert touched_cells(below_diagonal, (3, 3), 32).tolist() == [
         [True, True, True],
@@ -105,7 +105,7 @@ def test_a_cell_met_in_a_point_alone_is_not_touched() -> None:
     ]
 
 
-def test_a_polygon_around_a_window_touches_the_cells_of_the_window() -> None:
+def test_a_polygon_around_a_window_touches_all_its_cells() -> None:
     around = rectangle(np.array([-500, -500, 500, 500]))
     found = touched_cells(around, (3, 4), 32, (33, 32, 65, 95))
     assert [tuple(each) for each in np.argwhere(found).tolist()] == [(1, 1), (1, 2), (2, 1), (2, 2)]

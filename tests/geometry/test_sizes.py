@@ -20,16 +20,16 @@ def test_height_comes_first() -> None:
         ((0, -3), 32, "; use 32x32"),
     ],
 )
-def test_the_nearest_sizes(sides: tuple[int, int], multiple: int, advice: str) -> None:
+def test_the_nearest_sizes_are_suggested(sides: tuple[int, int], multiple: int, advice: str) -> None:
     assert size_advice(sides, multiple) == advice
 
 
 @pytest.mark.parametrize(
     ("side", "nearest"), [(1, 32), (47, 32), (49, 64), (90.5, 96), (416, 416), (431, 416), (433, 448)]
 )
-def test_the_nearest_multiple_of_32(side: float, nearest: int) -> None:
+def test_sides_round_to_the_nearest_multiple_of_32(side: float, nearest: int) -> None:
     assert to_multiple(side) == nearest
 
 
-def test_the_nearest_multiple_of_another_stride() -> None:
+def test_sides_round_to_the_nearest_multiple_of_another_stride() -> None:
     assert [to_multiple(side, 64) for side in (20, 90, 100)] == [64, 64, 128]

@@ -22,7 +22,7 @@ def network() -> nn.Module:
     return build(INFO).eval()
 
 
-def test_a_model_file_that_computes_no_numbers_is_refused() -> None:
+def test_a_model_with_non_finite_results_is_refused() -> None:
     overflowing = network()
     with torch.no_grad():
         next(overflowing.parameters()).fill_(3e38)

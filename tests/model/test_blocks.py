@@ -5,7 +5,7 @@ import torch
 from lookonce.model.blocks import SpatialPyramidPooling
 
 
-def test_pyramid_pooling_stacks_13_9_5_and_the_input_in_that_order() -> None:
+def test_pyramid_pooling_stacks_13_9_5_and_the_input() -> None:
     spot = torch.zeros(1, 1, 15, 15)
     spot[0, 0, 7, 7] = 1
 

@@ -65,7 +65,7 @@ def raw_maps(network: torch.nn.Module) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov3-spp"])
-def test_official_networks_give_the_same_maps_and_candidates_on_both_roads(
+def test_official_networks_give_the_same_results_in_torch_and_onnx(
     data: Path, tmp_path: Path, name: str
 ) -> None:
     cfg = tmp_path / f"{name}.cfg"
@@ -104,7 +104,7 @@ def test_writing_and_reading_back_gives_identical_weights(tmp_path: Path, archit
 
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_another_epsilon_is_written_so_that_the_maps_are_the_same(
+def test_another_epsilon_is_folded_into_the_weights(
     tmp_path: Path, architecture: str, epsilon: float
 ) -> None:
     info = described(architecture, epsilon)
@@ -121,7 +121,7 @@ def test_another_epsilon_is_written_so_that_the_maps_are_the_same(
         assert relative_error(onnx, original.numpy()) < 1e-5
 
 
-def test_a_backbone_is_known_by_its_length(tmp_path: Path) -> None:
+def test_a_backbone_is_recognized_by_its_length(tmp_path: Path) -> None:
     info = described("yolov3")
     source = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     write_weights(tmp_path / "darknet53.conv.74", source[:52])
@@ -136,7 +136,7 @@ def test_a_backbone_is_known_by_its_length(tmp_path: Path) -> None:
     assert torch.equal(weights[f"{last}.bn.running_var"], torch.from_numpy(source[51].batch_norm.variance))
 
 
-def test_a_training_starts_from_a_backbone(tmp_path: Path) -> None:
+def test_training_starts_from_a_backbone(tmp_path: Path) -> None:
     info = described("yolov3")
     write_weights(tmp_path / "x.conv.74", random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))[:52])
     network = build(info)
@@ -150,7 +150,7 @@ def test_a_training_starts_from_a_backbone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["model.cfg", "model.weights"])
-def test_a_training_of_other_classes_starts_from_a_whole_model(tmp_path: Path, given: str) -> None:
+def test_training_of_other_classes_starts_from_a_whole_model(tmp_path: Path, given: str) -> None:
     info = described("yolov3-tiny")
     save_darknet(tmp_path / "model.cfg", trained(info), info)
     other = replace(info, names=("a", "b", "c"))
@@ -163,7 +163,7 @@ def test_a_training_of_other_classes_starts_from_a_whole_model(tmp_path: Path, g
     assert torch.equal(network.state_dict()["backbone.convs.0.bn.running_var"], expected)
 
 
-def test_a_backbone_of_another_width(tmp_path: Path) -> None:
+def test_a_backbone_of_another_width_is_refused(tmp_path: Path) -> None:
     info = described("yolov3")
     source = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     write_weights(tmp_path / "x.conv.74", source[:52])
@@ -172,7 +172,7 @@ def test_a_backbone_of_another_width(tmp_path: Path) -> None:
         load_start(tmp_path / "x.conv.74", network_of(replace(info, width=0.25)))
 
 
-def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     info = described("yolov3-tiny")
     weights = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     weights[3].kernel[0] = np.nan

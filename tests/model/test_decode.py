@@ -15,7 +15,7 @@ STRIDES = (8, 16, 32)
 
 
 @pytest.mark.parametrize("k", range(4))
-def test_same_boxes_as_the_reference(reference: Path, k: int) -> None:
+def test_boxes_equal_the_reference(reference: Path, k: int) -> None:
     stored, targets = np.load(reference / "decode.npz"), np.load(reference / "targets.npz")
     case = json.loads((reference / "decode.json").read_text())[k]
     anchors = targets[f"anchors_{case['anchors']}_px"].tolist()
@@ -38,7 +38,7 @@ def test_overflowing_sides_stay_finite() -> None:
     assert torch.isfinite(decode_scale(raw, [(373.0, 326.0)] * 3, 32)).all()
 
 
-def test_candidates_run_over_rows_then_columns_then_anchors() -> None:
+def test_candidates_are_ordered_by_row_then_column_then_anchor() -> None:
     raw = torch.zeros(1, 2 * 6, 2, 3)  # two anchors, one class, two rows, three columns
     raw[0, 6 + 4, 1, 2] = 9.0  # objectness of anchor 1 in row 1, column 2
     decoded = decode([raw], [[(4.0, 4.0), (8.0, 6.0)]], [16])
@@ -48,7 +48,7 @@ def test_candidates_run_over_rows_then_columns_then_anchors() -> None:
     np.testing.assert_allclose(decoded[0, best, :4], [40 - 4, 24 - 3, 40 + 4, 24 + 3])
 
 
-def test_candidates_of_a_coarser_scale_follow_those_of_the_finer() -> None:
+def test_candidates_of_the_finer_scale_come_first() -> None:
     fine, coarse = torch.zeros(2, 6, 2, 4), torch.zeros(2, 6, 1, 2)
     coarse[1, 4] = 9.0
     decoded = decode([fine, coarse], [[(4.0, 4.0)], [(16.0, 16.0)]], [8, 16])
@@ -74,7 +74,7 @@ def logit(p: float) -> float:
     return float(np.log(p / (1 - p)))
 
 
-def test_a_gaussian_scale_lowers_its_objectness_by_the_mean_uncertainty() -> None:
+def test_the_mean_uncertainty_lowers_gaussian_objectness() -> None:
     """The four numbers of a box each precede their uncertainty; objectness and classes follow."""
     uncertain = [logit(p) for p in (0.1, 0.2, 0.3, 0.8)]
     raw = torch.tensor(
@@ -88,7 +88,7 @@ def test_a_gaussian_scale_lowers_its_objectness_by_the_mean_uncertainty() -> Non
 
 
 @pytest.mark.parametrize(("objectness", "uncertainty", "found"), [(100, -100, 1 - 1e-6), (-100, 100, 1e-6)])
-def test_the_objectness_of_a_gaussian_scale_stays_a_finite_logit(
+def test_gaussian_objectness_stays_a_finite_logit(
     objectness: float, uncertainty: float, found: float
 ) -> None:
     raw = torch.tensor([[0, uncertainty] * 4 + [objectness, 0]], dtype=torch.float64)
@@ -96,7 +96,7 @@ def test_the_objectness_of_a_gaussian_scale_stays_a_finite_logit(
     assert value == pytest.approx(logit(found), rel=1e-4)
 
 
-def test_a_region_scale_shares_probability_among_its_classes() -> None:
+def test_a_region_scale_has_softmax_classes() -> None:
     """`scale_x_y` moves its centers as well."""
     raw = torch.zeros(2, 8, 1, 1)
     raw[0, 0], raw[0, 4], raw[0, 5:, 0, 0] = logit(0.75), logit(0.2), torch.tensor([1.0, 2, 5]).log()
@@ -138,7 +138,7 @@ def test_candidates_have_the_precision_of_the_maps(dtype: torch.dtype) -> None:
     assert decode([raw], [[(4.0, 4.0)]], [16]).dtype == dtype
 
 
-def test_candidates_are_where_the_maps_are() -> None:
+def test_candidates_stay_on_the_device_of_the_maps() -> None:
     """A tensor on `meta` has only a shape and a device."""
     raw = torch.zeros((2, 6, 2, 3), device="meta")
     found = decode([raw], [[(4.0, 4.0)]], [16])

@@ -40,7 +40,7 @@ def test_a_negative_variance_is_named(tmp_path: Path) -> None:
         ({"architecture": "resnet"}, "found 'resnet'"),
     ],
 )
-def test_a_description_of_another_network_takes_no_memory(
+def test_a_description_of_another_network_is_refused_without_allocating(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
     weights, info = load_weights(write_model(tmp_path / "good.safetensors"))

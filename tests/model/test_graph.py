@@ -47,7 +47,7 @@ def maps_of(graph: torch.nn.Module, images: np.ndarray) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_both_back_ends_give_the_same_maps_and_candidates(name: str) -> None:
+def test_torch_and_onnx_give_the_same_maps_and_candidates(name: str) -> None:
     network = kind(name)
     graph, weights = filled(network)
 
@@ -64,7 +64,7 @@ def test_both_back_ends_give_the_same_maps_and_candidates(name: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_the_readable_networks_are_this_graph_written_out(architecture: str) -> None:
+def test_the_readable_networks_equal_their_graph(architecture: str) -> None:
     info = described(architecture)
     network = resolve(parse_cfg(classic_cfg(info), "x.cfg"))
     graph, weights = filled(network)
@@ -123,7 +123,7 @@ NOT_READ = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", PUBLISHED or [None], ids=lambda file: file.stem if file else "none")
-def test_published_networks_train(file: Path | None) -> None:
+def test_published_networks_can_be_trained(file: Path | None) -> None:
     if file is None:
         pytest.skip("needs the collection of published .cfg files, which the repository does not hold")
     if file.stem in NOT_READ:
@@ -136,7 +136,7 @@ def test_published_networks_train(file: Path | None) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_files_give_back_the_same_bits(tmp_path: Path, name: str) -> None:
+def test_files_keep_every_bit(tmp_path: Path, name: str) -> None:
     network = kind(name)
     info = describe(network, NAMES)
     graph, _ = filled(network)
@@ -153,7 +153,7 @@ def test_files_give_back_the_same_bits(tmp_path: Path, name: str) -> None:
             assert torch.equal(back.state_dict()[tensor_name], tensor), tensor_name
 
 
-def test_folding_changes_nothing() -> None:
+def test_folding_batch_norm_does_not_change_the_maps() -> None:
     graph, _ = filled(kind("trident"))
     before = maps_of(graph, noise())
     fold_batch_norm(graph)
@@ -162,7 +162,7 @@ def test_folding_changes_nothing() -> None:
         assert relative_error(ours.numpy(), expected.numpy()) < 1e-5
 
 
-def test_any_size_of_whole_cells() -> None:
+def test_any_multiple_of_the_stride_is_a_valid_size() -> None:
     network = kind("csp")
     graph, weights = filled(network)
     images = noise(2, (64, 128))
@@ -193,13 +193,13 @@ def test_a_head_of_probabilities_cannot_be_trained() -> None:
         ({"architecture": "resnet"}, "expected one of the architectures yolov3, .*found 'resnet'"),
     ],
 )
-def test_a_description_that_contradicts_itself(change: dict[str, object], message: str) -> None:
+def test_a_description_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
     info: ModelInfo = replace(describe(kind("prn"), NAMES), **change)  # type: ignore[arg-type]
     with pytest.raises(ModelFileError, match=message):
         network_of(info)
 
 
-def test_a_model_file_whose_cfg_is_not_its_own(tmp_path: Path) -> None:
+def test_a_model_file_with_the_cfg_of_another_is_refused(tmp_path: Path) -> None:
     info = describe(kind("prn"), NAMES)
     other = replace(describe(kind("gaussian"), NAMES), training={"epoch": 3})
     save_model(tmp_path / "model.safetensors", build(info).state_dict(), other)

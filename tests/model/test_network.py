@@ -45,7 +45,7 @@ def counts(network: nn.Module) -> tuple[int, int]:
     return trainable, trainable + statistics
 
 
-def test_layer_table_of_yolov3(reference: Path) -> None:
+def test_yolov3_has_the_layers_of_the_reference(reference: Path) -> None:
     table = json.loads((reference / "layers.json").read_text())["80"]
     layers = table["convolutions"]
     with torch.device("meta"):
@@ -67,13 +67,15 @@ def test_layer_table_of_yolov3(reference: Path) -> None:
     ],
     ids=NETWORKS,
 )
-def test_parameter_counts(make: object, trainable: int, with_statistics: int) -> None:
+def test_parameter_counts_match_the_published_ones(
+    make: object, trainable: int, with_statistics: int
+) -> None:
     with torch.device("meta"):
         assert counts(make()) == (trainable, with_statistics)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_rectangular_maps_and_their_decoding(architecture: str) -> None:
+def test_maps_of_a_rectangular_input_have_their_shapes(architecture: str) -> None:
     described = info(architecture)
     network = build(described).eval()
     with torch.no_grad():

@@ -6,7 +6,7 @@ from lookonce.pages.glossary import GLOSSARY, GlossaryTerms
 from scripts.glossary import PAGE, glossary
 
 
-def test_the_documentation_has_the_words_of_the_pages() -> None:
+def test_the_documented_glossary_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == glossary()
 
 

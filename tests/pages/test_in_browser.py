@@ -17,7 +17,7 @@ def page(tmp_path: Path) -> Path:
     return file
 
 
-def test_what_a_page_tries_to_fetch_is_refused(page: Path) -> None:
+def test_fetching_is_blocked(page: Path) -> None:
     with opened(page) as seen:
         assert any("Content Security Policy" in error for error in seen.errors)
 
@@ -31,7 +31,7 @@ def test_what_a_page_tries_to_fetch_is_refused(page: Path) -> None:
         "<b style='color: rgb(1, 2, 3)'></b>",
     ],
 )
-def test_what_gets_into_a_page_neither_runs_nor_styles(tmp_path: Path, injected: str) -> None:
+def test_injected_content_neither_runs_nor_styles(tmp_path: Path, injected: str) -> None:
     body = (
         '{% extends "base.html" %}{% block main %}' + injected + "{% endblock %}"
         "{% block script %}<script>document.body.id = 'own'</script>"
@@ -50,12 +50,12 @@ def test_what_gets_into_a_page_neither_runs_nor_styles(tmp_path: Path, injected:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
-def test_no_sideways_scrolling(page: Path, size: tuple[int, int]) -> None:
+def test_a_page_does_not_scroll_sideways(page: Path, size: tuple[int, int]) -> None:
     with opened(page, size) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
-def test_light_and_dark(page: Path) -> None:
+def test_a_page_follows_light_and_dark_mode(page: Path) -> None:
     papers = set()
     for dark in (False, True):
         with opened(page, dark=dark) as seen:

@@ -23,7 +23,7 @@ def one_template(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_environment(), "loader", loader)
 
 
-def test_names_that_hold_a_script_are_text() -> None:
+def test_names_with_a_script_are_shown_as_text() -> None:
     page = render("one.html", name=HOSTILE, data={"name": HOSTILE})
 
     assert page.count("<script>") == page.count("</script>") == 1
@@ -45,7 +45,7 @@ def test_a_missing_value_is_an_error() -> None:
         render("one.html", data={})
 
 
-def test_images_come_back_from_their_urls() -> None:
+def test_images_survive_their_urls() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     smooth = cv2.GaussianBlur(image, (0, 0), 5)
 

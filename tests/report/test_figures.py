@@ -13,7 +13,7 @@ from tests.evaluate.conftest import random_case
 from .conftest import Written
 
 
-def test_points_lie_on_the_curves() -> None:
+def test_points_are_on_the_curves() -> None:
     truth, boxes, names = random_case(3, 30, 2, 8)
     drawn = curves(match(truth, boxes, names))
 
@@ -29,7 +29,7 @@ def test_points_lie_on_the_curves() -> None:
         assert f1 == pytest.approx(drawn.overall.f1[kept - 1] if kept else 0, abs=1e-4)
 
 
-def test_the_json_is_json_and_says_what_was_measured(written: Written) -> None:
+def test_the_json_is_valid_and_complete(written: Written) -> None:
     text = (written.page.parent / "report.json").read_text("utf-8")
     tree = json.loads(text, parse_constant=pytest.fail)
     assert tree["about"]["split"] == "val"

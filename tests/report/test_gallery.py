@@ -30,7 +30,7 @@ def outcomes_of(names: tuple[str, ...] = NAMES) -> Outcomes:
     return find_outcomes([truth], [found], names)
 
 
-def test_detections_have_the_colors_of_their_outcomes_the_false_ones_first() -> None:
+def test_detections_have_the_colors_of_their_outcomes_false_ones_first() -> None:
     marks = detection_marks(outcomes_of(), 0, NAMES)
 
     assert [(mark.name, mark.suffix) for mark in marks] == [("cat", "0.80"), ("dog", "0.70"), ("cat", "0.90")]
@@ -39,7 +39,7 @@ def test_detections_have_the_colors_of_their_outcomes_the_false_ones_first() -> 
     assert not any(mark.dashed for mark in marks)
 
 
-def test_objects_without_a_right_detection_are_dashed_the_missed_first() -> None:
+def test_unmatched_objects_are_dashed_and_come_first() -> None:
     marks = object_marks(outcomes_of(), 0, NAMES)
 
     assert [(mark.name, mark.dashed) for mark in marks] == [("dog", True), ("cat", True), ("cat", False)]
@@ -54,7 +54,7 @@ def test_a_single_class_is_not_named_on_every_box() -> None:
     assert [(mark.name, mark.suffix) for mark in marks] == [("", "0.80"), ("", "0.70"), ("", "0.90")]
 
 
-def test_only_so_many_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_boxes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "MOST_MARKS", 1)
     outcomes = outcomes_of()
     assert len(object_marks(outcomes, 0, NAMES)) == len(detection_marks(outcomes, 0, NAMES)) == 1
@@ -76,7 +76,7 @@ def test_deep_images_are_shown_in_the_range_of_the_model(tmp_path: Path) -> None
     assert means[1] < 60  # black except for the boxes
 
 
-def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:
+def test_ground_truth_and_detections_are_drawn_on_the_image(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((400, 400, 3), 128, np.uint8))
 
     drawn = gallery_image(ImageErrors(0, {Outcome.MISSED: 1}), tmp_path / "a.png", outcomes_of(), NAMES)
@@ -86,7 +86,7 @@ def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:
     assert drawn.truth.startswith("data:image/jpeg;base64,")
 
 
-def test_the_colors_of_outcomes_stay_apart_without_red_and_green_cones_too() -> None:
+def test_outcome_colors_differ_for_the_color_blind_too() -> None:
     assert set(COLORS) == {Outcome.CORRECT, *ERRORS}
     for seen in (np.eye(3), DEUTERANOPIA):
         pairs = itertools.combinations([lab(color, seen) for color in COLORS.values()], 2)

@@ -37,7 +37,7 @@ def test_every_number_equals_the_json(written: Written) -> None:
     assert sections == {"summary", "metrics", "errors", "training", "data"}
 
 
-def test_no_number_stands_in_a_table_without_its_place_in_the_json(written: Written) -> None:
+def test_every_number_in_a_table_points_to_the_json(written: Written) -> None:
     with opened(written.page) as seen:
         cells = seen.page.locator("td.number").all()
         assert len(cells) > 100
@@ -57,7 +57,7 @@ def test_the_scatter_has_a_dot_for_every_pair_of_counts(written: Written) -> Non
     assert sum(int(number) for number, _, _ in texts) == len(counts)
 
 
-def test_names_with_html_are_text(written: Written) -> None:
+def test_names_with_html_are_shown_as_text(written: Written) -> None:
     with opened(written.page) as seen:
         assert seen.page.locator(".classes tbody th").first.inner_text() == HOSTILE
         assert seen.page.locator(".about code").first.inner_text() == HOSTILE
@@ -67,14 +67,16 @@ def test_names_with_html_are_text(written: Written) -> None:
 
 
 @pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)])
-def test_no_sideways_scrolling_and_no_error(written: Written, size: tuple[int, int], dark: bool) -> None:
+def test_the_page_has_no_sideways_scrolling_and_no_error(
+    written: Written, size: tuple[int, int], dark: bool
+) -> None:
     with opened(written.page, size, dark=dark) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert (seen.errors, seen.requests) == ([], [])
 
 
 @pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)])
-def test_axe_finds_nothing(written: Written, size: tuple[int, int], dark: bool) -> None:
+def test_axe_finds_no_violations(written: Written, size: tuple[int, int], dark: bool) -> None:
     with opened(written.page, size, dark=dark) as seen:
         found = Axe().run(seen.page)
         assert found.violations_count == 0, found.generate_report()
@@ -93,7 +95,7 @@ def test_an_image_opens_and_closes_by_keyboard(written: Written) -> None:
         assert seen.errors == []
 
 
-def test_each_image_stands_beside_its_ground_truth_the_worst_explained(written: Written) -> None:
+def test_each_image_is_beside_its_ground_truth(written: Written) -> None:
     with opened(written.page) as seen:
         pairs = seen.page.locator(".gallery .beside")
         assert pairs.count() >= len(written.tree["errors"]["worst"]) == 12
@@ -103,7 +105,7 @@ def test_each_image_stands_beside_its_ground_truth_the_worst_explained(written: 
         assert [link.get_attribute("href") for link in links.all()] == ["explained/01.html"]
 
 
-def test_terms_explain_themselves_to_pointer_and_keyboard(written: Written) -> None:
+def test_terms_are_explained_to_pointer_and_keyboard(written: Written) -> None:
     with opened(written.page, PHONE) as seen:
         hint = seen.page.locator("#hint")
         for link in seen.page.locator("a.term").all():
@@ -123,13 +125,13 @@ def test_terms_explain_themselves_to_pointer_and_keyboard(written: Written) -> N
         assert hint.is_visible()
 
 
-def test_the_page_uses_the_words_a_newcomer_lacks(written: Written) -> None:
+def test_the_page_links_the_terms_a_newcomer_needs(written: Written) -> None:
     page = written.page.read_text("utf-8")
     for term in ("AP", "AP50", "F1", "precision", "recall", "threshold", "ground truth", "epoch", "loss"):
         assert f'href="#word-{term.lower().replace(" ", "-")}"' in page, term
 
 
-def test_it_prints_on_white_paper_without_controls(written: Written) -> None:
+def test_the_page_prints_on_white_without_controls(written: Written) -> None:
     with opened(written.page, dark=True) as seen:
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -154,7 +156,7 @@ def test_it_prints_on_white_paper_without_controls(written: Written) -> None:
     ],
     ids=["no object", "perfect", "nothing found", "thirty classes"],
 )
-def test_pages_of_extremes(case: Case, tmp_path: Path) -> None:
+def test_pages_of_extreme_cases_have_no_nan(case: Case, tmp_path: Path) -> None:
     page = write(tmp_path, case, case[2]).page.read_text("utf-8")
 
     assert "nan" not in re.sub(r"base64,[\w+/=]+", "", page)

@@ -42,11 +42,11 @@ def summary_of(case: Case) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_sentence(case: Case, text: str) -> None:
+def test_the_sentence_names_the_main_problem(case: Case, text: str) -> None:
     assert summary_of(case)["text"] == text
 
 
-def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
+def test_the_sentence_says_if_thresholds_were_chosen_on_these_images() -> None:
     case = [sample([BOX])] * 4, [found([BOX], [0.8])] * 4, ("cat",)
     evaluation = evaluate_detections(*case, thresholds=[0.5])
     report, images = error_report(case[0], case[1], evaluation), [str(each.path) for each in case[0]]
@@ -58,7 +58,7 @@ def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
     assert "correct; counts, at thresholds chosen on these images, are correct overall" in said[4]
 
 
-def test_numbers_of_the_sentence() -> None:
+def test_the_numbers_of_the_sentence_match_hand_counts() -> None:
     """Two of three cats are found, and one of three detections is on the background."""
     truth, boxes = [sample([BOX, FAR]), sample([BOX])], [found([BOX, AWAY], [0.9, 0.8]), found([BOX], [0.7])]
 
@@ -79,7 +79,7 @@ def test_a_rare_weak_class_needs_images() -> None:
     assert numbers["text"].endswith("more images of class dog would help most.")
 
 
-def test_a_weak_class_that_is_not_rare_needs_what_its_errors_say() -> None:
+def test_advice_for_a_weak_common_class_follows_its_errors() -> None:
     loose = [200, 200, 240, 212]
     truth, boxes = [sample([BOX, AWAY], [0, 1])] * 4, [found([BOX, loose], [0.9, 0.8], [0, 1])] * 4
 

@@ -12,7 +12,7 @@ TRAINED = replace(
 )
 
 
-def test_a_model_that_does_not_say_has_no_record(tmp_path: Path) -> None:
+def test_a_model_without_a_record_has_none(tmp_path: Path) -> None:
     assert training_record(tmp_path / "a.onnx", INFO) is None
 
 
@@ -32,7 +32,7 @@ def test_a_run_folder_adds_settings_and_epochs(tmp_path: Path) -> None:
     assert record["finished"].startswith("20")
 
 
-def test_without_the_folder_or_with_a_foreign_log_the_description_is_enough(tmp_path: Path) -> None:
+def test_without_a_readable_log_the_description_is_used(tmp_path: Path) -> None:
     for content in (None, "epoch,total_loss\n1,much\n"):
         if content:
             (tmp_path / "settings.yaml").write_text("epochs: 2\n")

@@ -55,7 +55,7 @@ def assert_same(found: list[Detections], expected: list[Detections], at_least: i
 )
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("size", [None, (96, 224)])
-def test_torch_and_the_others(
+def test_every_engine_agrees_with_torch(
     data: Path, seeded: Path, suffix: str, backend: str, batch: int, size: tuple[int, int] | None
 ) -> None:
     images = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
@@ -66,7 +66,7 @@ def test_torch_and_the_others(
     assert_same(found, expected, at_least=5)
 
 
-def test_the_command_line_can_choose(data: Path, seeded: Path, tmp_path: Path) -> None:
+def test_the_command_line_can_choose_the_engine(data: Path, seeded: Path, tmp_path: Path) -> None:
     words = [
         "detect",
         seeded / "model.onnx",
@@ -91,7 +91,7 @@ def test_the_command_line_can_choose(data: Path, seeded: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("size", [None, (256, 352)])
-def test_a_trained_darknet_model(
+def test_a_trained_darknet_model_agrees_in_every_engine(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, size: tuple[int, int] | None
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))

@@ -35,7 +35,7 @@ def test_interlaced_frames_are_converted() -> None:
     assert [image.mean() for image, _ in read_by_av(path)] == pytest.approx([103] * 6, abs=5)
 
 
-def test_times_are_those_of_the_frames_and_begin_at_0(tmp_path: Path) -> None:
+def test_times_come_from_the_frames_and_begin_at_0(tmp_path: Path) -> None:
     times = [3.0, 3.04, 3.12, 3.5, 4.8]
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
         stream = out.add_stream("mpeg4", rate=25)
@@ -52,7 +52,7 @@ def test_times_are_those_of_the_frames_and_begin_at_0(tmp_path: Path) -> None:
     assert found == pytest.approx([second - 3 for second in times], abs=2e-3)
 
 
-def test_time_advances_where_the_file_says_that_it_stands_still(tmp_path: Path) -> None:
+def test_time_advances_even_if_the_file_repeats_a_timestamp(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "a.mp4", "mp4v", 4)
     content = bytearray(path.read_bytes())
     at = content.index(b"stts") + 12  # ISO 14496-12 8.6.1.2: one entry, frames and ticks
@@ -82,7 +82,7 @@ def test_damaged_data_is_an_error_after_the_frames_before_it(tmp_path: Path) -> 
     assert 4 <= len(seen) <= 6  # the decoder may delay one or two frames
 
 
-def test_a_stream_whose_frames_become_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_whose_frames_grow_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCV would scale such frames to the size of the first one."""
     monkeypatch.setattr("lookonce.runtime.video_checks.MAX_FRAME", SIZE[0] * SIZE[1])
     url = f"http://127.0.0.1:{(port := free_port())}/grows"

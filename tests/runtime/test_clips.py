@@ -35,7 +35,7 @@ def test_size_rate_and_length_are_kept(tmp_path: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr().err == ""
 
 
-def test_an_odd_side_loses_no_pixel(tmp_path: Path) -> None:
+def test_an_odd_side_is_padded_to_an_even_one(tmp_path: Path) -> None:
     frames = list(read_frames(write(tmp_path / "out.webm", [0.0], (HEIGHT - 1, WIDTH - 3))))
     assert frames[0][0].shape == (HEIGHT, WIDTH - 2, 3)
     assert frames[0][0][-1, -1].tolist() == pytest.approx([200, 0, 0], abs=16)
@@ -55,13 +55,13 @@ def test_every_frame_is_shown_at_its_time(tmp_path: Path, seconds: list[float], 
     assert [bar(image) for image, _ in frames] == shown
 
 
-def test_a_clock_of_milliseconds_is_no_rate(tmp_path: Path) -> None:
+def test_a_rate_of_1000_is_replaced(tmp_path: Path) -> None:
     frames = list(read_frames(write(tmp_path / "out.webm", [0, 0.04, 0.08], rate=1000.0)))
     assert len(frames) == 3
     assert frames[0][1].rate == 25.0
 
 
-def test_a_frame_of_another_size_is_not_lost(tmp_path: Path) -> None:
+def test_a_frame_of_another_size_is_resized(tmp_path: Path) -> None:
     path = tmp_path / "out.webm"
     writer = ClipWriter(path, (HEIGHT, WIDTH), RATE)
     for side in (1, 2):
@@ -71,7 +71,7 @@ def test_a_frame_of_another_size_is_not_lost(tmp_path: Path) -> None:
     assert [image.shape for image, _ in read_frames(path)] == [(HEIGHT, WIDTH, 3)] * 2
 
 
-def test_a_clip_that_was_not_written_whole_is_not_left(tmp_path: Path) -> None:
+def test_an_incomplete_clip_is_deleted(tmp_path: Path) -> None:
     writer = ClipWriter(tmp_path / "out.webm", (HEIGHT, WIDTH), RATE)
     for number in range(3):
         writer.add(scene(number), Moment(number, number / RATE, RATE))
@@ -84,13 +84,13 @@ def test_a_clip_that_was_not_written_whole_is_not_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_size_that_the_codec_refuses(tmp_path: Path) -> None:
+def test_a_size_that_the_codec_refuses_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"out\.webm: a video of 20000x20000 .* cannot be written there"):
         ClipWriter(tmp_path / "out.webm", (20_000, 20_000), RATE)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_browser_plays_it(tmp_path: Path) -> None:
+def test_a_browser_plays_the_clip(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs Chromium")

@@ -51,7 +51,7 @@ def run(model: Path, **options: int) -> np.ndarray:
     return OpenVinoBackend(model, **options)(IMAGES)
 
 
-def test_the_network_is_kept_and_used(folder: Path, model: Path) -> None:
+def test_the_compiled_network_is_cached_and_used(folder: Path, model: Path) -> None:
     compiled = run(model)
     (kept,) = folder.iterdir()
     intact = kept.read_bytes()
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_not_used(folder: Path, model: Path, damage: Callable[
     assert kept.is_dir() or (read_compiled(kept) and kept.read_bytes() != damaged)  # made again
 
 
-def test_one_file_for_each_content_shape_and_setting(folder: Path, tmp_path: Path, model: Path) -> None:
+def test_each_content_shape_and_setting_has_its_own_file(folder: Path, tmp_path: Path, model: Path) -> None:
     run(model)
     run(model, threads=1)
     OpenVinoBackend(model)(IMAGES[:, :32])
@@ -130,7 +130,7 @@ def test_one_file_for_each_content_shape_and_setting(folder: Path, tmp_path: Pat
     assert len(list(folder.iterdir())) == 5
 
 
-def test_a_model_that_changes_after_it_was_read_is_not_kept(folder: Path, model: Path) -> None:
+def test_a_model_that_changes_after_it_was_read_is_not_cached(folder: Path, model: Path) -> None:
     backend = OpenVinoBackend(model)
     write_tiny_model(model, replace(INFO, names=("a", "b")))
     backend(IMAGES)
@@ -138,7 +138,7 @@ def test_a_model_that_changes_after_it_was_read_is_not_kept(folder: Path, model:
     assert list(folder.glob("*")) == []
 
 
-def test_a_large_model_is_not_kept(folder: Path, model: Path) -> None:
+def test_a_large_model_is_not_cached(folder: Path, model: Path) -> None:
     assert model_content(model) is not None
     with model.open("ab") as file:
         file.truncate(17 << 20)
@@ -162,7 +162,7 @@ def file_in_its_place(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [open_to_others, link, file_in_its_place])
-def test_no_other_folder_is_used(folder: Path, model: Path, make: Callable[[Path], None]) -> None:
+def test_an_unsafe_cache_folder_is_not_used(folder: Path, model: Path, make: Callable[[Path], None]) -> None:
     make(folder)
     assert compiled_file() is None
     candidates = run(model)
@@ -172,14 +172,14 @@ def test_no_other_folder_is_used(folder: Path, model: Path, make: Callable[[Path
 
 
 @pytest.mark.skipif(not hasattr(os, "chown") or os.geteuid() != 0, reason="only root gives files away")
-def test_the_folder_of_another_user_is_not_used(folder: Path) -> None:
+def test_a_cache_folder_of_another_user_is_not_used(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
     assert compiled_file() is not None
     os.chown(folder, 12345, 12345)
     assert compiled_file() is None
 
 
-def test_without_a_home_folder(model: Path) -> None:
+def test_models_run_without_a_home_folder(model: Path) -> None:
     unset = ("HOME", "LOOKONCE_CACHE", "XDG_CACHE_HOME")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
     for home in ({"HOME": "/dev/null"}, {"HOME": "/proc"}):
@@ -190,7 +190,7 @@ def test_without_a_home_folder(model: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_files_used_last_are_kept(folder: Path) -> None:
+def test_the_most_recently_used_files_are_kept(folder: Path) -> None:
     paths = [path for number in range(MOST_FILES + 3) if (path := compiled_file(number))]
     for moment, path in enumerate(paths[:MOST_FILES]):
         write_compiled(path, b"network")
@@ -208,7 +208,7 @@ def test_the_files_used_last_are_kept(folder: Path) -> None:
     assert {*folder.iterdir()} == {paths[0], *paths[4:], own_of_a_project}
 
 
-def test_two_processes_at_once(folder: Path, model: Path) -> None:
+def test_two_processes_share_the_cache(folder: Path, model: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", RUN, str(model)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)

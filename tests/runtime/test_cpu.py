@@ -19,7 +19,7 @@ OLD = "model name : Xeon E5\nflags : fpu avx avx2\n"
         ("model name : unknown\n", None, True),
     ],
 )
-def test_what_the_system_tells_of_its_cpu(
+def test_instructions_are_read_from_the_cpu_file(
     monkeypatch: pytest.MonkeyPatch, text: str, instructions: tuple[str, ...] | None, bfloat16: bool
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
@@ -30,7 +30,7 @@ def test_what_the_system_tells_of_its_cpu(
     assert found.computes_bfloat16 is bfloat16
 
 
-def test_a_system_without_such_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_a_cpu_file_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(self: Path, encoding: str) -> str:
         raise FileNotFoundError
 

@@ -18,7 +18,7 @@ from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 
-def test_safetensors(tmp_path: Path) -> None:
+def test_rewriting_safetensors_keeps_the_weights(tmp_path: Path) -> None:
     path, info = tmp_path / "a.safetensors", replace(INFO, width=0.125)
     torch.manual_seed(0)
     save_model(path, build(info).state_dict(), info)
@@ -33,7 +33,7 @@ def test_safetensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-def test_exported_models(tmp_path: Path, suffix: str) -> None:
+def test_rewriting_exported_models_keeps_the_weights(tmp_path: Path, suffix: str) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
     if suffix == ".xml":
         openvino.save_model(openvino.convert_model(path), tmp_path / "tiny.xml")
@@ -55,7 +55,7 @@ def test_exported_models(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml", ".param", ".cfg"])
 @pytest.mark.parametrize("content", [b"", b"nothing", b"<net/>", b"\xff" * 64, bytes(8) + b"{}"])
-def test_other_files_are_refused_and_stay(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_other_files_are_refused_and_unchanged(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"a\.\w+: expected "):

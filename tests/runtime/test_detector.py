@@ -58,7 +58,7 @@ def test_stretch_comes_from_the_file_and_can_be_overridden(tmp_path: Path, model
     assert letterboxed.scores[0] < 0.7  # a quarter of the cell is padding
 
 
-def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> None:
+def test_array_path_and_bytes_give_the_same_detections(detector: Detector, tmp_path: Path) -> None:
     rgb = image((64, 96), ((0, 0, 32, 32), MAGENTA), ((64, 32, 96, 64), YELLOW))
     path = tmp_path / "an image.png"
     write_image(path, rgb)
@@ -68,7 +68,7 @@ def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> Non
     assert results == [[("blue", [0, 0, 32, 32]), ("green", [64, 32, 96, 64])]] * 4
 
 
-def test_options(model: Path) -> None:
+def test_options_select_detections(model: Path) -> None:
     # Objectness and class probability both decrease: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
     rgb = image(
         (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), (204, 204, 0)), ((64, 0, 96, 32), (204, 0, 204))
@@ -85,7 +85,7 @@ def test_options(model: Path) -> None:
     assert detect(classes=[]) == []
 
 
-def test_soft_nms_keeps_second_boxes_with_less_score(
+def test_soft_nms_keeps_second_boxes_with_a_lower_score(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
@@ -133,7 +133,7 @@ def recorded(detector: Detector) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_a_file_with_a_fixed_size(tmp_path: Path) -> None:
+def test_a_fixed_size_is_used_and_others_are_refused(tmp_path: Path) -> None:
     fixed = write_tiny_model(tmp_path / "fixed.onnx", replace(INFO, input_size=(96, 96)), ("batch", 64, 96))
 
     assert Detector.open(fixed).size == (64, 96)  # the size in the graph, not in the description
@@ -144,7 +144,7 @@ def test_a_file_with_a_fixed_size(tmp_path: Path) -> None:
         Detector.open(fixed, rect=True)
 
 
-def test_a_file_with_a_fixed_batch(tmp_path: Path) -> None:
+def test_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
     fixed = write_tiny_model(tmp_path / "fixed.onnx", shape=(2, 64, 96))
     images = [image((64, 96), *[((0, 0, 32, 32), YELLOW)] * (number % 2)) for number in range(5)]
 
@@ -162,7 +162,7 @@ def test_rect_needs_a_letterbox(tmp_path: Path, model: Path) -> None:
     assert Detector.open(stretching, fit="letterbox", rect=True).options.rect
 
 
-def test_rect_on_real_photographs(
+def test_rect_finds_the_same_on_real_photographs(
     data: Path, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
@@ -180,7 +180,7 @@ def test_rect_on_real_photographs(
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
 
 
-def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(model: Path, tmp_path: Path) -> None:
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(model: Path, tmp_path: Path) -> None:
     # 12 x 12 pixels per pixel of the input: an eighth of 768 x 1152 is just large enough for 64 x 96
     path = tmp_path / "large.jpg"
     flat = image((768, 1152), ((0, 0, 384, 384), YELLOW), ((768, 384, 1152, 768), MAGENTA))
@@ -206,7 +206,7 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(model: Path, tmp_path: Pa
         DetectOptions(reduce_jpeg=True, tiles=(2, 2))
 
 
-def test_any_size_of_multiples_of_32(model: Path) -> None:
+def test_any_multiple_of_32_is_a_valid_size(model: Path) -> None:
     rgb = image((64, 96), ((0, 0, 32, 32), YELLOW))
 
     assert Detector.open(model, size=(128, 192)).size == (128, 192)
@@ -214,7 +214,7 @@ def test_any_size_of_multiples_of_32(model: Path) -> None:
     assert len(Detector.open(model, size=(128, 192))(rgb)) == 4  # an object covers four cells
 
 
-def test_sides_fit_the_coarsest_scale(tmp_path: Path) -> None:
+def test_sides_must_fit_the_coarsest_scale(tmp_path: Path) -> None:
     # as in some Darknet models
     info = replace(INFO, anchors=INFO.anchors * 2, strides=(16, 64), input_size=(64, 128))
     model = write_tiny_model(tmp_path / "coarse.onnx", info)
@@ -278,7 +278,7 @@ def test_batches_are_lazy_and_in_order(detector: Detector) -> None:
         list(detector.detect_many(images(), batch=0))
 
 
-def test_eight_threads_get_what_one_gets(detector: Detector) -> None:
+def test_eight_threads_get_the_same_as_one(detector: Detector) -> None:
     rng = np.random.default_rng(0)
     images = [
         rng.choice([0, 255], (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8) for _ in range(96)
@@ -296,7 +296,7 @@ def test_eight_threads_get_what_one_gets(detector: Detector) -> None:
         np.testing.assert_array_equal(result.labels, expected.labels)
 
 
-def test_warm_up_then_close(model: Path) -> None:
+def test_a_closed_detector_is_an_error(model: Path) -> None:
     detector = Detector.open(model, tiles=(1, 2))
     detector.warm_up()
     detector.close()
@@ -308,7 +308,7 @@ def test_warm_up_then_close(model: Path) -> None:
         next(detector.detect_many([image((64, 96))]))
 
 
-def test_one_call_has_options_of_its_own(detector: Detector, model: Path) -> None:
+def test_one_call_can_have_its_own_options(detector: Detector, model: Path) -> None:
     rgb = image((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), (204, 0, 204)))
     everything = detector(rgb)
 
@@ -329,19 +329,19 @@ def test_one_call_has_options_of_its_own(detector: Detector, model: Path) -> Non
             detector(rgb, **wrong)  # type: ignore[arg-type]
 
 
-def test_suppression_of_one_call(model: Path) -> None:
+def test_iou_of_one_call_applies_to_tiles(model: Path) -> None:
     rgb = image((64, 96), ((0, 0, 32, 32), YELLOW))
     with Detector.open(model, tiles=(1, 2), overlap=0.9, conf=0.1) as tiled:
         assert len(tiled(rgb, iou=1.0)) > len(tiled(rgb, iou=0.1))
 
 
-def test_a_path_where_a_backend_belongs(model: Path) -> None:
+def test_a_path_in_place_of_a_backend_points_to_open(model: Path) -> None:
     for path in (str(model), model):
         with pytest.raises(TypeError, match=r"Detector\.open\('.*tiny\.onnx'\)"):
             Detector(path)
 
 
-def test_repr_says_what_runs(model: Path) -> None:
+def test_repr_names_model_and_engine(model: Path) -> None:
     detector = Detector.open(model)
     assert repr(detector) == f"Detector({model}: cells, 2 classes, 64x96, onnxruntime, float32)"
     detector.close()
@@ -349,7 +349,7 @@ def test_repr_says_what_runs(model: Path) -> None:
     assert repr(Detector.open("coco")) == "Detector(coco: darknet, 80 classes, 320x320, onnxruntime, float32)"
 
 
-def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
+def test_a_worse_box_does_not_replace_a_better_one_cut_off_by_its_tile() -> None:
     """At the border of a tile, the best box of an object ends at the border, and a worse box ends inside."""
 
     class AtTheBorder:
@@ -372,7 +372,7 @@ def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
     assert len(found) == 0
 
 
-def test_the_first_result_waits_for_no_import_that_it_does_not_need(model: Path, tmp_path: Path) -> None:
+def test_the_first_result_needs_no_slow_import(model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", image((64, 96)))
     program = """
 import sys, cv2, numpy, onnxruntime

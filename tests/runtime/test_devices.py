@@ -81,13 +81,13 @@ def test_a_name_chooses_among_the_devices_of_a_machine(wanted: str, found: list[
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:2", "mps", "gpu:1"])
-def test_a_missing_device_is_refused_with_those_that_are_there(wanted: str) -> None:
+def test_a_missing_device_lists_the_available_ones(wanted: str) -> None:
     with pytest.raises(ConfigError, match=rf"^device: expected cpu or gpu, which torch .*found '{wanted}'"):
         choose_device(wanted, ["cpu", "gpu"], "torch")
 
 
 @pytest.mark.parametrize("name", ["", "CUDA", "tpu", "cuda:", "cuda:x", "auto:1", "cpu,gpu", "cuda:-1"])
-def test_a_name_that_no_engine_knows(name: str) -> None:
+def test_an_unknown_device_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"^device: expected auto, cpu, cuda"):
         Detector.open("any.onnx", device=name)
 
@@ -141,7 +141,7 @@ def test_onnx_runtime_without_cuda_is_an_error_not_a_slow_answer(
         ([TRT, CUDA, CPU], "cuda:1", "cuda:1"),
     ],
 )
-def test_the_device_in_use_is_told(used: list[str], device: str, told: str) -> None:
+def test_the_device_in_use_is_reported(used: list[str], device: str, told: str) -> None:
     assert check_used(used, device) == told
 
 
@@ -177,7 +177,7 @@ def test_only_a_cpu_gets_threads(models: Path, machine: dict[str, Any]) -> None:
     assert "INFERENCE_NUM_THREADS" not in on_gpu
 
 
-def test_an_npu_gets_fixed_shapes_alone(models: Path, machine: dict[str, Any]) -> None:
+def test_an_npu_gets_only_fixed_shapes(models: Path, machine: dict[str, Any]) -> None:
     backend = OpenVinoBackend(models / "m.xml", device="npu")
     heights = [32 * (1 + number) for number in range(MOST_SHAPES + 2)]
     for height in heights:
@@ -207,14 +207,14 @@ def test_an_onnx_file_goes_to_the_engine_that_has_the_device(models: Path, machi
         ("m.onnx", None, "mps", "cpu or cuda or gpu or npu"),
     ],
 )
-def test_an_engine_without_such_devices(
+def test_an_engine_without_the_device_lists_its_own(
     models: Path, file: str, backend: str | None, device: str, expected: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^device: expected {expected}, on which .*found '{device}'"):
         open_backend(models / file, backend=backend, device=device)
 
 
-def test_bfloat16_on_a_gpu_of_openvino_is_refused(models: Path, machine: dict[str, Any]) -> None:
+def test_bfloat16_on_an_openvino_gpu_is_refused(models: Path, machine: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^precision: expected float32 on gpu:0"):
         OpenVinoBackend(models / "m.xml", arithmetic="bfloat16", device="gpu")
     assert not machine["compiled"]
@@ -231,7 +231,7 @@ def test_bfloat16_on_a_gpu_of_openvino_is_refused(models: Path, machine: dict[st
         (2, False, "cpu", "cpu"),
     ],
 )
-def test_torch_chooses(
+def test_torch_chooses_the_device(
     monkeypatch: pytest.MonkeyPatch, gpus: int, apple: bool, wanted: str, chosen: str
 ) -> None:
     from lookonce.model.backend import torch_device
@@ -249,7 +249,7 @@ def test_torch_chooses(
         ["train", "data", "--device", "cuda:7"],
     ],
 )
-def test_the_commands_name_their_option(
+def test_commands_name_the_option_in_device_errors(
     models: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

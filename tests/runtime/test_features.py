@@ -17,7 +17,7 @@ from tests.export.models import THREE_SCALES, write_every_form, write_model
 from tests.tiny_onnx import write_tiny_model
 
 
-def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
+def test_every_engine_gives_the_same_features(data: Path, tmp_path: Path) -> None:
     write_every_form(tmp_path / "model", THREE_SCALES)
     image = read_image(data / "photos" / "dog.jpg")
     features = {}
@@ -38,7 +38,7 @@ def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
         )
 
 
-def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_may_ask_for_features_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second thread starts while the first one still prepares the network."""
     image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     with (
@@ -58,7 +58,9 @@ def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(later[0].result()[1], first)
 
 
-def test_a_darknet_network(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_similar_images_have_similar_features(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Similar images have smaller distances than different ones."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     nano = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
@@ -71,7 +73,7 @@ def test_a_darknet_network(data: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert near < 0.5 * far
 
 
-def test_a_network_without_convolutions(tmp_path: Path) -> None:
+def test_a_network_without_convolutions_is_refused(tmp_path: Path) -> None:
     with (
         Detector.open(write_tiny_model(tmp_path / "tiny.onnx")) as detector,
         pytest.raises(ModelFileError, match=r"tiny\.onnx: expected convolutions, .*; found none"),
@@ -79,7 +81,7 @@ def test_a_network_without_convolutions(tmp_path: Path) -> None:
         detector.with_features(np.zeros((64, 96, 3), np.uint8))
 
 
-def test_a_closed_detector(tmp_path: Path) -> None:
+def test_a_closed_detector_is_an_error(tmp_path: Path) -> None:
     detector = Detector.open(write_tiny_model(tmp_path / "tiny.onnx"))
     detector.close()
     with pytest.raises(ValueError, match="closed"):

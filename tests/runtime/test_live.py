@@ -33,7 +33,7 @@ def no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
-def test_whoever_is_slow_gets_the_newest_frame(port: int) -> None:
+def test_a_slow_reader_gets_the_newest_frame(port: int) -> None:
     counts = LiveCounts()
     with camera(port), closing(iter(LiveFrames(f"http://127.0.0.1:{port}/", counts))) as frames:
         taken = []
@@ -50,7 +50,7 @@ def test_whoever_is_slow_gets_the_newest_frame(port: int) -> None:
     assert counts.reconnects == 0
 
 
-def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_stream_is_resumed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PAUSES", (0.05,) * 1000)
     sources = Sources([f"http://127.0.0.1:{port}/"])
     with closing(sources.map(lambda frame: frame.image.shape, Parallel.of(sources.count()))) as results:
@@ -94,20 +94,20 @@ def test_a_stream_of_frames_that_are_too_large_is_an_error(
         next(frames)
 
 
-def test_a_stream_that_was_never_there_is_an_error_at_once(port: int) -> None:
+def test_a_stream_that_never_existed_is_an_immediate_error(port: int) -> None:
     with pytest.raises(
         ImageError, match=rf"^http://127\.0\.0\.1:{port}/: expected a video, found no server there"
     ):
         next(iter(LiveFrames(f"http://user:secret@127.0.0.1:{port}/", LiveCounts())))
 
 
-def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_camera_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ImageError, match="camera 99: expected a video"):
         next(iter(LiveFrames(99, LiveCounts())))
     assert capfd.readouterr().err == ""
 
 
-def test_a_server_that_says_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_does_not_delay_closing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PARTING", 0.05)
     for reader in ("opencv_video", "av_video"):
         monkeypatch.setattr(f"lookonce.runtime.{reader}.PATIENCE_MS", 700)
@@ -132,7 +132,7 @@ def taken_from(handover: Handover[int], work: Callable[[], None]) -> list[int]:
     return taken
 
 
-def test_handover_keeps_all_that_is_put() -> None:
+def test_handover_keeps_every_item_put() -> None:
     handover: Handover[int] = Handover()
 
     def work() -> None:
@@ -143,7 +143,7 @@ def test_handover_keeps_all_that_is_put() -> None:
     assert taken_from(handover, work) == list(range(500))
 
 
-def test_handover_replaces_what_is_offered() -> None:
+def test_handover_replaces_an_offered_item() -> None:
     handover: Handover[int] = Handover()
 
     assert [handover.offer(number) for number in range(3)] == [False, True, True]
@@ -163,7 +163,7 @@ def test_handover_ends_with_its_error_after_the_last_item() -> None:
         next(taken)
 
 
-def test_handover_lets_go_of_a_reader_that_waits_for_room() -> None:
+def test_ending_handover_releases_a_waiting_producer() -> None:
     handover: Handover[int] = Handover()
     handover.put(1)
     waiting = threading.Thread(target=handover.put, args=(2,))
@@ -174,7 +174,7 @@ def test_handover_lets_go_of_a_reader_that_waits_for_room() -> None:
     assert not waiting.is_alive()
 
 
-def test_an_interlaced_stream_is_right_or_said(port: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_interlaced_stream_is_converted_or_reported(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """For endless interlaced video over HTTP, OpenCV may return unwritten memory for each frame."""
     program = (Path(__file__).parents[1] / "data" / "interlaced.mpg").read_bytes()
 

@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
-def test_runs_and_describes_itself(model: Path) -> None:
+def test_the_backend_runs_and_has_a_description(model: Path) -> None:
     backend = open_backend(model, threads=1)
     batch = np.stack([image((64, 96), ((32, 0, 64, 32), YELLOW)), image((64, 96))])
 
@@ -32,7 +32,7 @@ def test_runs_and_describes_itself(model: Path) -> None:
     assert (candidates[1, :, 4:] == 0).all()
 
 
-def test_eight_threads_get_what_one_gets(model: Path) -> None:
+def test_eight_threads_get_the_same_as_one(model: Path) -> None:
     backend = OnnxBackend(model, threads=1)
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (1, 32 * (1 + i % 3), 96, 3), np.uint8) for i in range(64)]
@@ -54,7 +54,7 @@ def test_a_closed_backend_says_so(model: Path) -> None:
         backend(np.zeros((1, 64, 96, 3), np.uint8))
 
 
-def test_a_fixed_size_is_named(tmp_path: Path) -> None:
+def test_another_size_than_the_fixed_one_is_refused(tmp_path: Path) -> None:
     backend = OnnxBackend(write_tiny_model(tmp_path / "fixed.onnx", shape=("batch", 64, 96)))
 
     assert backend.input_shape == (None, 64, 96)
@@ -71,7 +71,7 @@ def test_a_fixed_size_is_named(tmp_path: Path) -> None:
         (b"\x00\x01not a model at all" * 50, "a file that is damaged, cut short"),
     ],
 )
-def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, found: str) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "wrong.onnx"
     path.write_bytes(content)
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes, found: str) -> 
         OnnxBackend(path)
 
 
-def test_a_model_cut_short(model: Path, tmp_path: Path) -> None:
+def test_a_model_cut_short_is_refused(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.onnx"
     path.write_bytes(model.read_bytes()[:-300])
 
@@ -87,14 +87,14 @@ def test_a_model_cut_short(model: Path, tmp_path: Path) -> None:
         OnnxBackend(path)
 
 
-def test_a_model_from_elsewhere(tmp_path: Path) -> None:
+def test_a_model_without_metadata_is_refused(tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "other.onnx", info=None)
 
     with pytest.raises(ModelFileError, match=rf"other\.onnx: .*{METADATA_KEY!r}.* found no metadata"):
         OnnxBackend(path)
 
 
-def test_a_description_of_another_network(tmp_path: Path) -> None:
+def test_a_description_of_another_network_is_refused(tmp_path: Path) -> None:
     three = ModelInfo(**{**{name: getattr(INFO, name) for name in INFO.__slots__}, "names": ("a", "b", "c")})
     path = write_tiny_model(tmp_path / "mixed.onnx", info=three)
 

@@ -13,7 +13,7 @@ from tests.runtime.test_video import RATE, scene, write_scenes
 from tests.videos import write_video
 
 
-def test_frame_numbers_are_exact_where_an_index_lists_them(tmp_path: Path) -> None:
+def test_frame_counts_are_exact_if_the_file_has_an_index(tmp_path: Path) -> None:
     for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.mov", "mp4v"), ("d.3gp", "mp4v")):
         assert exact_frames(write_scenes(tmp_path / name, codec, 7)) == 7
     for name, codec in (("a.mkv", "mp4v"), ("b.webm", "VP80"), ("c.flv", "FLV1"), ("d.ts", "mp4v")):
@@ -60,9 +60,7 @@ def test_interlaced_frames_are_an_error() -> None:
         list(read_by_opencv(path))
 
 
-def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frame_of_unwritten_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCV returns such interlaced frames if the memory was used by a model: almost completely black."""
     left = np.zeros((576, 720, 3), np.uint8)
     left[0, 8] = 113
@@ -75,7 +73,7 @@ def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
         next(read_by_opencv(path))
 
 
-def test_frames_after_a_black_beginning_keep_their_places(tmp_path: Path) -> None:
+def test_frames_after_a_black_beginning_keep_their_numbers(tmp_path: Path) -> None:
     black, gray = np.zeros((48, 80, 3), np.uint8), scene(4)
     path = write_video(tmp_path / "a.avi", [black] * 5 + [gray] * 3, RATE, "MJPG")  # stores black as 0
     frames = list(read_by_opencv(path))
@@ -83,7 +81,7 @@ def test_frames_after_a_black_beginning_keep_their_places(tmp_path: Path) -> Non
     assert [image.max() > 100 for image, _ in frames] == [False] * 5 + [True] * 3
 
 
-def test_black_and_still_videos_are_not_called_interlaced(tmp_path: Path) -> None:
+def test_black_and_still_videos_are_not_taken_for_interlaced(tmp_path: Path) -> None:
     black, gray = np.zeros((48, 80, 3), np.uint8), scene(4)
     for number, frames in enumerate(([black] * 60, [gray] * 60, [black] * 55 + [gray] * 5)):
         for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.webm", "VP80")):

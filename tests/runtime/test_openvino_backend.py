@@ -43,7 +43,7 @@ def noise(count: int, height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
 
 
-def test_runs_and_describes_itself(model: Path) -> None:
+def test_the_backend_runs_and_has_a_description(model: Path) -> None:
     backend = open_backend(model, threads=1)
     batch = np.stack([image((64, 96), ((32, 0, 64, 32), YELLOW)), image((64, 96))])
 
@@ -58,7 +58,7 @@ def test_runs_and_describes_itself(model: Path) -> None:
     assert (candidates[1, :, 4:] == 0).all()
 
 
-def test_an_onnx_file_by_choice(tmp_path: Path) -> None:
+def test_openvino_can_be_chosen_for_an_onnx_file(tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
     images = noise(2, 64, 96)
 
@@ -79,7 +79,7 @@ def test_results_outlive_the_next_call(model: Path) -> None:
     np.testing.assert_array_equal(first, kept)
 
 
-def test_images_in_any_memory(model: Path) -> None:
+def test_images_may_be_read_only_or_strided(model: Path) -> None:
     backend, images = OpenVinoBackend(model), noise(2, 64, 96)
     expected = backend(images)
     locked = images.copy()
@@ -90,7 +90,7 @@ def test_images_in_any_memory(model: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])
-def test_eight_threads_get_what_one_gets(model: Path, threads: int | None) -> None:
+def test_eight_threads_get_the_same_as_one(model: Path, threads: int | None) -> None:
     backend = OpenVinoBackend(model, threads=threads)
     rng = np.random.default_rng(0)
     shapes = [(1 + i % 3, 32 * (1 + i % 3), 96, 3) for i in range(64)]
@@ -104,7 +104,7 @@ def test_eight_threads_get_what_one_gets(model: Path, threads: int | None) -> No
         np.testing.assert_array_equal(found, expected)
 
 
-def test_the_first_calls_of_a_process_may_come_at_once(model: Path) -> None:
+def test_the_first_calls_of_a_process_may_be_simultaneous(model: Path) -> None:
     """Two simultaneous first conversions in OpenVINO used to deadlock."""
     code = f"""
 import sys
@@ -158,7 +158,7 @@ def test_a_closed_backend_says_so(model: Path) -> None:
         backend(np.zeros((1, 64, 96, 3), np.uint8))
 
 
-def test_a_fixed_size_is_named(tmp_path: Path) -> None:
+def test_another_size_than_the_fixed_one_is_refused(tmp_path: Path) -> None:
     backend = OpenVinoBackend(write_tiny_ir(tmp_path / "fixed.xml", shape=("batch", 64, 96)))
 
     assert backend.input_shape == (None, 64, 96)
@@ -176,7 +176,7 @@ def test_a_fixed_size_is_named(tmp_path: Path) -> None:
         (b"<?xml version='1.0'?><annotation></annotation>", "a file that is damaged, cut short"),
     ],
 )
-def test_a_file_that_is_no_model(
+def test_a_file_that_is_not_a_model_is_refused(
     tmp_path: Path, content: bytes, found: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "wrong.xml"
@@ -202,7 +202,7 @@ def cut(path: Path) -> None:
         (lambda xml: xml.with_suffix(".bin").unlink(), r"found no model\.bin beside it"),
     ],
 )
-def test_a_damaged_pair(tmp_path: Path, damage: object, found: str) -> None:
+def test_a_damaged_or_missing_bin_is_refused(tmp_path: Path, damage: object, found: str) -> None:
     path = write_tiny_ir(tmp_path / "model.xml")
     assert callable(damage)
     damage(path)
@@ -211,21 +211,21 @@ def test_a_damaged_pair(tmp_path: Path, damage: object, found: str) -> None:
         OpenVinoBackend(path)
 
 
-def test_a_model_from_elsewhere(tmp_path: Path) -> None:
+def test_a_model_without_metadata_is_refused(tmp_path: Path) -> None:
     path = write_tiny_ir(tmp_path / "other.xml", info=None)
 
     with pytest.raises(ModelFileError, match=rf"other\.xml: .*{METADATA_KEY}\), found none"):
         OpenVinoBackend(path)
 
 
-def test_a_description_of_another_network(tmp_path: Path) -> None:
+def test_a_description_of_another_network_is_refused(tmp_path: Path) -> None:
     path = write_tiny_ir(tmp_path / "mixed.xml", info=replace(INFO, names=("a", "b", "c")))
 
     with pytest.raises(ModelFileError, match=r"mixed\.xml: expected .*\(B, K, 8\), found"):
         OpenVinoBackend(path)
 
 
-def test_nothing_is_reported_to_anyone(model: Path) -> None:
+def test_openvino_sends_no_telemetry(model: Path) -> None:
     """Neither the telemetry package is loaded, nor is a host name resolved."""
     program = f"""
 import socket, sys

@@ -25,7 +25,7 @@ def test_open_has_every_field_with_its_type_and_default() -> None:
         assert f"\n            {name}: " in str(Detector.open.__doc__)
 
 
-def test_the_defaults_are_darknets() -> None:
+def test_defaults_are_those_of_darknet() -> None:
     options = DetectOptions()
     assert (options.thresholds(["dog"]).tolist(), options.iou) == ([0.25], 0.45)
     switches = options.agnostic, options.soft_nms, options.multi_label, options.rect, options.tiling
@@ -59,7 +59,7 @@ def test_each_field_has_its_range(field: str, edges: list[Any], wrong: list[Any]
             replace(DetectOptions(), **{field: value})
 
 
-def test_a_record_is_what_json_reads_back() -> None:
+def test_a_record_survives_json() -> None:
     options = DetectOptions(classes=np.array([1, 2]).tolist(), size=(320, 416), tiles=(2, 3), threads=4)
     record = options.as_record()
 
@@ -69,7 +69,7 @@ def test_a_record_is_what_json_reads_back() -> None:
     assert record == replace(options, threads=1).as_record()
 
 
-def test_one_class_needs_no_list() -> None:
+def test_a_single_class_needs_no_list() -> None:
     names = ("cat", "dog", "hot dog")
     for one in ("dog", 1, ["dog"], np.int64(1).item()):
         assert DetectOptions(classes=one).class_numbers(names) == (1,)
@@ -79,7 +79,7 @@ def test_one_class_needs_no_list() -> None:
         DetectOptions(classes="cat,dog").class_numbers(names)
 
 
-def test_a_name_of_digits_is_a_name_first() -> None:
+def test_digits_are_read_as_a_name_before_a_number() -> None:
     names = ("0", "dog", "1")
     assert DetectOptions(classes=["1", "dog", "2", 1]).class_numbers(names) == (2, 1, 2, 1)
     for wrong in ("cat", "3", 3, -1):
@@ -102,7 +102,7 @@ def info(thresholds: tuple[float, ...] = ()) -> ModelInfo:
         ({"dog": 0.2}, (), {"cat": 0.25, "dog": 0.2}),
     ],
 )
-def test_thresholds_are_the_users_then_the_models_then_the_usual(
+def test_thresholds_of_user_model_and_default_apply_in_this_order(
     conf: Any, thresholds: tuple[float, ...], expected: Any
 ) -> None:
     options = DetectOptions(conf=conf).for_model(info(thresholds))
@@ -118,6 +118,6 @@ def test_a_threshold_of_an_unknown_class_is_refused() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025, 1 << 31, 10**20])
-def test_a_number_of_threads_that_no_engine_takes(threads: int) -> None:
+def test_an_impossible_number_of_threads_is_refused(threads: int) -> None:
     with pytest.raises(ConfigError, match="threads: expected a whole number from 1 to 1,024"):
         DetectOptions(threads=threads)

@@ -59,14 +59,14 @@ def same(number: int) -> int:
     return number
 
 
-def test_nothing() -> None:
+def test_no_items_give_no_results() -> None:
     assert list(in_parallel([], same)) == []
     assert list(in_parallel([], same, workers=3)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 @pytest.mark.parametrize("ahead", [0, 1, 4])
-def test_order_is_kept_whoever_is_slow(workers: int, ahead: int) -> None:
+def test_order_is_kept_with_slow_workers(workers: int, ahead: int) -> None:
     counter = Counter(300)
     random = Random(workers + ahead)
     workers_seen = set()
@@ -87,7 +87,7 @@ def test_workers_work_at_the_same_time() -> None:
     assert len(list(in_parallel(range(9), lambda number: together.wait(timeout=30), workers=3))) == 9
 
 
-def test_opencv_has_no_threads_of_its_own_meanwhile() -> None:
+def test_opencv_uses_one_thread_beside_several_workers() -> None:
     before = cv2.getNumThreads()
     try:
         cv2.setNumThreads(3)
@@ -99,7 +99,7 @@ def test_opencv_has_no_threads_of_its_own_meanwhile() -> None:
 
 
 @pytest.mark.parametrize("ends", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
-def test_opencv_gets_its_threads_back_in_whatever_order_passes_end(ends: tuple[int, ...]) -> None:
+def test_opencv_threads_are_restored_in_any_order_of_ends(ends: tuple[int, ...]) -> None:
     before = cv2.getNumThreads()
     try:
         cv2.setNumThreads(3)
@@ -114,7 +114,7 @@ def test_opencv_gets_its_threads_back_in_whatever_order_passes_end(ends: tuple[i
         cv2.setNumThreads(before)
 
 
-def test_a_pass_of_one_worker_leaves_a_later_choice_of_opencv_threads() -> None:
+def test_a_single_worker_does_not_change_opencv_threads() -> None:
     before = cv2.getNumThreads()
     try:
         numbers = in_parallel(range(4), same, workers=1)
@@ -141,7 +141,7 @@ def test_a_result_does_not_wait_for_the_next_item() -> None:
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(1, 3), (2, 4), (5, 0)])
-def test_no_more_than_a_few_ahead(workers: int, ahead: int) -> None:
+def test_only_a_few_items_are_read_ahead(workers: int, ahead: int) -> None:
     counter = Counter(1000)
     with closing(in_parallel(iter(counter), same, workers, ahead)) as numbers:
         assert next(numbers) == 1
@@ -171,7 +171,7 @@ def test_a_slow_consumer_does_not_fill_the_memory() -> None:
     assert 3 <= most <= 3 + 4 + 1
 
 
-def test_nothing_begins_before_it_is_wanted() -> None:
+def test_nothing_starts_before_the_first_result_is_asked_for() -> None:
     counter = Counter(10)
     numbers = in_parallel(iter(counter), same)
 
@@ -202,7 +202,7 @@ def test_an_error_comes_after_the_results_before_it(workers: int) -> None:
             next(numbers)
 
 
-def test_an_error_while_closing_the_items_is_not_a_hang() -> None:
+def test_an_error_while_closing_the_items_is_raised() -> None:
     def sour() -> Iterator[int]:
         try:
             yield 1
@@ -228,7 +228,7 @@ def test_leaving_early_closes_the_items(workers: int, ahead: int, used: int) -> 
         assert counter.made < 1000
 
 
-def test_a_source_that_waits_for_ever_is_told_to_stop() -> None:
+def test_a_waiting_source_is_told_to_stop() -> None:
     stopped = threading.Event()
 
     def camera() -> Iterator[int]:
@@ -270,7 +270,7 @@ def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
         (4, None, 2, Parallel(1, 2, ahead=1)),
     ],
 )
-def test_plans(
+def test_workers_and_threads_follow_cores_and_frames(
     cores: int,
     frames: int | None,
     threads: int | None,
@@ -283,7 +283,7 @@ def test_plans(
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a choice of cores")
-def test_only_cores_that_may_be_used_count() -> None:
+def test_only_usable_cores_count() -> None:
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
@@ -292,7 +292,7 @@ def test_only_cores_that_may_be_used_count() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_large_items_come_one_by_one_and_small_ones_together() -> None:
+def test_large_items_are_processed_one_by_one() -> None:
     at_work: list[int] = []
     seen: list[tuple[int, ...]] = []
     lock = threading.Lock()
@@ -312,7 +312,7 @@ def test_large_items_come_one_by_one_and_small_ones_together() -> None:
     assert any(len(together) > 1 for together in seen)
 
 
-def test_closing_lets_a_large_item_go_that_waits() -> None:
+def test_closing_releases_a_waiting_large_item() -> None:
     numbers = in_parallel([MEMORY, MEMORY, MEMORY], same, workers=2, weight=lambda item: item)
     assert next(numbers) == MEMORY
     numbers.close()

@@ -42,7 +42,7 @@ def written(model: Path, *ways: Way) -> SpeedPlan:
     return plan
 
 
-def test_what_is_written_is_read(model: Path) -> None:
+def test_a_written_plan_reads_back(model: Path) -> None:
     plan = written(model)
 
     assert SpeedPlan.read(plan.folder) == plan
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(model: Path) -> None:
     assert (tree["throughput"]["backend"], tree["throughput"]["calls"]) == ("onnxruntime", 2)
 
 
-def test_rows_of_one_image_and_of_several_are_not_compared(model: Path) -> None:
+def test_latency_and_throughput_rows_are_not_compared(model: Path) -> None:
     alone = Way("ncnn", "float32", 2, 1, "", 40.0, 0.5, 1.0)
     four = replace(written(model, *WAYS, alone), cpu=Cpu("here", ("avx2",), 4))
     assert four.best(1) == WAYS[1]
@@ -61,9 +61,7 @@ def test_rows_of_one_image_and_of_several_are_not_compared(model: Path) -> None:
     assert replace(four, ways=(WAYS[1], alone)).best(2) == alone
 
 
-def test_the_detector_runs_as_the_plan_says_and_says_so(
-    model: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_detector_follows_the_plan_and_says_so(model: Path, caplog: pytest.LogCaptureFixture) -> None:
     written(model)
 
     for _ in range(2):
@@ -84,13 +82,13 @@ def test_the_detector_runs_as_the_plan_says_and_says_so(
         ({"backend": "onnxruntime"}, OnnxBackend),
     ],
 )
-def test_threads_and_explicit_options(model: Path, options: dict[str, object], engine: type) -> None:
+def test_explicit_options_override_the_plan(model: Path, options: dict[str, object], engine: type) -> None:
     written(model)
     with Detector.open(model, **options) as detector:
         assert isinstance(detector._backend, engine)
 
 
-def test_no_more_threads_than_were_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_uses_no_more_threads_than_requested(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of four cores: no row was timed with two, and the fastest row uses all four."""
     monkeypatch.setattr(plans, "this_cpu", lambda: replace(HERE, cores=4))
     ways = [Way("onnxruntime", "float32", 4, 1, "", 20.0, 0.5, 1.0)]
@@ -106,7 +104,7 @@ def test_no_more_threads_than_were_asked_for(model: Path, monkeypatch: pytest.Mo
     assert asked == [2, 4, 4]
 
 
-def test_a_copy_of_the_model_is_the_model_and_another_is_not(model: Path, tmp_path: Path) -> None:
+def test_a_plan_applies_to_copies_of_the_model_only(model: Path, tmp_path: Path) -> None:
     written(model)
     copied, other = tmp_path / "copied.onnx", tmp_path / "other.onnx"
     copy(model, copied)
@@ -164,7 +162,7 @@ def test_a_plan_reads_nothing_outside_its_folder(model: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("files", ["..", "../1", "/tmp", 7, ["1"]])
-def test_the_files_of_a_plan_are_in_a_folder_of_its_own(
+def test_a_plan_with_a_foreign_file_folder_is_refused(
     model: Path, caplog: pytest.LogCaptureFixture, files: object
 ) -> None:
     path = written(model).folder / PLAN
@@ -200,6 +198,6 @@ def test_without_any_plan_no_model_is_hashed(model: Path, monkeypatch: pytest.Mo
     Detector.open(model).close()
 
 
-def test_this_machine_has_a_description() -> None:
+def test_this_machine_is_described() -> None:
     assert this_cpu().cores >= 1
     assert this_cpu().name

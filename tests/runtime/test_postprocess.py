@@ -22,7 +22,7 @@ def rows(*values: list[float]) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def test_no_candidates() -> None:
+def test_no_candidates_give_no_detections() -> None:
     found = postprocess(np.zeros((0, 7), np.float32), SQUARE, names=("a", "b"))
 
     assert len(found) == 0
@@ -49,7 +49,7 @@ def test_confidence_is_a_strict_limit_on_the_score() -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"multi_label": True}, {"soft_nms": True}, {"agnostic": True}])
-def test_each_class_has_its_threshold(more: dict[str, Any]) -> None:
+def test_each_class_has_its_own_threshold(more: dict[str, Any]) -> None:
     candidates = rows(
         [0, 0, 9, 9, 1, 0.5, 0],
         [20, 0, 29, 9, 1, 0.3, 0],
@@ -60,14 +60,14 @@ def test_each_class_has_its_threshold(more: dict[str, Any]) -> None:
     assert (found.labels.tolist(), found.boxes[:, 0].tolist()) == ([0, 1], [0, 40])
 
 
-def test_soft_nms_drops_what_falls_below_the_threshold_of_its_class() -> None:
+def test_soft_nms_drops_scores_below_the_threshold_of_their_class() -> None:
     candidates = rows([0, 0, 10, 10, 1, 0.9, 0], [0, 0, 10, 8, 1, 0.8, 0])
     for threshold, expected in ((0.05, 2), (0.5, 1)):
         options = DetectOptions(conf={"a": threshold, "b": 0.01}, soft_nms=True)
         assert len(postprocess(candidates, SQUARE, options, NAMES)) == expected
 
 
-def test_class_filter_and_suppression_across_classes() -> None:
+def test_classes_filter_and_agnostic_nms_combine() -> None:
     candidates = rows([0, 0, 9, 9, 0.9, 0.1, 0.9], [0, 0, 9, 9, 0.9, 0.8, 0.1], [50, 50, 60, 60, 0.9, 0.7, 0])
 
     assert postprocess(candidates, SQUARE).labels.tolist() == [1, 0, 0]
@@ -79,7 +79,7 @@ def test_class_filter_and_suppression_across_classes() -> None:
     assert len(postprocess(candidates, SQUARE, DetectOptions(classes=[]), NAMES)) == 0
 
 
-def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
+def test_soft_nms_lowers_scores_within_or_across_classes() -> None:
     candidates = rows([0, 0, 10, 10, 0.9, 1, 0], [0, 0, 10, 10, 0.8, 1, 0], [0, 0, 10, 10, 0.7, 0, 1])
     once, twice = np.exp(-2), np.exp(-4)  # IoU 1, sigma 0.5
 
@@ -93,7 +93,7 @@ def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
     assert len(postprocess(candidates, SQUARE, DetectOptions(conf=0.2, soft_nms=True), NAMES)) == 2
 
 
-def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
+def test_boxes_are_mapped_to_the_image_and_invisible_ones_dropped() -> None:
     letterbox = Letterbox.fit((50, 100), (200, 200))  # scale 2, 50 rows of padding
     candidates = rows(
         [20, 60, 40, 90, 0.9, 1],  # inside
@@ -106,13 +106,13 @@ def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
     assert postprocess(candidates, letterbox).boxes.tolist() == [[10, 5, 20, 20], [75, 0, 100, 50]]
 
 
-def test_boxes_are_cut_before_suppression() -> None:
+def test_boxes_are_clipped_before_nms() -> None:
     one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal within the image
 
     assert postprocess(one_object, SQUARE).scores.tolist() == [pytest.approx(0.9)]
 
 
-def test_infinite_and_undefined_numbers_do_no_harm() -> None:
+def test_infinite_and_nan_values_are_handled() -> None:
     candidates = rows(
         [-np.inf, -np.inf, np.inf, np.inf, 0.9, 1],
         [0, 0, 9, 9, np.nan, 1],
@@ -157,7 +157,7 @@ def by_class(found: Detections) -> Detections:
     return found[np.argsort(found.labels, kind="stable")]
 
 
-def test_with_the_references_way_back_the_result_is_the_references(case: dict[str, Any]) -> None:
+def test_with_the_references_mapping_the_result_equals_the_reference(case: dict[str, Any]) -> None:
     found = by_class(detect(ReferenceWayBack, case, case["nms_iou_threshold"]))
     expected = case["after_nms"]
 
@@ -166,7 +166,7 @@ def test_with_the_references_way_back_the_result_is_the_references(case: dict[st
     np.testing.assert_allclose(found.boxes, expected[:, :4], atol=4e-4, rtol=0)
 
 
-def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]) -> None:
+def test_the_own_mapping_differs_only_by_the_stated_rules(case: dict[str, Any]) -> None:
     """Whole padding and exact scales move a box by up to an input pixel, clipping by an image pixel."""
     found = detect(Letterbox, case, iou=1.0)  # nothing is suppressed
     expected = case["before_nms"][np.argsort(-case["before_nms"][:, 4], kind="stable")]
@@ -180,7 +180,7 @@ def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]
     assert (found.boxes[~in_both, :2] >= last_pixel).any(axis=1).all()
 
 
-def test_every_class_of_a_box_counts_where_asked_for() -> None:
+def test_multi_label_counts_every_class_of_a_box() -> None:
     candidates = rows(
         [0, 0, 9, 9, 0.8, 0.5, 0.75], [20, 0, 29, 9, 0.5, 0.5, 0.6], [40, 0, 49, 9, 1, 0.4, 0.3]
     )

@@ -59,14 +59,14 @@ def test_bfloat16_is_near_float32_and_not_equal(
 
 
 @pytest.mark.usefixtures("native")
-def test_bfloat16_takes_the_first_engine_that_can(models: Path) -> None:
+def test_bfloat16_chooses_the_first_engine_that_supports_it(models: Path) -> None:
     assert isinstance(open_backend(models / "m.onnx", precision="bfloat16"), OpenVinoBackend)
     assert isinstance(open_backend(models / "m.onnx", precision="float32"), OnnxBackend)
     with pytest.raises(ConfigError, match=r"precision: expected float32, in which onnxruntime"):
         open_backend(models / "m.onnx", backend="onnxruntime", precision="bfloat16")
 
 
-def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_refused_on_cpus_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "this_cpu", lambda: OLD)
     with pytest.raises(
         ConfigError, match=r"^precision: expected auto, float32 or int8, .*old, 2 cores, avx2"
@@ -76,7 +76,7 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPa
         replace(elsewhere, precision="bfloat16")  # the CPU does not support
 
 
-def test_int8_is_a_file_that_is(models: Path) -> None:
+def test_int8_needs_an_int8_file(models: Path) -> None:
     open_backend(models / "int8.onnx", precision="int8").close()
     with pytest.raises(ConfigError, match=r"precision: expected a model in int8, found .*m\.onnx in float; "):
         open_backend(models / "m.onnx", precision="int8")
@@ -93,7 +93,9 @@ def test_int8_is_a_file_that_is(models: Path) -> None:
         ([TRT, CPU], True, [TRT, CPU]),
     ],
 )
-def test_the_order_of_execution_providers(available: list[str], tensorrt: bool, expected: list[str]) -> None:
+def test_execution_providers_are_ordered_by_preference(
+    available: list[str], tensorrt: bool, expected: list[str]
+) -> None:
     chosen = providers(available, "float32", tensorrt=tensorrt)
 
     assert [each if isinstance(each, str) else each[0] for each in chosen] == expected
@@ -102,7 +104,7 @@ def test_the_order_of_execution_providers(available: list[str], tensorrt: bool, 
     assert settings.get(CUDA, of_cuda) == of_cuda
 
 
-def test_tensorrt_computes_bfloat16_when_asked_and_is_missed_by_name() -> None:
+def test_tensorrt_computes_bfloat16_on_request() -> None:
     (_, settings), *_ = providers([TRT, CPU], "bfloat16", tensorrt=True)
     assert settings["trt_bf16_enable"] == "1"
     (_, settings), *_ = providers([TRT, CPU], "float32", tensorrt=True)
@@ -111,6 +113,6 @@ def test_tensorrt_computes_bfloat16_when_asked_and_is_missed_by_name() -> None:
         providers([CPU], "float32", tensorrt=True)
 
 
-def test_tensorrt_by_name_without_it(models: Path) -> None:
+def test_a_missing_tensorrt_is_named(models: Path) -> None:
     with pytest.raises(ConfigError, match="backend: expected TensorrtExecutionProvider"):
         open_backend(models / "m.onnx", backend="tensorrt")

@@ -68,7 +68,9 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_every_cut_ends_in_the_files_of_a_whole_run(model: Path, sources: list[Path], tmp_path: Path) -> None:
+def test_resuming_after_any_cut_gives_the_files_of_a_whole_run(
+    model: Path, sources: list[Path], tmp_path: Path
+) -> None:
     words = ["detect", model, *sources, "--save", KINDS, "--conf", "0.4", "--out", tmp_path / "out"]
     assert lookonce(*words).returncode == 0
     whole = written(tmp_path / "out")
@@ -144,7 +146,7 @@ def test_deep_images_are_scaled_as_in_a_whole_run(model: Path, tmp_path: Path) -
     assert written(tmp_path / "out") == whole
 
 
-def test_annotations_for_a_labeling_tool_are_those_of_a_whole_run(model: Path, tmp_path: Path) -> None:
+def test_resuming_gives_the_annotations_of_a_whole_run(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(8):
         draw(number).save(tmp_path / "in" / f"{number}.png")

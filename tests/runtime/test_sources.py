@@ -83,7 +83,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["@list.txt", "*.JPG"], ["more/deep/b.png", "more/a.png", "gone.png", "http://host/live", "a.JPG"]),
     ],
 )
-def test_what_a_source_stands_for(album: Path, sources: list[str], expected: list[str]) -> None:
+def test_a_source_stands_for_its_files(album: Path, sources: list[str], expected: list[str]) -> None:
     assert [str(origin) for origin in Sources(sources).origins] == expected
 
 
@@ -106,19 +106,19 @@ def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
         ("@nul.list", "@nul.list: expected a path in each line, found NUL bytes"),
     ],
 )
-def test_a_source_that_is_nothing(album: Path, source: str, message: str) -> None:
+def test_a_source_without_images_is_an_error(album: Path, source: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         Sources(["b.png", source])
 
 
 @pytest.mark.parametrize("source", ["-", "@-"])
-def test_standard_input_that_is_closed(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_input_is_an_error(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(SourceError, match=f"{source}: expected data on standard input, found it closed"):
         Sources([source])
 
 
-def test_frames_of_images(album: Path) -> None:
+def test_images_become_frames(album: Path) -> None:
     frames = list(Sources(["more", "b.png"]))
 
     assert [frame.name for frame in frames] == [str(Path("more/a.png")), "b.png"]
@@ -129,7 +129,7 @@ def test_frames_of_images(album: Path) -> None:
     assert frames[0].moment is None
 
 
-def test_equal_names_stay_apart(tmp_path: Path) -> None:
+def test_equal_names_keep_their_folders(tmp_path: Path) -> None:
     for folder in ("one/x", "two/x"):
         write_gray(tmp_path / folder / "1.png")
 
@@ -147,7 +147,7 @@ def test_a_link_keeps_its_own_name(album: Path) -> None:
     ]
 
 
-def test_images_and_videos_mix(album: Path) -> None:
+def test_images_and_videos_can_be_mixed(album: Path) -> None:
     write_video(album / "more" / "clip.avi", 3)
     sources = Sources(["more"])
 
@@ -186,7 +186,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-def test_a_stream(album: Path, server: str) -> None:
+def test_a_stream_has_a_name_and_numbered_frames(album: Path, server: str) -> None:
     write_video(album / "clip.avi", 4)
     sources = Sources(["b.png", f"{server}/clip.avi"])
 
@@ -201,7 +201,7 @@ def test_a_stream(album: Path, server: str) -> None:
 
 @pytest.mark.parametrize("words", [["b.png", "clip.avi", "more"], ["."]])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_many_at_a_time_give_what_one_gives(album: Path, words: list[str], workers: int) -> None:
+def test_parallel_reading_gives_the_same_frames(album: Path, words: list[str], workers: int) -> None:
     damage(album)
     write_video(album / "clip.avi", 12)
     alone, parallel = Sources(words), Sources(words)
@@ -234,7 +234,7 @@ def test_a_large_folder_and_a_slow_reader_do_not_fill_the_memory(tmp_path: Path)
     assert 3 <= max(most) <= 3 + 1 + 1
 
 
-def test_the_rest_of_a_folder(album: Path) -> None:
+def test_leave_out_skips_the_given_frames(album: Path) -> None:
     sources = Sources(["b.png", "more"])
     sources.leave_out({"b.png", "another"})
     assert [frame.name for frame in sources] == [str(Path("more/a.png"))]
@@ -244,7 +244,7 @@ def test_the_rest_of_a_folder(album: Path) -> None:
     assert list(sources) == []
 
 
-def test_a_stream_that_is_not_there(album: Path, server: str) -> None:
+def test_a_missing_stream_is_an_error(album: Path, server: str) -> None:
     with pytest.raises(
         ImageError, match=rf"^{server}/absent\.avi: expected .*, found HTTP status 404: no such page"
     ):
@@ -252,7 +252,7 @@ def test_a_stream_that_is_not_there(album: Path, server: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png?x=1", "a.png", "no-suffix", "photo.jpg"])
-def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: str) -> None:
+def test_an_image_url_is_one_image_and_one_download(album: Path, name: str) -> None:
     """The name does not matter: the content type and the first bytes do. EXIF rotation is applied."""
     picture = Image.new("RGB", (30, 20), (200, 0, 0))
     exif = picture.getexif()
@@ -285,7 +285,7 @@ def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: 
 @pytest.mark.parametrize(
     "kind", ["PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
 )
-def test_an_image_of_any_format_by_url(kind: str) -> None:
+def test_images_of_any_format_are_read_from_a_url(kind: str) -> None:
     buffer = BytesIO()
     Image.new("RGB", (60, 40), (200, 0, 0)).save(buffer, kind)
     with file_server.serving() as server:
@@ -303,7 +303,7 @@ def test_an_image_of_any_format_by_url(kind: str) -> None:
         (500, "HTTP status 500"),
     ],
 )
-def test_a_server_that_refuses_has_its_own_words(status: int, words: str) -> None:
+def test_an_http_error_is_explained(status: int, words: str) -> None:
     class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_error(status)
@@ -328,7 +328,7 @@ def test_user_and_password_are_sent_and_not_shown(album: Path) -> None:
     assert frame.name == f"{server}/b.png"
 
 
-def test_a_redirect_takes_no_password_to_another_server(album: Path) -> None:
+def test_a_redirect_does_not_send_the_password_to_another_server(album: Path) -> None:
     png = (album / "b.png").read_bytes()
     with file_server.serving() as mine, file_server.serving() as other:
         mine.answers["/here.png"] = file_server.redirect("/a.png")
@@ -343,7 +343,7 @@ def test_a_redirect_takes_no_password_to_another_server(album: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["ftp://127.0.0.1:{}/a.png", "file://{}/b.png", "data:image/png,x"])
-def test_a_redirect_stays_with_http(album: Path, target: str) -> None:
+def test_redirects_to_other_protocols_are_refused(album: Path, target: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, file_server.serving() as server:
         place = album if "file" in target else listening.getsockname()[1]
         server.answers["/a.png"] = file_server.redirect(target.format(place))
@@ -355,7 +355,9 @@ def test_a_redirect_stays_with_http(album: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["in the headers", "at once", "in the image"])
-def test_an_image_byte_by_byte_is_given_up(album: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_is_too_slow_is_abandoned(
+    album: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lookonce.runtime.remote.PATIENCE", 0.5)
     png = (album / "b.png").read_bytes()
     start = {"in the headers": b"", "at once": b"\r\n", "in the image": b"\r\n" + png[:64]}[where]
@@ -379,7 +381,7 @@ def test_an_image_byte_by_byte_is_given_up(album: Path, where: str, monkeypatch:
         (0, bytes(1 << 20), {"Content_Encoding": "deflate"}, "found it encoded: 'deflate'"),
     ],
 )
-def test_an_image_that_is_shorter_than_declared_or_encoded(
+def test_a_download_shorter_than_declared_or_encoded_is_an_error(
     album: Path, cut: int, added: bytes, headers: dict[str, str], what: str
 ) -> None:
     png = (album / "b.png").read_bytes()
@@ -391,7 +393,7 @@ def test_an_image_that_is_shorter_than_declared_or_encoded(
             list(Sources([f"{server.url}/a.png"]))
 
 
-def test_hosts_that_are_not_there() -> None:
+def test_unreachable_hosts_are_errors() -> None:
     for url in (f"http://127.0.0.1:{free_port()}/a.png", f"rtsp://127.0.0.1:{free_port()}/live"):
         with pytest.raises(ImageError, match="no server there: the connection is refused"):
             list(Sources([url]))
@@ -413,7 +415,7 @@ def test_a_body_beyond_the_limit_is_refused(album: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
-def test_fifos_devices_and_loops_of_links(album: Path) -> None:
+def test_fifos_devices_and_link_loops_are_refused(album: Path) -> None:
     os.mkfifo(album / "fifo.png")
     os.mkfifo(album / "fifo.mp4")
     os.mkfifo(album / "fifo")
@@ -430,7 +432,7 @@ def test_fifos_devices_and_loops_of_links(album: Path) -> None:
     assert Sources(["."]).count() == 4
 
 
-def test_no_count_with_a_camera(album: Path) -> None:
+def test_a_camera_has_no_count(album: Path) -> None:
     assert Sources(["b.png", "0"]).count() is None
 
 
@@ -452,7 +454,7 @@ def damage(album: Path) -> list[str]:
     return ["cut.jpg", "film.mp4", "nothing.jpg", "page.png"]
 
 
-def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
+def test_bad_files_are_skipped_and_counted(album: Path) -> None:
     bad = damage(album)
     sources = Sources(["."])
 
@@ -477,7 +479,7 @@ def stack(path: Path, pages: int) -> Path:
     return path
 
 
-def test_a_damaged_block_of_a_large_image_is_set_aside(
+def test_a_large_image_with_a_damaged_block_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks are read while the image is processed, after its structure was checked."""
@@ -519,7 +521,7 @@ def tags_of(data: bytes | bytearray, at: int) -> dict[int, int]:
     return {struct.unpack_from("<H", data, entry)[0]: entry for entry in entries}
 
 
-def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
+def test_a_damaged_first_page_does_not_hide_the_others(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", 3)
     damage_pages(path, 0)
     sources = Sources([path])
@@ -529,7 +531,7 @@ def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
     assert sources.problems[0].what.startswith("expected")  # without the name again
 
 
-def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
+def test_the_memory_of_each_page_follows_its_own_size(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (12, 8)), Image.new("RGB", (60, 40))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     write_gray(tmp_path / "b.png")
@@ -541,7 +543,7 @@ def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
     assert found == [11 * 96, 11 * 2400, 3 * 96, 32 * 16 * 3, 32 * 16 * 3]
 
 
-def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
+def test_a_page_does_not_take_the_name_of_a_file(tmp_path: Path) -> None:
     stack(tmp_path / "a.tif", 2)
     write_gray(tmp_path / "a#2.tif")
     write_gray(tmp_path / "a#2-2.tif")
@@ -563,7 +565,7 @@ def test_strict_stops_at_the_first_bad_file(album: Path) -> None:
     assert Sources(["."], strict=True).problems == []
 
 
-def test_when_nothing_can_be_read_it_is_an_error(album: Path) -> None:
+def test_no_readable_file_is_an_error(album: Path) -> None:
     damage(album)
 
     with pytest.raises(ImageError, match=r"page\.png.*HTML"):
@@ -584,7 +586,7 @@ def test_a_video_that_ends_early_keeps_its_frames(album: Path) -> None:
     assert "expected 20 frames" in sources.problems[0].what
 
 
-def test_kinds_of_images_that_are_not_read_are_named_and_are_no_videos(tmp_path: Path) -> None:
+def test_unsupported_image_formats_are_named_and_not_read_as_videos(tmp_path: Path) -> None:
     """FFmpeg reads some of them as a video of one frame."""
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
     for name in ("a.ico", "b.sgi", "c.qoi", "d.dds"):
@@ -610,7 +612,7 @@ def test_a_damaged_url_is_one_line_without_its_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_count_adds_up_the_pages_and_frames_of_all_files(album: Path) -> None:
+def test_count_adds_up_pages_and_frames(album: Path) -> None:
     write_video(album / "clip.avi", 3)
     stack(album / "pages.TIF", 4)
     (album / "none.tif").write_text("no TIFF")
@@ -628,7 +630,7 @@ def test_count_adds_up_the_pages_and_frames_of_all_files(album: Path) -> None:
         ("there#2", "there#2"),
     ],
 )
-def test_the_file_of_a_page(album: Path, name: str, file: str) -> None:
+def test_a_page_name_leads_to_its_file(album: Path, name: str, file: str) -> None:
     (album / "a.tif#2").touch()  # not among the sources
     for given in ("a.tif", "a#1", "a#b", "a#", "there#2"):
         write_gray(album / "x.png").rename(album / given)
@@ -653,7 +655,7 @@ def test_a_file_with_the_name_of_a_page_is_refused(album: Path) -> None:
     assert [frame.name for frame in Sources(["a.tif", "a.tif#2"])] == ["a.tif", "a.tif#2"]
 
 
-def test_each_kind_of_source_scales_by_the_given_values_and_names_its_frames(
+def test_every_kind_of_source_scales_values_and_names_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, pages = tmp_path / "a.png", tmp_path / "b.tif"
@@ -678,9 +680,7 @@ def test_each_kind_of_source_scales_by_the_given_values_and_names_its_frames(
     ]
 
 
-def test_each_kind_of_source_decodes_a_jpeg_as_small_as_it_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_kind_of_source_reduces_a_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_noise(tmp_path / "a.jpg")
     with file_server.serving() as server, path.open() as piped:
         jpeg = path.read_bytes()
@@ -699,7 +699,7 @@ def write_noise(path: Path) -> Path:
     return path
 
 
-def test_a_damaged_jpeg_is_skipped_with_the_same_words_at_any_size(tmp_path: Path) -> None:
+def test_a_damaged_jpeg_gives_the_same_message_at_any_size(tmp_path: Path) -> None:
     path = write_noise(tmp_path / "a.jpg")
     path.write_bytes(path.read_bytes()[:-200])
     write_gray(tmp_path / "b.png")
@@ -712,9 +712,7 @@ def test_a_damaged_jpeg_is_skipped_with_the_same_words_at_any_size(tmp_path: Pat
     assert whole.problems[0].place == str(path)
 
 
-def test_jpegs_on_standard_input_are_the_frames_of_a_video(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jpegs_on_standard_input_become_video_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg = write_noise(tmp_path / "a.jpg").read_bytes()
     (tmp_path / "all").write_bytes(jpeg + b"\xff\xd8\xff\xd9" + jpeg)  # the second has a beginning and an end
     with (tmp_path / "all").open() as piped:
@@ -731,7 +729,7 @@ def test_jpegs_on_standard_input_are_the_frames_of_a_video(
     assert problem.what.startswith("expected")
 
 
-def test_a_damaged_image_behind_a_url_is_skipped_under_its_url(album: Path) -> None:
+def test_a_damaged_image_url_is_skipped_and_named(album: Path) -> None:
     png = (album / "b.png").read_bytes()
     with file_server.serving() as server:
         server.answers["/bad.png"] = lambda request: request.answer(200, png[:-20])
@@ -746,7 +744,7 @@ def test_a_damaged_image_behind_a_url_is_skipped_under_its_url(album: Path) -> N
 
 
 @pytest.mark.parametrize("source", ["b.png", "clip.avi"])
-def test_an_image_that_turns_out_bad_at_work_is_skipped(album: Path, source: str) -> None:
+def test_an_image_found_bad_while_processing_is_skipped(album: Path, source: str) -> None:
     write_video(album / "clip.avi", 1)
 
     def work(frame: Frame) -> str:
@@ -759,7 +757,7 @@ def test_an_image_that_turns_out_bad_at_work_is_skipped(album: Path, source: str
     assert sources.problems == [Problem(source, "expected a block, found none")]
 
 
-def test_files_of_which_only_the_first_image_is_read_are_named(tmp_path: Path) -> None:
+def test_files_read_only_to_their_first_frame_are_named(tmp_path: Path) -> None:
     images = [Image.new("RGB", (12, 8), (90 * number,) * 3) for number in range(3)]
     for name in ("a.gif", "b.WEBP"):
         images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
@@ -773,7 +771,7 @@ def test_files_of_which_only_the_first_image_is_read_are_named(tmp_path: Path) -
         assert [Path(name).name for name in sources.series] == ["a.gif", "b.WEBP"]
 
 
-def test_what_is_left_of_a_resumed_run_may_be_unreadable(album: Path) -> None:
+def test_a_resumed_run_may_have_only_unreadable_files_left(album: Path) -> None:
     damage(album)
     sources = Sources(["b.png", "page.png"])
     sources.leave_out({"b.png"})
@@ -782,13 +780,13 @@ def test_what_is_left_of_a_resumed_run_may_be_unreadable(album: Path) -> None:
     assert [problem.place for problem in sources.problems] == ["page.png"]
 
 
-def test_the_first_of_many_that_cannot_be_read_is_quoted(album: Path) -> None:
+def test_of_many_unreadable_files_the_first_is_quoted(album: Path) -> None:
     damage(album)
     with pytest.raises(SourceError, match=r"^none of 3 files .*; the first: cut\.jpg: .* cut short"):
         list(Sources(["cut.jpg", "page.png", "nothing.jpg"]))
 
 
-def test_after_twenty_damaged_pages_the_rest_of_a_file_is_left_out(tmp_path: Path) -> None:
+def test_after_twenty_damaged_pages_the_rest_is_skipped(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", 24)
     damage_pages(path, *range(1, 21), 22)
     sources = Sources([path])
@@ -800,7 +798,7 @@ def test_after_twenty_damaged_pages_the_rest_of_a_file_is_left_out(tmp_path: Pat
     assert rest == Problem(str(path), "found 20 damaged pages: pages 23 to 24 left out")
 
 
-def test_a_damaged_directory_is_named_after_the_pages_before_it(tmp_path: Path) -> None:
+def test_pages_before_a_damaged_directory_are_read(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", 3)
     data = bytearray(path.read_bytes())
     struct.pack_into("<H", data, tiff_pages(path)[2], 0xFFFF)  # tags
@@ -813,7 +811,7 @@ def test_a_damaged_directory_is_named_after_the_pages_before_it(tmp_path: Path) 
     ]
 
 
-def test_a_tiff_without_a_whole_directory_fails_as_an_image(tmp_path: Path) -> None:
+def test_a_tiff_with_a_damaged_first_directory_fails_as_an_image(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", 2)
     data = bytearray(path.read_bytes())
     struct.pack_into("<H", data, struct.unpack_from("<I", data, 4)[0], 0xFFFF)
@@ -839,7 +837,7 @@ def with_a_small_page_before(path: Path) -> Path:
     return path
 
 
-def test_a_page_too_large_for_memory_is_read_by_windows_if_wanted(tmp_path: Path) -> None:
+def test_a_page_too_large_for_memory_is_read_in_windows_on_request(tmp_path: Path) -> None:
     corner = [((0, 0, 9, 9), (200, 0, 0))]
     path = with_a_small_page_before(write_tiff(tmp_path / "a.tif", (16_384, 16_384), corner))
     sources = Sources([path])
@@ -857,7 +855,9 @@ def test_a_page_too_large_for_memory_is_read_by_windows_if_wanted(tmp_path: Path
     assert large.image.read(0, 8, 0, 8)[0, 0].tolist() == [200, 0, 0]
 
 
-def test_images_too_heavy_together_are_read_one_by_one(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_exceed_memory_together_are_read_one_by_one(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "MEMORY", 1)
     lock, inside, most = Lock(), 0, 0
 
@@ -890,14 +890,14 @@ def test_closing_does_not_wait_for_the_next_frame(tmp_path: Path, monkeypatch: p
         assert not ending.is_alive()
 
 
-def test_as_many_images_are_worked_on_at_a_time_as_there_are_workers(album: Path) -> None:
+def test_every_worker_processes_an_image_at_the_same_time(album: Path) -> None:
     together = Barrier(3)  # no thread leaves before three have come
     names = ["b.png", "a.JPG", "c [1].png"]
     results = Sources(names).map(lambda frame: together.wait(5), Parallel(3, threads=1, ahead=1))
     assert sorted(turn for _, turn in results) == [0, 1, 2]
 
 
-def test_the_only_image_on_standard_input_has_no_number(
+def test_a_single_image_on_standard_input_has_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(b"no image")
@@ -907,7 +907,7 @@ def test_the_only_image_on_standard_input_has_no_number(
             list(Sources(["-"]))
 
 
-def test_a_page_whose_name_is_taken_is_the_second_of_it(tmp_path: Path) -> None:
+def test_a_page_whose_name_is_taken_gets_a_number(tmp_path: Path) -> None:
     stack(tmp_path / "a.tif", 2)
     write_gray(tmp_path / "a#2.tif")
     assert {str(frame.relative) for frame in Sources([tmp_path])} == {"a#1.tif", "a#2.tif", "a#2-2.tif"}

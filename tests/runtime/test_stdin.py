@@ -46,17 +46,17 @@ def in_pieces(data: bytes, size: int) -> Callable[[], bytes]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
-def test_jpegs_one_after_the_other(size: int) -> None:
+def test_concatenated_jpegs_are_split(size: int) -> None:
     assert list(split_images(in_pieces(b"".join(JPEGS), size))) == JPEGS
 
 
 @given(st.lists(st.sampled_from(JPEGS), min_size=1, max_size=5), st.integers(1, 3000))
-def test_any_series_in_any_pieces(series: list[bytes], size: int) -> None:
+def test_jpegs_between_other_bytes_are_split(series: list[bytes], size: int) -> None:
     between = b"\r\n--frame\r\nContent-Length: 5\r\n\r\n"  # as in a recorded multipart stream
     assert list(split_images(in_pieces(between.join(series), size))) == series
 
 
-def test_a_jpeg_that_is_cut_short_is_handed_on_as_it_is() -> None:
+def test_a_jpeg_cut_short_is_passed_on_unchanged() -> None:
     cut = JPEGS[1][: len(JPEGS[1]) * 2 // 3]
 
     assert list(split_images(in_pieces(JPEGS[0] + cut, 100))) == [JPEGS[0], cut]
@@ -71,14 +71,14 @@ def test_anything_else_is_one_image() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_any_bytes_come_to_an_end(data: bytes, size: int) -> None:
+def test_splitting_any_bytes_terminates(data: bytes, size: int) -> None:
     pieces = list(split_images(in_pieces(b"\xff\xd8" + data, size)))
 
     assert sum(map(len, pieces)) <= len(data) + 2
     assert all(piece.startswith(b"\xff\xd8") for piece in pieces)
 
 
-def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin, "LARGEST", 10_000)
 
     for start in (b"\xff\xd8\xff\xda\0\2", b"plain"):
@@ -98,7 +98,7 @@ def detect_frames(sent: bytes) -> str:
     return done.stdout.decode()
 
 
-def test_standard_input_of_a_process() -> None:
+def test_images_on_standard_input_are_read_and_bad_ones_numbered() -> None:
     assert detect_frames(JPEGS[0]) == "- stdin (24, 24, 3) None\n\n"
     broken = JPEGS[1][:300] + JPEGS[0]
     said = detect_frames(JPEGS[0] + JPEGS[3] + broken)
@@ -106,7 +106,7 @@ def test_standard_input_of_a_process() -> None:
     assert "- (image 2): " in said
 
 
-def test_a_list_on_standard_input(tmp_path: Path) -> None:
+def test_a_list_on_standard_input_is_read(tmp_path: Path) -> None:
     for name in ("a.jpg", "b c.jpg"):
         (tmp_path / name).write_bytes(JPEGS[0])
     code = "from lookonce.runtime.sources import Sources; print([f.name for f in Sources(['@-'])])"

@@ -76,7 +76,7 @@ def test_eight_threads_get_the_same_bits(
     assert all(map(same_bits, alone, together))
 
 
-def test_closing_while_others_detect_is_an_error_for_them_and_no_crash(
+def test_closing_while_others_detect_raises_an_error_in_them(
     backend: Backend, images: list[NDArray[np.uint8]]
 ) -> None:
     detector = Detector(backend, OPTIONS)

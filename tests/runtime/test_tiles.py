@@ -21,7 +21,7 @@ from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
 WHOLE = Window(0, 0, 200, 100)
 
 
-def test_a_grid_by_hand() -> None:
+def test_a_grid_matches_hand_computed_windows() -> None:
     # Two columns that overlap by a quarter: 2 x 120 - 30 = 210; one row has the height of the image.
     assert Tiling((1, 2), overlap=0.25).windows((100, 210)) == [
         Window(0, 0, 210, 100),
@@ -30,14 +30,14 @@ def test_a_grid_by_hand() -> None:
     ]
 
 
-def test_squares_by_hand() -> None:
+def test_squares_match_hand_computed_windows() -> None:
     # With steps of 80, tiles at 0, 80 and 160 would end at 260, so they are moved together.
     windows = Tiling(100, overlap=0.2).windows((100, 250))
 
     assert windows[1:] == [Window(0, 0, 100, 100), Window(75, 0, 175, 100), Window(150, 0, 250, 100)]
 
 
-def test_a_image_as_small_as_a_tile_is_looked_at_once() -> None:
+def test_an_image_no_larger_than_a_tile_is_detected_once() -> None:
     assert Tiling(640).windows((480, 640)) == [Window(0, 0, 640, 480)]
     assert Tiling((1, 1)).windows((480, 640)) == [Window(0, 0, 640, 480)]
 
@@ -47,7 +47,7 @@ def test_a_image_as_small_as_a_tile_is_looked_at_once() -> None:
     tiles=st.integers(32, 1500) | st.tuples(st.integers(1, 6), st.integers(1, 6)),
     overlap=st.floats(0, 0.9),
 )
-def test_tiles_lie_inside_cover_every_pixel_and_overlap_as_asked(
+def test_tiles_are_inside_cover_every_pixel_and_overlap_as_requested(
     size: tuple[int, int], tiles: int | tuple[int, int], overlap: float
 ) -> None:
     height, width = size
@@ -73,12 +73,12 @@ def test_tiles_lie_inside_cover_every_pixel_and_overlap_as_asked(
 
 
 @pytest.mark.parametrize(("text", "tiles"), [("640", 640), ("2x3", (2, 3)), ("2X3", (2, 3))])
-def test_text_of_the_command_line(text: str, tiles: int | tuple[int, int]) -> None:
+def test_tiles_are_parsed_from_text(text: str, tiles: int | tuple[int, int]) -> None:
     assert parse_tiles(text) == tiles
 
 
 @pytest.mark.parametrize("text", ["", "x", "2x", "-640", "2x3x4", "1.5", "two"])
-def test_text_that_means_no_tiles(text: str) -> None:
+def test_text_that_is_not_a_tiling_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="tiles: expected rows x columns such as 2x3, or a side"):
         parse_tiles(text)
 
@@ -93,7 +93,7 @@ def test_text_that_means_no_tiles(text: str) -> None:
         (640, float("nan"), "overlap"),
     ],
 )
-def test_impossible_tilings_are_named(tiles: int | tuple[int, int], overlap: float, message: str) -> None:
+def test_impossible_tilings_are_refused(tiles: int | tuple[int, int], overlap: float, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Tiling(tiles, overlap)
 
@@ -105,11 +105,11 @@ def part(*boxes: tuple[float, float, float, float]) -> Detections:
     )
 
 
-def test_nothing_joined_is_nothing() -> None:
+def test_joining_no_boxes_gives_no_boxes() -> None:
     assert join([part(), part()], [WHOLE, Window(0, 0, 120, 100)]).boxes.shape == (0, 4)
 
 
-def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
+def test_boxes_are_shifted_and_cut_ones_dropped() -> None:
     left, right = Window(0, 0, 120, 100), Window(80, 0, 200, 100)
 
     joined = join(
@@ -125,7 +125,7 @@ def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
     assert joined.boxes.tolist() == [[0, 0, 200, 100], [0, 0, 30, 100], [90, 10, 110, 20], [85, 10, 200, 100]]
 
 
-def test_a_box_near_a_border_goes_if_another_tile_has_its_object_whole() -> None:
+def test_a_cut_box_is_dropped_if_another_tile_has_the_whole_object() -> None:
     """The box of a cut object ends 3 pixels before the border of a tile of 200; see benchmarks/large.md."""
     image, left, right = Window(0, 0, 360, 200), Window(0, 0, 200, 200), Window(160, 0, 360, 200)
     half, whole = (150, 50, 197, 90), (10, 50, 80, 92)  # in the left tile, and in the right one
@@ -143,13 +143,13 @@ def test_a_box_near_a_border_goes_if_another_tile_has_its_object_whole() -> None
     assert len(both_near) == 2  # neither is whole, so neither shows that the other is cut
 
 
-def test_rows_have_inner_borders_too() -> None:
+def test_boxes_cut_at_horizontal_borders_are_dropped() -> None:
     joined = join([part(), part((5, 0, 9, 20), (5, 20, 9, 60))], [WHOLE, Window(0, 40, 200, 100)])
 
     assert joined.boxes.tolist() == [[5, 60, 9, 100]]
 
 
-def test_the_detector_finds_in_tiles_what_is_too_small_in_the_whole(tmp_path: Path) -> None:
+def test_objects_too_small_in_the_whole_image_are_found_in_tiles(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx")
     # In the whole a cell of the network is 96 pixels wide, so that these are a faint part of it. Each lies in
     # the middle of one tile, and at an inner border of those around.
@@ -188,7 +188,9 @@ def test_batches_of_tiles_are_bounded_and_images_keep_their_order(tmp_path: Path
     assert sum(seen) == 2 * (1 + 6 * 8)
 
 
-def test_tiles_of_a_real_photograph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_find_more_in_a_real_photograph(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With tiles, more distant kites are found, and no object that is found in the whole image is lost."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     model = data / "darknet" / "yolo-fastest-1.1-xl.cfg"

@@ -95,14 +95,14 @@ def test_times_and_sound_are_kept(tmp_path: Path, name: str, codec: str, coder: 
     assert length == pytest.approx(2.0, abs=0.1)  # longer than the frames, and not cut
 
 
-def test_a_run_that_was_stopped_keeps_the_sound_of_its_frames(tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_the_sound_of_its_frames(tmp_path: Path) -> None:
     source = write_source(tmp_path / "a.mp4")
     frames = list(read_frames(annotated(source, tmp_path / "out.webm", frames=5)))
     assert len(frames) == 5
     assert TIMES[4] < sound_of(tmp_path / "out.webm")[2] < TIMES[5]
 
 
-def test_a_source_without_sound_and_a_stream_have_none(tmp_path: Path) -> None:
+def test_silent_sources_and_streams_give_silent_clips(tmp_path: Path) -> None:
     annotated(write_source(tmp_path / "a.mp4", sound=None), tmp_path / "out.webm")
     clip = open_clip(tmp_path / "stream.webm", (HEIGHT - 1, WIDTH - 3), 25.0, None)
     for number, second in enumerate([0.0, 1e9, 1e9 + 0.04, 1e9 + 0.04]):  # a damaged time, and one twice
@@ -116,7 +116,7 @@ def test_a_source_without_sound_and_a_stream_have_none(tmp_path: Path) -> None:
     assert frames[0][0].shape == (HEIGHT, WIDTH - 2, 3)
 
 
-def test_damaged_sound_costs_no_frame(tmp_path: Path) -> None:
+def test_damaged_sound_loses_no_frame(tmp_path: Path) -> None:
     source = write_source(tmp_path / "a.mov")
     content = bytearray(source.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
@@ -124,13 +124,13 @@ def test_damaged_sound_costs_no_frame(tmp_path: Path) -> None:
     assert len(list(read_frames(annotated(source, tmp_path / "out.webm")))) == 6
 
 
-def test_what_cannot_be_written_is_not_left(tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"out\.webm: a video of 20000x20000 .* cannot be written there"):
         TimedClipWriter(tmp_path / "out.webm", (20_000, 20_000), 25.0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_browser_plays_picture_and_sound(tmp_path: Path) -> None:
+def test_a_browser_plays_video_and_sound(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs Chromium")

@@ -52,7 +52,7 @@ def test_frames_come_in_order_upright_and_in_rgb(clip: Path, monkeypatch: pytest
     assert frames[-1][1].seconds == pytest.approx(14 / RATE)
 
 
-def test_reading_is_lazy_and_lets_go(clip: Path) -> None:
+def test_reading_is_lazy_and_can_be_closed(clip: Path) -> None:
     frames = read_frames(clip)
 
     assert bar(next(frames)[0]) == 0
@@ -68,7 +68,7 @@ def test_reading_is_lazy_and_lets_go(clip: Path) -> None:
         "ID3\4\0\0\0\0\0\0#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
     ],
 )
-def test_a_playlist_reads_no_file_that_nobody_named(tmp_path: Path, text: str, name: str) -> None:
+def test_a_playlist_reads_no_other_file(tmp_path: Path, text: str, name: str) -> None:
     """FFmpeg would read the files in a playlist with any suffix it knows, from this folder or from `/`."""
     write_scenes(tmp_path / "secret.avi", "MJPG", 5)
     for target in ("secret.avi", tmp_path / "secret.avi", f"file://{tmp_path}/secret.avi", "/etc/passwd"):
@@ -82,7 +82,9 @@ def test_a_playlist_reads_no_file_that_nobody_named(tmp_path: Path, text: str, n
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", bytes(5000)])
-def test_a_file_that_is_no_video(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_video_is_an_error(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "wrong.mp4"
     path.write_bytes(content)
 
@@ -94,7 +96,7 @@ def test_a_file_that_is_no_video(tmp_path: Path, content: bytes, capfd: pytest.C
     assert capfd.readouterr().err == ""  # reported once, by lookonce
 
 
-def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None:
+def test_a_video_cut_short_gives_its_frames_then_an_error(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "cut.avi", "MJPG", 15)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     seen: list[Any] = []
@@ -119,7 +121,7 @@ def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None
         ("a.dat", "MJPG"),
     ],
 )
-def test_videos_of_every_suffix_and_of_none(tmp_path: Path, name: str, codec: str) -> None:
+def test_videos_of_any_suffix_or_none_are_read(tmp_path: Path, name: str, codec: str) -> None:
     suffix = Path(name).suffix
     made = write_scenes(tmp_path / f"made{suffix if suffix not in ('', '.dat') else '.avi'}", codec, 6)
     path = made.rename(tmp_path / name)
@@ -130,7 +132,7 @@ def test_videos_of_every_suffix_and_of_none(tmp_path: Path, name: str, codec: st
     assert [moment.seconds for _, moment in frames] == pytest.approx([n / RATE for n in range(6)], abs=2e-3)
 
 
-def test_what_is_no_video(tmp_path: Path) -> None:
+def test_other_files_are_not_taken_for_videos(tmp_path: Path) -> None:
     (tmp_path / "page.ts").write_text("export const a = 1")
     (tmp_path / "image").write_bytes(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
     (tmp_path / "notes.txt").write_text("nothing")
@@ -195,7 +197,7 @@ MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1
 
 
 @pytest.mark.parametrize("clockwise", MATRICES)
-def test_a_video_that_a_telephone_stored_lying_is_upright(tmp_path: Path, clockwise: int) -> None:
+def test_a_rotated_phone_video_is_upright(tmp_path: Path, clockwise: int) -> None:
     path = write_scenes(tmp_path / "a.mp4", "mp4v", 5)
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 44  # the track's matrix, ISO 14496-12 8.3.2

@@ -59,7 +59,7 @@ TEXT_WRITERS: list[Callable[[Path], Writer]] = [
 ]
 
 
-def test_json(tmp_path: Path) -> None:
+def test_json_lists_every_image_and_detection(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "detections.json"
     with JsonWriter(path, NAMES) as writer:
         writer.add(frame("pics/ü.png"), two())
@@ -84,7 +84,7 @@ def test_json(tmp_path: Path) -> None:
     }
 
 
-def test_csv(tmp_path: Path) -> None:
+def test_csv_has_one_row_per_detection(tmp_path: Path) -> None:
     path = tmp_path / "detections.csv"
     with CsvWriter(path) as writer:
         writer.add(frame('a,"b".png'), two())
@@ -108,7 +108,7 @@ def read_rows(path: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_counts_of_images(tmp_path: Path) -> None:
+def test_counts_are_per_image(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     with CountsWriter(path, (*NAMES, "=cmd")) as writer:
         writer.add(frame("a.png"), two())
@@ -123,7 +123,7 @@ def test_counts_of_images(tmp_path: Path) -> None:
     ]
 
 
-def test_counts_of_videos_are_the_most_seen_at_once_in_each_second(tmp_path: Path) -> None:
+def test_video_counts_are_the_maximum_per_second(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     many = two()[np.array([0, 0, 1])]
     with CountsWriter(path, NAMES) as writer:
@@ -143,7 +143,7 @@ def test_counts_of_videos_are_the_most_seen_at_once_in_each_second(tmp_path: Pat
     ]
 
 
-def test_counts_of_some_classes_and_of_a_run_that_was_stopped(tmp_path: Path) -> None:
+def test_counts_may_be_of_some_classes_and_of_a_stopped_run(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     writer = CountsWriter(path, NAMES, [1])
     writer.add(frame("a.png"), two()[:1])
@@ -182,7 +182,9 @@ def test_coco_results_are_read_by_pycocotools(tmp_path: Path) -> None:
         ("clip.mp4", Moment(4, 0.2, 25.0), "clip-4"),
     ],
 )
-def test_coco_image_ids(tmp_path: Path, name: str, moment: Moment | None, image_id: int | str) -> None:
+def test_coco_image_ids_come_from_the_name(
+    tmp_path: Path, name: str, moment: Moment | None, image_id: int | str
+) -> None:
     path = tmp_path / "results.json"
     with CocoWriter(path, [1, 2]) as writer:
         writer.add(frame(name, moment), two())
@@ -190,7 +192,7 @@ def test_coco_image_ids(tmp_path: Path, name: str, moment: Moment | None, image_
     assert {entry["image_id"] for entry in json.loads(path.read_text())} == {image_id}
 
 
-def test_coco_ids_that_clash_or_lack(tmp_path: Path) -> None:
+def test_clashing_and_missing_coco_ids_are_refused(tmp_path: Path) -> None:
     with CocoWriter(tmp_path / "a.json", [1, 2]) as writer:
         writer.add(frame("a/1.png"), two())
         with pytest.raises(ConfigError, match=r"b/1\.png: expected .* found 1, which a/1\.png has too"):
@@ -253,7 +255,7 @@ def test_files_that_will_be_skipped_need_no_coco_id(tmp_path: Path, ids: dict[st
 
 
 @pytest.mark.parametrize("make", TEXT_WRITERS)
-def test_nothing_added_is_still_a_whole_file(make: Callable[[Path], Writer], tmp_path: Path) -> None:
+def test_an_empty_result_is_a_valid_file(make: Callable[[Path], Writer], tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with make(path):
         pass
@@ -269,7 +271,7 @@ def test_nothing_added_is_still_a_whole_file(make: Callable[[Path], Writer], tmp
 @pytest.mark.parametrize(
     ("make", "written"), list(zip(TEXT_WRITERS, ("31.5", "31.5", "one.png,,1,1,2", "30.5"), strict=True))
 )
-def test_a_stopped_run_leaves_what_was_done(
+def test_a_stopped_run_keeps_its_results(
     make: Callable[[Path], Writer], written: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "results.json"
@@ -340,7 +342,7 @@ def test_names_of_any_length_are_written(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("stem", ["a" * 246, "a" * 251, "é" * 123])
-def test_the_map_of_a_long_name_is_written(tmp_path: Path, stem: str) -> None:
+def test_geojson_of_a_long_name_is_written(tmp_path: Path, stem: str) -> None:
     source = write_tiff(tmp_path / f"{stem}.tif", (64, 64), tile=64, tags=geotiff_tags(1, (0, 0)))
     with GeoJsonWriter(tmp_path / "maps") as writer:
         writer.add(Frame(np.zeros((64, 64, 3), np.uint8), str(source), Path(source.name), source), NONE)
@@ -396,7 +398,7 @@ def test_a_whole_stopped_video_is_playable(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4.webm"]
 
 
-def test_json_says_how_it_was_made_where_it_is_told(tmp_path: Path) -> None:
+def test_json_records_the_run_if_given(tmp_path: Path) -> None:
     with JsonWriter(tmp_path / "a.json", NAMES, {"conf": 0.25}) as writer:
         writer.add(frame(), NONE)
     with JsonWriter(tmp_path / "b.json", NAMES) as writer:
@@ -405,7 +407,7 @@ def test_json_says_how_it_was_made_where_it_is_told(tmp_path: Path) -> None:
     assert "run" not in json.loads((tmp_path / "b.json").read_text())
 
 
-def test_text_is_written_as_it_is_read_by_people(tmp_path: Path) -> None:
+def test_text_is_written_unescaped(tmp_path: Path) -> None:
     with JsonWriter(tmp_path / "a.json", ("Würfel",)) as writer:
         writer.add(frame("ü.mp4", Moment(7, 1.23456, 25.0)), NONE)
     with CsvWriter(tmp_path / "a.csv") as table:
@@ -417,7 +419,7 @@ def test_text_is_written_as_it_is_read_by_people(tmp_path: Path) -> None:
     assert b"\r" not in (tmp_path / "a.csv").read_bytes()
 
 
-def test_coco_scores_are_rounded_and_keep_their_name(tmp_path: Path) -> None:
+def test_coco_scores_are_rounded(tmp_path: Path) -> None:
     boxes = np.array([[1, 2, 3, 4]], np.float32)
     with CocoWriter(tmp_path / "a.json", [7]) as writer:
         writer.add(frame("12.png"), Detections(boxes, np.array([0.123456789]), np.array([0]), NAMES))
@@ -425,7 +427,7 @@ def test_coco_scores_are_rounded_and_keep_their_name(tmp_path: Path) -> None:
     assert entry["score"] == 0.123457
 
 
-def test_a_spreadsheet_finds_no_formula(tmp_path: Path) -> None:
+def test_formulas_are_escaped_for_spreadsheets(tmp_path: Path) -> None:
     names = ("=1+1", "+cat", "-dog", "@cmd", "\t=x", "dog-like", "", "a=b")
     with CsvWriter(tmp_path / "a.csv") as table:
         for label in range(len(names)):
@@ -464,7 +466,7 @@ def test_a_file_name_that_is_not_unicode_is_written_escaped(
     assert "b\\udcfcr.png" in (tmp_path / "results").read_text(encoding="utf-8")
 
 
-def test_tables_end_their_lines_alike_and_have_a_cell_per_column(tmp_path: Path) -> None:
+def test_tables_have_unix_line_ends_and_a_cell_per_column(tmp_path: Path) -> None:
     with CsvWriter(tmp_path / "a.csv") as boxes, CountsWriter(tmp_path / "b.csv", NAMES) as counts:
         for writer in (boxes, counts):
             writer.add(frame("-"), NONE)
@@ -476,7 +478,7 @@ def test_tables_end_their_lines_alike_and_have_a_cell_per_column(tmp_path: Path)
     ]
 
 
-def test_an_image_is_annotated_beside_its_source(tmp_path: Path) -> None:
+def test_an_annotated_image_leaves_its_source_unchanged(tmp_path: Path) -> None:
     source = tmp_path / "one.png"
     write_image(source, np.zeros((40, 60, 3), np.uint8))
     (tmp_path / "out").mkdir()
@@ -489,9 +491,7 @@ def test_an_image_is_annotated_beside_its_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [*TEXT_WRITERS, ImageWriter])
-def test_a_writer_that_is_abandoned_leaves_the_earlier_file(
-    make: Callable[[Path], Writer], tmp_path: Path
-) -> None:
+def test_an_abandoned_writer_leaves_the_earlier_file(make: Callable[[Path], Writer], tmp_path: Path) -> None:
     path = tmp_path / "results"
     path.write_text("earlier")
 
@@ -504,7 +504,7 @@ def test_a_writer_that_is_abandoned_leaves_the_earlier_file(
 
 
 @pytest.mark.parametrize("thresholds", [(0.25,), (0.25, 0.4, 0.5)])
-def test_json_takes_a_threshold_per_class(tmp_path: Path, thresholds: tuple[float, ...]) -> None:
+def test_json_needs_one_threshold_per_class(tmp_path: Path, thresholds: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"zip\(\) argument 2 is (shorter|longer)"):
         JsonWriter(tmp_path / "a.json", NAMES, thresholds=thresholds)
 
@@ -539,9 +539,7 @@ def test_an_image_is_annotated_without_a_second_copy_of_its_pixels(tmp_path: Pat
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_the_sound_of_a_video_is_kept_to_its_end_unless_the_run_is_stopped(
-    tmp_path: Path, is_stopped: bool
-) -> None:
+def test_sound_is_kept_to_the_end_unless_the_run_is_stopped(tmp_path: Path, is_stopped: bool) -> None:
     pytest.importorskip("av")
     from tests.runtime.test_timed_clips import TIMES, sound_of, write_source
 

@@ -46,7 +46,7 @@ def settings(model: Path, *assignments: str) -> TrainSettings:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_trains_and_detects_as_the_darknet_files_it_gives(
+def test_every_kind_trains_and_detects_like_its_darknet_files(
     data: TrainData, tmp_path: Path, name: str
 ) -> None:
     out = tmp_path / "run"
@@ -66,9 +66,7 @@ def test_every_kind_trains_and_detects_as_the_darknet_files_it_gives(
             assert len(detector(read_image(data.train[3].path))) > 0
 
 
-def test_a_run_resumes_without_the_file_it_started_from_and_elsewhere(
-    data: TrainData, tmp_path: Path
-) -> None:
+def test_a_moved_run_resumes_without_its_start_file(data: TrainData, tmp_path: Path) -> None:
     cfg = written(tmp_path, "tiny")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(data, settings(cfg, "epochs=2"), whole, quiet())
@@ -111,7 +109,7 @@ def test_a_run_keeps_its_network(data: TrainData, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "region"])
-def test_anchors_from_the_data(data: TrainData, tmp_path: Path, name: str) -> None:
+def test_anchors_can_come_from_the_data(data: TrainData, tmp_path: Path, name: str) -> None:
     info = describe(data, settings(written(tmp_path, name), "anchors=data"))
     official = describe(data, settings(tmp_path / f"{name}.cfg"))
     assert [len(scale) for scale in info.anchors] == [len(scale) for scale in official.anchors]
@@ -128,14 +126,14 @@ def test_anchors_from_the_data(data: TrainData, tmp_path: Path, name: str) -> No
         (["freeze=neck"], "freeze: expected nothing"),
     ],
 )
-def test_settings_that_do_not_fit_a_cfg(
+def test_settings_that_do_not_fit_a_cfg_are_refused(
     data: TrainData, tmp_path: Path, assignments: list[str], complaint: str
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
         train(data, settings(written(tmp_path, "tiny"), *assignments), tmp_path / "run", quiet())
 
 
-def test_a_size_for_the_coarsest_stride(data: TrainData, tmp_path: Path) -> None:
+def test_the_size_must_fit_the_coarsest_stride(data: TrainData, tmp_path: Path) -> None:
     text = KINDS["mobilenet"].replace("stride=2", "stride=4", 1).replace("height=96", "height=128")
     (tmp_path / "x.cfg").write_text(text)
     with pytest.raises(ConfigError, match=r"size: expected multiples of 64, the coarsest stride of .*x\.cfg"):
@@ -143,7 +141,7 @@ def test_a_size_for_the_coarsest_stride(data: TrainData, tmp_path: Path) -> None
     assert describe(data, settings(tmp_path / "x.cfg", "size=64x128")).side_multiple == 64
 
 
-def test_a_published_file_of_a_readable_network_is_that_network(data: TrainData, tmp_path: Path) -> None:
+def test_a_cfg_of_a_readable_network_is_recognized(data: TrainData, tmp_path: Path) -> None:
     from lookonce.darknet.classic import classic_cfg
 
     (tmp_path / "my.cfg").write_text(classic_cfg(replace(INFO, width=0.125, names=("x",))))
@@ -153,7 +151,7 @@ def test_a_published_file_of_a_readable_network_is_that_network(data: TrainData,
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_objectness_of_every_cell_before_the_first_step(data: TrainData, tmp_path: Path, name: str) -> None:
+def test_objectness_starts_at_the_prior(data: TrainData, tmp_path: Path, name: str) -> None:
     from lookonce.model.backend import TorchBackend
 
     chosen = settings(written(tmp_path, name))
@@ -173,7 +171,7 @@ def test_layers_without_a_head_keep_their_weights(data: TrainData, tmp_path: Pat
     assert trained == len(list(learner.network.parameters())) - 3
 
 
-def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
+def test_a_network_of_one_channel_sees_gray(data: TrainData, tmp_path: Path) -> None:
     """A trained network of one channel receives the luminance, in torch and in its exported file."""
     result = train(data, settings(written(tmp_path, "gray"), "epochs=1"), tmp_path / "run", quiet())
     network, _ = load_model(result.model)
@@ -195,7 +193,7 @@ def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
 
 @needs_opencv_importer
 @pytest.mark.parametrize("name", ["tiny", "three scales", "v4-tiny", "csp", "fastest", "region"])
-def test_opencv_reads_what_was_trained(data: TrainData, tmp_path: Path, name: str) -> None:
+def test_opencv_computes_the_same_as_the_trained_network(data: TrainData, tmp_path: Path, name: str) -> None:
     result = train(data, settings(written(tmp_path, name), "epochs=1"), tmp_path / "run", quiet())
     attempted("export", result.model, "--to", "darknet", "--out", tmp_path)
     network, info = load_model(result.model)

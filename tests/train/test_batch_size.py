@@ -40,7 +40,7 @@ def images(count: int) -> TrainData:
         ("width=0.5", "size=192x256", "batch=12", "precision=bfloat16"),
     ],
 )
-def test_the_estimate_is_what_a_process_really_takes(assignments: tuple[str, ...]) -> None:
+def test_the_estimate_matches_the_memory_of_a_process(assignments: tuple[str, ...]) -> None:
     if "precision=bfloat16" in assignments and not this_cpu().computes_bfloat16:
         pytest.skip("imitating bfloat16 takes half as much memory again, and nobody trains that way")
     settings = load_settings(None, (*assignments, "workers=0"))
@@ -79,7 +79,7 @@ def test_memory_grows_with_the_largest_input_and_less_with_a_frozen_backbone() -
         (512, 4 * GIB, 4, "80% of the memory"),
     ],
 )
-def test_the_choice_shrinks_with_the_room(
+def test_the_batch_shrinks_with_free_memory(
     monkeypatch: pytest.MonkeyPatch, count: int, room: int, expected: int, limit: str
 ) -> None:
     monkeypatch.setattr(Trial, "estimate", lambda trial: StepMemory(fixed=GIB // 2, per_image=GIB // 2 - 1))
@@ -90,13 +90,13 @@ def test_the_choice_shrinks_with_the_room(
     assert f"(limited by: {limit}); the learning rate stays 0.001" in choice.why
 
 
-def test_room_for_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_no_image_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_size, "free_bytes", lambda: 2**20)
     with pytest.raises(TrainingError, match=r"not even one image of 64x96 fits into 80% of 0\.00 GiB"):
         choose_batch(images(99), load_settings(None, ("width=0.125", "size=64x96")), CPU)
 
 
-def test_on_a_card_the_largest_batch_that_does_not_run_out_of_memory_is_taken(
+def test_on_a_gpu_the_largest_batch_that_fits_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried = []
@@ -115,7 +115,7 @@ def test_on_a_card_the_largest_batch_that_does_not_run_out_of_memory_is_taken(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
-def test_a_real_card_takes_more_for_more_images() -> None:
+def test_a_real_gpu_takes_more_memory_for_more_images() -> None:
     trial = Trial(images(99), load_settings(None, ("size=256",)), torch.device("cuda"))
     assert 0 < trial.peak_on_cuda(2) < trial.peak_on_cuda(32)
 
@@ -156,20 +156,18 @@ MEMINFO = "MemTotal:       8000 kB\nMemFree:         100 kB\nMemAvailable:   500
         ),
     ],
 )
-def test_free_memory_is_the_least_of_what_kernel_and_groups_allow(
+def test_free_memory_is_the_smallest_limit_of_kernel_and_cgroups(
     tmp_path: Path, files: dict[str, str], expected: int
 ) -> None:
     assert free_bytes(system(tmp_path, {"proc/meminfo": MEMINFO, **files})) == expected
 
 
-def test_a_system_that_does_not_say_is_an_error(tmp_path: Path) -> None:
+def test_unknown_free_memory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="set batch to a number"):
         free_bytes(tmp_path)
 
 
-def test_a_run_writes_down_its_batch_and_resumes_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_records_its_batch_and_resumes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = draw_samples(tmp_path, 17)
     data = TrainData(INFO.names, samples, ())
     quick = ("width=0.125", "size=64x96", "workers=0", "batch=auto", "evaluate_every=9")

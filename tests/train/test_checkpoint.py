@@ -39,7 +39,7 @@ def epoch_of(file: Path) -> float:
     ("aps", "best"),
     [((0.2, 0.5, 0.4), 2), ((0.0, 0.0), 2), ((0.3, 0.3, 0.1), 1), ((None, None), 2), ((0.4, None), 1)],
 )
-def test_the_best_is_that_of_the_highest_ap_and_of_zeros_the_last(
+def test_the_best_has_the_highest_ap_or_is_the_last_of_zeros(
     tmp_path: Path, aps: tuple[float | None, ...], best: int
 ) -> None:
     progress = after_epochs(tmp_path, learner(), *aps)
@@ -50,7 +50,7 @@ def test_the_best_is_that_of_the_highest_ap_and_of_zeros_the_last(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_model_of_every_epoch_is_kept_if_so_set(tmp_path: Path, keep: bool) -> None:
+def test_every_epoch_is_kept_if_so_set(tmp_path: Path, keep: bool) -> None:
     after_epochs(tmp_path, learner(keep), 0.3, 0.1)
     files = sorted(tmp_path.glob("epoch-*.safetensors"))
     assert [epoch_of(file) for file in files] == ([1, 2] if keep else [])
@@ -72,7 +72,7 @@ def ruined(learning: Learner) -> Learner:
     return learning
 
 
-def test_a_plain_model_has_no_progress(tmp_path: Path) -> None:
+def test_a_plain_model_is_not_a_checkpoint(tmp_path: Path) -> None:
     save_model(tmp_path / LAST, build(NARROW).state_dict(), NARROW)
     with pytest.raises(TrainingError, match=r"last\.safetensors: expected a checkpoint of a run"):
         Progress.of(load_info(tmp_path / LAST), tmp_path / LAST)

@@ -33,7 +33,7 @@ def steps(clock: Clock, time: Time, *seconds: float) -> None:
         clock.step_done()
 
 
-def test_the_pace_is_that_of_the_steps_after_the_first_ones() -> None:
+def test_the_pace_ignores_the_first_steps() -> None:
     time = Time()
     clock = started(600, time)
     steps(clock, time, 9)
@@ -48,7 +48,7 @@ def test_the_pace_is_that_of_the_steps_after_the_first_ones() -> None:
     assert clock.used == 47
 
 
-def test_steps_fit_without_any_evaluation_in_between() -> None:
+def test_without_evaluations_the_remaining_time_is_all_steps() -> None:
     time = Time()
     clock = started(100, time)
     steps(clock, time, 2, 2, 2)
@@ -75,9 +75,7 @@ def test_steps_fit_without_any_evaluation_in_between() -> None:
         (-7, 3, 0),
     ],
 )
-def test_evaluations_in_between_cost_steps_unless_they_leave_too_little(
-    left: float, until: int, fitting: int
-) -> None:
+def test_evaluations_cost_steps_unless_too_little_time_is_left(left: float, until: int, fitting: int) -> None:
     time = Time()
     clock = Clock(left + 10, time(), time, pace=1, closing=10)
     clock.begin()
@@ -85,12 +83,12 @@ def test_evaluations_in_between_cost_steps_unless_they_leave_too_little(
 
 
 @pytest.mark.parametrize(("left", "fits"), [(20, True), (19.9, False)])
-def test_an_evaluation_leaves_as_much_time_as_it_takes(left: float, fits: bool) -> None:
+def test_an_evaluation_needs_as_much_time_again(left: float, fits: bool) -> None:
     time = Time()
     assert Clock(left + 10, time(), time, closing=10).fits_evaluation() == fits
 
 
-def test_a_resumed_clock_counts_what_was_used_and_knows_the_pace() -> None:
+def test_a_resumed_clock_keeps_used_time_and_pace() -> None:
     time = Time()
     clock = started(100, time)
     steps(clock, time, 9, 9, 2, 2, 2)
@@ -109,7 +107,7 @@ def test_a_resumed_clock_counts_what_was_used_and_knows_the_pace() -> None:
     assert resumed.seconds_per_step() == 2.5  # ten steps of two seconds, ten of three
 
 
-def test_a_clock_that_measured_nothing_leaves_no_pace() -> None:
+def test_a_clock_without_measured_steps_has_no_pace() -> None:
     time = Time()
     clock = started(100, time)
     steps(clock, time, 9)
@@ -141,7 +139,7 @@ def run(course: Course, time: Time, pace: list[float], closing: float) -> list[f
 @pytest.mark.parametrize("minutes", [1, 5, 20])
 @pytest.mark.parametrize("pace", [0.11, 0.5, 4.0])
 @pytest.mark.parametrize("closing", [0.0, 1.5, 9.0])
-def test_a_run_of_steady_speed_ends_in_time(minutes: float, pace: float, closing: float) -> None:
+def test_a_run_at_steady_speed_ends_in_time(minutes: float, pace: float, closing: float) -> None:
     time = Time()
     clock = Clock(60 * minutes, time(), time)
     time.seconds += 2  # to start the program
@@ -187,5 +185,5 @@ def test_without_a_clock_the_schedule_decides() -> None:
     assert course.schedule.steps == 3
 
 
-def test_there_are_unsteady_steps() -> None:
+def test_the_number_of_unsteady_steps_is_two() -> None:
     assert UNSTEADY == 2, "the paces of this file rely on it"

@@ -23,7 +23,7 @@ class Small(nn.Module):
             self.count.fill_(int(value))
 
 
-def test_values_by_hand() -> None:
+def test_averages_match_hand_computed_values() -> None:
     """The decay rises from 2/11 to 3/12 and then stays at 0.3."""
     network = Small()
     ema = Ema(network, 0.3)
@@ -39,7 +39,7 @@ def test_values_by_hand() -> None:
     assert ema.updates == 4
 
 
-def test_late_updates_use_the_decay() -> None:
+def test_late_updates_use_the_full_decay() -> None:
     network = Small()
     ema = Ema(network, 0.998)
     ema.updates = 10**5
@@ -48,7 +48,7 @@ def test_late_updates_use_the_decay() -> None:
     assert ema.network.weight.tolist() == pytest.approx([0.002] * 2, rel=1e-4)
 
 
-def test_it_is_a_copy_that_does_not_learn() -> None:
+def test_the_average_is_a_copy_without_gradients() -> None:
     network = Small()
     ema = Ema(network, 0.9)
     network.become(3)
@@ -60,7 +60,7 @@ def test_it_is_a_copy_that_does_not_learn() -> None:
     assert ema.network.weight.grad is None
 
 
-def test_restored_it_goes_on_alike() -> None:
+def test_a_restored_average_continues_identically() -> None:
     network = Small()
     one, other = Ema(network, 0.9), Ema(network, 0.9)
     for value in (1.0, 2.0):

@@ -88,7 +88,7 @@ def timed(minutes: float, *assignments: str) -> TrainSettings:
         ("batch=7", "evaluate_every=3"),
     ],
 )
-def test_a_run_ends_with_its_minutes(
+def test_a_run_ends_when_its_minutes_are_used(
     data: TrainData, tmp_path: Path, machine: Machine, additions: tuple[str, ...]
 ) -> None:
     out = tmp_path / "run"
@@ -119,7 +119,7 @@ def test_an_epoch_longer_than_the_time_ends_early(data: TrainData, tmp_path: Pat
 
 
 @pytest.mark.parametrize("stop_at", [2, 9, 30])
-def test_a_resumed_run_takes_what_is_left_of_its_minutes(
+def test_a_resumed_run_uses_the_rest_of_its_minutes(
     data: TrainData, tmp_path: Path, machine: Machine, stop_at: int
 ) -> None:
     out = tmp_path / "run"
@@ -138,7 +138,7 @@ def test_a_resumed_run_takes_what_is_left_of_its_minutes(
     assert len(set(steps)) == len(steps)
 
 
-def test_a_run_that_used_its_minutes_takes_more_only_if_told(
+def test_a_run_that_used_its_minutes_needs_more_to_continue(
     data: TrainData, tmp_path: Path, machine: Machine
 ) -> None:
     out = tmp_path / "run"
@@ -154,7 +154,7 @@ def test_a_run_that_used_its_minutes_takes_more_only_if_told(
         train(data, timed(0), out, machine.session(), resume=True)
 
 
-def test_an_evaluation_that_would_take_the_rest_of_the_time_is_left_out(
+def test_an_evaluation_that_would_use_up_the_time_is_skipped(
     data: TrainData, tmp_path: Path, machine: Machine
 ) -> None:
     """Evaluations take 3 of 18 seconds each, so they follow some epochs and the end, but not every epoch."""
@@ -214,7 +214,7 @@ def test_a_plateau_ends_the_run_and_the_best_is_kept(
         ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 9),
     ],
 )
-def test_epochs_without_a_better_ap_count_once_it_has_learned(
+def test_patience_counts_only_after_the_first_usable_ap(
     data: TrainData, tmp_path: Path, aps: Callable[..., None], found: tuple[float, ...], epochs: int
 ) -> None:
     aps(*found)

@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> TrainData:
         ("float16", True, torch.float16),
     ],
 )
-def test_a_card_without_bfloat16_gets_float16(
+def test_a_gpu_without_bfloat16_gets_float16(
     monkeypatch: pytest.MonkeyPatch, wanted: str, native: bool, expected: torch.dtype
 ) -> None:
     # torch by itself also counts emulation as support
@@ -52,7 +52,7 @@ def test_a_card_without_bfloat16_gets_float16(
     assert precision_on(torch.device("cuda"), load_settings(None, precision=wanted)) == expected
 
 
-def test_a_cpu_never_gets_float16_by_itself() -> None:
+def test_a_cpu_gets_float16_only_on_request() -> None:
     assert precision_on(torch.device("cpu"), load_settings(None)) in (torch.bfloat16, torch.float32)
     narrow = replace(INFO, width=0.125)
     assert not Learner(build(narrow), narrow, load_settings(None)).scaler.is_enabled()
@@ -69,7 +69,7 @@ def test_float16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:
     assert not math.isclose(finals[0], finals[1], rel_tol=1e-9), "both ran in float32"
 
 
-def test_a_resumed_run_goes_on_with_its_scale_bit_for_bit(
+def test_a_resumed_run_keeps_its_loss_scale_bit_for_bit(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = settings("epochs=4", "precision=float16", "optimizer.clip=1")
@@ -111,7 +111,7 @@ def learn(data: TrainData, scaler: GradScaler, *assignments: str) -> tuple[dict[
     return dict(network.named_parameters()), epoch
 
 
-def test_clipping_sees_the_gradients_as_they_are(data: TrainData) -> None:
+def test_clipping_applies_to_unscaled_gradients(data: TrainData) -> None:
     clip = "optimizer.clip=0.5", "optimizer.rate=0.1"
     plain, _ = learn(data, GradScaler("cpu", init_scale=1.0), *clip)
     scaled, _ = learn(data, GradScaler("cpu", init_scale=64.0), *clip)
@@ -127,7 +127,7 @@ def test_clipping_sees_the_gradients_as_they_are(data: TrainData) -> None:
         assert (plain[name] - scaled[name]).norm() <= 0.05 * moved + 1e-7, name
 
 
-def test_a_step_that_overflows_is_left_out_and_is_no_error(data: TrainData) -> None:
+def test_an_overflowing_step_is_skipped_without_an_error(data: TrainData) -> None:
     scaler = GradScaler("cpu", init_scale=2.0**100)
     weights, epoch = learn(data, scaler, "optimizer.clip=1", "optimizer.rate=0.1")
     untouched, _ = learn(data, GradScaler("cpu"), "optimizer.rate=1e-30", "optimizer.end_rate=0")
@@ -138,7 +138,7 @@ def test_a_step_that_overflows_is_left_out_and_is_no_error(data: TrainData) -> N
 
 
 @pytest.mark.parametrize("clip", ["optimizer.clip=0", "optimizer.clip=1"])
-def test_a_step_of_which_every_batch_was_left_out_is_no_step(
+def test_a_step_without_any_batch_left_is_skipped(
     data: TrainData, monkeypatch: pytest.MonkeyPatch, clip: str
 ) -> None:
     monkeypatch.setattr("lookonce.train.learner.forward", BadBatch(1))

@@ -47,14 +47,14 @@ def facts_of(samples: list[Sample]) -> dict:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.99, 7)])
-def test_every_image_is_kept_once(share: float, expected: int) -> None:
+def test_every_image_is_in_one_part(share: float, expected: int) -> None:
     split = hold_out(named(8), share, 3, {})
     assert len(split.held_out) == expected
     assert sorted(split.train + split.held_out) == list(range(8))
     assert (split.left_out, split.together) == ([], 0)
 
 
-def test_an_image_less_moves_at_most_one_other() -> None:
+def test_removing_an_image_moves_at_most_one_other() -> None:
     samples = named(20)
     learned = {samples[i].path for i in hold_out(samples, 0.25, 3, {}).train}
     for number in range(20):
@@ -75,7 +75,7 @@ def leaks(samples: list[Sample], train: list[int], held_out: list[int], reach: i
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_frames_of_films_do_not_leak(tmp_path: Path, seed: int) -> None:
+def test_frames_of_a_video_do_not_leak(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     samples = [each for k in range(6) for each in film(tmp_path, f"film{k}", 20, rng)]
     random = hold_out(samples, 0.2, seed, {})
@@ -86,7 +86,7 @@ def test_frames_of_films_do_not_leak(tmp_path: Path, seed: int) -> None:
     assert split.together == 120
 
 
-def test_of_a_single_film_the_last_frames_are_held_out(tmp_path: Path) -> None:
+def test_of_a_single_video_the_last_frames_are_held_out(tmp_path: Path) -> None:
     samples = film(tmp_path, "film", 60, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     shuffled = [samples[i] for i in rng.permutation(60)]
@@ -99,14 +99,14 @@ def test_of_a_single_film_the_last_frames_are_held_out(tmp_path: Path) -> None:
     assert "look like both sides" in split.describe()
 
 
-def test_of_a_camera_that_never_moves_nothing_can_be_held_out(tmp_path: Path) -> None:
+def test_a_fixed_camera_leaves_nothing_to_hold_out(tmp_path: Path) -> None:
     samples = film(tmp_path, "film", 20, np.random.default_rng(0), step=0)
     split = hold_out(samples, 0.2, 0, facts_of(samples))
     assert (len(split.train), split.held_out, split.left_out) == (20, [], [])
     assert "last model" in split.describe()
 
 
-def test_copies_and_images_saved_again_stay_together(tmp_path: Path) -> None:
+def test_copies_and_recompressed_images_stay_together(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(6):
         pixels = scene(rng)
@@ -122,7 +122,7 @@ def test_copies_and_images_saved_again_stay_together(tmp_path: Path) -> None:
         assert len(alike) == 1
 
 
-def test_images_named_in_a_row_that_show_different_things_are_not_one_film(tmp_path: Path) -> None:
+def test_numbered_images_of_different_scenes_are_not_one_video(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(12):
         cv2.imwrite(str(tmp_path / f"image_{i:03}.png"), scene(rng))
@@ -145,7 +145,7 @@ def test_a_group_larger_than_the_share_is_held_out_if_half_remains() -> None:
     assert len(hold_out(samples, 0.1, 0, {}, "folder").held_out) == 10
 
 
-def test_the_same_images_are_held_out_again_with_a_share_of_the_new_ones() -> None:
+def test_held_out_images_stay_and_a_share_of_new_ones_is_added() -> None:
     samples = named(26)
     before = hold_out(samples[:16], 0.25, 3, {})
     learned, held_out = {*before.train}, {*before.held_out}

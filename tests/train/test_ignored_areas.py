@@ -141,7 +141,7 @@ def test_ignored_areas_have_no_gradient(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["letterbox", "mosaic"])
-def test_the_rest_is_trained_as_without_areas(tmp_path: Path, name: str) -> None:
+def test_outside_ignored_areas_training_is_unchanged(tmp_path: Path, name: str) -> None:
     """Outside all areas, the gradient equals that of the same images without areas, bit by bit."""
     samples = painted(tmp_path)
     plain = [replace(sample.pick(~sample.crowd), ignored=()) for sample in samples]
@@ -168,7 +168,7 @@ def test_an_object_in_an_ignored_area_is_not_trained_on(tmp_path: Path) -> None:
     assert batch.truth.shape == (1, 2, 4)  # a prediction on it is not background either
 
 
-def test_difficult_objects_are_ignored_if_the_setting_says_so(tmp_path: Path) -> None:
+def test_difficult_objects_are_ignored_if_so_set(tmp_path: Path) -> None:
     write_image(path := tmp_path / "x.png", np.zeros((64, 96, 3), np.uint8))
     boxes = np.array([[0, 0, 32, 32], [64, 32, 96, 64]], np.float32)
     sample = Sample(path, boxes, np.array([0, 1]), difficult=np.array([False, True]))
@@ -184,7 +184,7 @@ def test_difficult_objects_are_ignored_if_the_setting_says_so(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_no_image_teaches_that_an_unannotated_class_is_absent(tmp_path: Path, name: str) -> None:
+def test_unannotated_classes_get_no_gradient(tmp_path: Path, name: str) -> None:
     """Class 1 is not annotated: its logits get no gradient, nor does objectness where it may be shown.
 
     Positions to which the network gives it a score below 0.1 are background, and so is padding, which belongs
@@ -220,7 +220,7 @@ def test_no_image_teaches_that_an_unannotated_class_is_absent(tmp_path: Path, na
     assert called_background > 20
 
 
-def test_an_annotated_object_of_a_class_that_may_lack_boxes_is_trained_on(tmp_path: Path) -> None:
+def test_an_annotated_object_of_a_partly_annotated_class_is_trained_on(tmp_path: Path) -> None:
     write_image(path := tmp_path / "x.png", np.zeros((64, 96, 3), np.uint8))
     whole = np.array([[0, 0], [96, 0], [96, 64], [0, 64]], np.float32)
     box = np.array([[10, 10, 40, 40]], np.float32)

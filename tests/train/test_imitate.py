@@ -20,7 +20,7 @@ FORMS = pytest.mark.parametrize("name", ["tiny", "region", "gaussian", "csp"])
 
 
 @FORMS
-def test_a_network_learns_nothing_from_one_with_the_same_maps(name: str) -> None:
+def test_equal_maps_give_no_gradient(name: str) -> None:
     parent = parent_of(three_classes(name))
     graph = DarknetGraph(parent.network).eval()
     fill(graph, parent.weights)
@@ -70,7 +70,7 @@ def one_object(parent: Parent, label: int = NEW, objects: int = 1) -> tuple[Posi
 
 
 @FORMS
-def test_without_annotated_objects_the_old_model_stays_as_it_is(name: str) -> None:
+def test_without_annotated_objects_the_old_maps_give_no_gradient(name: str) -> None:
     parent = parent_of(three_classes(name))
     taught = silent(parent, maps_of(parent))
     maps = [each.clone().requires_grad_() for each in taught]
@@ -110,7 +110,7 @@ def test_an_annotated_object_is_learned_as_usual(name: str) -> None:
     assert gradients[0].abs().max() > 1e-3
 
 
-def test_a_class_that_the_images_annotate_is_not_learned_from_the_old_model() -> None:
+def test_annotated_classes_are_not_learned_from_the_old_model() -> None:
     """The share of such a class in the objectness is background, and its probability is 0."""
     parent = parent_of(three_classes())
     info, settings = parent.info, LossSettings()
@@ -137,7 +137,7 @@ def test_a_class_that_the_images_annotate_is_not_learned_from_the_old_model() ->
         assert gradient[..., 6].abs().max() < 1e-6
 
 
-def test_ignored_areas_teach_nothing() -> None:
+def test_ignored_areas_give_no_gradient() -> None:
     parent = parent_of(three_classes())
     info = parent.info
     taught = silent(parent, maps_of(parent))
@@ -148,7 +148,7 @@ def test_ignored_areas_teach_nothing() -> None:
     assert all(each.grad is not None and not each.grad.any() for each in maps)
 
 
-def test_boxes_and_classes_of_the_old_model_weigh_a_tenth_of_its_objectness() -> None:
+def test_boxes_and_classes_of_the_old_model_have_a_tenth_of_the_weight() -> None:
     """With the weight 1, added classes are learned slowly (benchmarks/labels.md)."""
     parent = parent_of(three_classes())
     info, none = parent.info, one_object(parent, objects=0)

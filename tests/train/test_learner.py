@@ -42,7 +42,7 @@ def test_a_step_subtracts_the_clipped_gradient(clip: float, gradient: tuple[floa
     assert weight.tolist()[0] == pytest.approx([1 - 0.1 * gradient[0], 2 - 0.1 * gradient[1]])
 
 
-def test_gradients_of_several_backward_passes_add_up_and_are_gone_after_the_step() -> None:
+def test_gradients_add_up_until_the_step() -> None:
     learner, weight = line()
     for share in (0.25, 0.75):
         learner.backward(share * learner.network(torch.tensor([3.0, 4.0])).sum())
@@ -61,7 +61,7 @@ def test_a_step_without_gradients_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
-def test_the_average_is_evaluated_if_there_is_one(ema: float) -> None:
+def test_the_averaged_weights_are_evaluated_if_there_are_any(ema: float) -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     optimizer = {"name": "sgd", "momentum": 0}
@@ -92,7 +92,7 @@ def test_running_statistics_are_averaged_first_if_so_set(
     assert {block.momentum for block in norms(network)} == {expected}
 
 
-def test_a_frozen_backbone_stays_in_evaluation_mode_and_gets_no_step() -> None:
+def test_a_frozen_backbone_stays_in_evaluation_mode_and_is_not_trained() -> None:
     network = build(NARROW)
     learner = Learner(network, NARROW, TrainSettings(freeze="backbone"))
     learner.start_epoch()

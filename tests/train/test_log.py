@@ -50,7 +50,7 @@ def test_steps_and_epochs_are_rows(tmp_path: Path) -> None:
     assert "epoch 1/3  loss 7  AP50 0.750  AP 0.500  0.2 images/s  1.5 min" in said.getvalue()
 
 
-def test_rows_after_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
+def test_rows_after_the_checkpoint_are_removed(tmp_path: Path) -> None:
     with log(tmp_path, io.StringIO()) as opened:
         for step in (1, 2, 3):
             opened.step(StepReport(step, 0.1, LOSSES, 2), 3)
@@ -97,7 +97,7 @@ def test_a_disk_too_full_for_tensorboard_is_named_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("waited", "warned"), [(0.9, False), (1.1, True)])
-def test_waiting_for_images_is_reported_from_a_tenth_of_the_time(
+def test_waiting_for_images_is_reported_above_a_tenth_of_the_time(
     tmp_path: Path, waited: float, warned: bool
 ) -> None:
     said = io.StringIO()

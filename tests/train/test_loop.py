@@ -87,7 +87,7 @@ def assert_same_way(start: dict[str, Tensor], after: dict[str, Tensor], expected
     assert off < 1e-3 * way
 
 
-def test_a_batch_that_cannot_be_read_still_counts_in_the_mean(data: TrainData) -> None:
+def test_an_unreadable_batch_still_counts_in_the_mean(data: TrainData) -> None:
     """Otherwise, the images of a smaller step would have more weight than others."""
     settings = wanted("optimizer.accumulate=4", "augment.mosaic=0", "augment.rectangles=false")
     _, _, ((_, second, *_),), _ = trained(data, settings)
@@ -105,7 +105,7 @@ def test_a_batch_that_cannot_be_read_still_counts_in_the_mean(data: TrainData) -
     ("log_every", "accumulate", "logged"),
     [(1, 1, [1, 2, 3, 4]), (2, 1, [2, 4]), (3, 1, [3, 4]), (1, 2, [1, 2])],
 )
-def test_reports_come_every_so_many_steps_and_at_the_end(
+def test_reports_come_every_log_every_steps_and_at_the_end(
     data: TrainData, log_every: int, accumulate: int, logged: list[int]
 ) -> None:
     settings = wanted(f"log_every={log_every}", f"optimizer.accumulate={accumulate}")
@@ -120,7 +120,7 @@ def test_reports_come_every_so_many_steps_and_at_the_end(
         assert report.losses["total"] == pytest.approx(parts, rel=1e-5)
 
 
-def test_an_epoch_is_kept_up_to_date_and_continues_where_it_was(data: TrainData) -> None:
+def test_an_epoch_is_updated_and_can_be_continued(data: TrainData) -> None:
     settings = wanted()
     torch.manual_seed(0)
     info = describe(data, settings)

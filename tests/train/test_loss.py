@@ -58,7 +58,7 @@ def test_values_and_gradients_equal_the_reference(reference: Path, k: int) -> No
         np.testing.assert_allclose(logits.grad.permute(0, 2, 3, 1), stored[f"grad{k}_{s}"], atol=6e-6)
 
 
-def test_overflowing_background_leaves_loss_and_gradient_finite() -> None:
+def test_overflowing_background_gives_finite_loss_and_gradient() -> None:
     raw = torch.full((2, 3 * 8, 4, 5), 300.0, requires_grad=True)
     truth = torch.tensor([[[10.0, 10.0, 50.0, 40.0]], [[0.0, 0.0, 0.0, 0.0]]])
     losses = scale_losses(raw, no_positives(), truth, [(373.0, 326.0)] * 3, 32, PLAIN)
@@ -68,7 +68,7 @@ def test_overflowing_background_leaves_loss_and_gradient_finite() -> None:
     assert torch.isfinite(raw.grad).all()
 
 
-def test_every_scale_ignores_what_fits_any_box_of_the_image() -> None:
+def test_every_scale_ignores_predictions_that_fit_any_box_of_the_image() -> None:
     # a prediction on the coarse scale that fits a box assigned on the fine one
     fine, coarse = torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 2, 2)
     box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])  # coarse: cell (0, 0), anchor 16 x 16, logits 0
@@ -80,14 +80,14 @@ def test_every_scale_ignores_what_fits_any_box_of_the_image() -> None:
     assert float(blind.conf) - float(seen.conf) == pytest.approx(one_cell, rel=1e-5)
 
 
-def test_a_batch_without_boxes_has_objectness_only() -> None:
+def test_a_batch_without_boxes_has_only_objectness_loss() -> None:
     raw = torch.zeros(2, 3 * 7, 3, 4)
     losses = scale_losses(raw, no_positives(), torch.zeros(2, 0, 4), [(10.0, 10.0)] * 3, 16, PLAIN)
     assert losses.giou.tolist() == losses.prob.tolist() == [0.0, 0.0]
     np.testing.assert_allclose(losses.conf, 3 * 3 * 4 * 0.25 * np.log(2), rtol=1e-6)
 
 
-def test_weights_scale_their_own_term() -> None:
+def test_each_weight_scales_its_own_term() -> None:
     raw = [torch.zeros(1, 3 * 7, 3, 4)]
     box = torch.tensor([[10.0, 10.0, 30.0, 26.0]])
     assigned = positives(torch.tensor([[0, 1, 1, 0]]), box, torch.tensor([1]))
@@ -123,7 +123,7 @@ TRUTH = [8.0, 8.0, 40.0, 24.0]  # twice as wide: IoU 1/2, centers 8 apart, 32 x 
         ("ciou", 0.5 - 64 / 1280 - (s := 4 / np.pi**2 * (np.pi / 4 - np.arctan(2)) ** 2) ** 2 / (0.5 + s)),
     ],
 )
-def test_the_box_loss_by_each_measure(measure: str, value: float) -> None:
+def test_the_box_loss_follows_the_chosen_measure(measure: str, value: float) -> None:
     weight = 2 - 32 * 16 / 64**2
     box, conf, prob, gradient = one_object(TRUTH, box=measure)
     assert float(box) == pytest.approx(weight * (1 - value), rel=1e-5)
@@ -133,7 +133,7 @@ def test_the_box_loss_by_each_measure(measure: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("logit", [-1.0, 0.0, 2.0])
-def test_objectness_may_learn_the_iou_of_its_box(logit: float) -> None:
+def test_objectness_can_learn_the_iou_of_its_box(logit: float) -> None:
     """The term is (t - p)^2 BCE(t) with t = 1/2 on the positive, which an overlap of 1/2 does not ignore."""
     p, target = 1 / (1 + np.exp(-logit)), 0.5
     background = 3 * p**2 * -np.log(1 - p)
@@ -145,7 +145,7 @@ def test_objectness_may_learn_the_iou_of_its_box(logit: float) -> None:
     assert float(plain[1]) == pytest.approx((1 - p) ** 2 * -np.log(p) + background, rel=1e-5)
 
 
-def test_the_iou_is_a_target_that_no_gradient_flows_into() -> None:
+def test_no_gradient_flows_into_the_iou_target() -> None:
     """Without the other terms, only objectness has a gradient."""
     _, _, _, gradient = one_object(TRUTH, 2.0, objectness="iou")
     _, _, _, plain = one_object(TRUTH, 2.0)
@@ -166,7 +166,7 @@ def test_a_positive_whose_box_misses_counts_as_background() -> None:
 
 
 @pytest.mark.parametrize("measure", ["giou", "diou", "ciou"])
-def test_overflowing_positives_leave_loss_and_gradient_finite(measure: str) -> None:
+def test_overflowing_positives_give_finite_loss_and_gradient(measure: str) -> None:
     for value in (-300.0, 300.0):
         raw = torch.full((1, 7, 2, 2), value, requires_grad=True)
         box = torch.tensor([TRUTH])
@@ -232,7 +232,7 @@ def test_the_total_is_a_mean_over_the_images_or_over_a_larger_batch() -> None:
 
 
 @pytest.mark.parametrize(("right", "iou"), [(16.0, 1.0), (8.0, 0.5)])
-def test_a_boxs_weight_is_its_share_of_a_rectangular_input(right: float, iou: float) -> None:
+def test_the_weight_of_a_box_follows_its_share_of_the_input(right: float, iou: float) -> None:
     raw = torch.zeros(1, 6, 1, 4)  # one anchor, one class, an input of 16 x 64; decodes to (0, 0, 16, 16)
     box = torch.tensor([[0.0, 0.0, right, 16.0]])
     there = positives(torch.zeros(1, 4), box, torch.tensor([0]))
@@ -242,7 +242,7 @@ def test_a_boxs_weight_is_its_share_of_a_rectangular_input(right: float, iou: fl
     assert found.target.flatten().tolist() == [1, 0, 0, 0]
 
 
-def test_a_prediction_that_fits_a_box_is_no_background_where_a_class_may_lack_boxes_elsewhere() -> None:
+def test_a_prediction_that_fits_a_box_is_ignored_beside_partly_annotated_cells() -> None:
     raw = torch.zeros(1, 6, 1, 3)  # boxes of 16 x 16, side by side
     raw[0, 4:, 0, 2] = -9  # the last cell shows nothing
     cells = torch.zeros(1, 1, 3, 2, dtype=torch.bool)
@@ -254,14 +254,14 @@ def test_a_prediction_that_fits_a_box_is_no_background_where_a_class_may_lack_bo
 
 
 @pytest.mark.parametrize(("logit", "shown"), [(A_TENTH + 1e-3, True), (A_TENTH - 1e-3, False)])
-def test_a_class_that_may_lack_boxes_is_shown_from_a_score_of_a_tenth(logit: float, shown: bool) -> None:
+def test_a_partly_annotated_class_is_ignored_above_a_score_of_a_tenth(logit: float, shown: bool) -> None:
     raw = torch.tensor([0.0, 0, 0, 0, 100, logit]).reshape(1, 6, 1, 1)
     cells = torch.tensor([False, True]).reshape(1, 1, 1, 2)
     found = scale_terms(raw, no_positives(), torch.zeros(1, 0, 4), [(16.0, 16.0)], 16, PLAIN, cells)
     assert bool(found.ignored) is shown
 
 
-def test_scores_of_absent_classes_have_the_loss_of_the_formula() -> None:
+def test_losses_of_absent_classes_match_the_formula() -> None:
     raw = torch.randn((1, 3 * 8, 2, 3), generator=torch.Generator().manual_seed(1))
     raw[0, [4, 6, 12, 14, 20, 22], 1, 2] = 1  # objectness and class 1 of each anchor: it may be shown here
     raw[0, [20, 22], 1, 2] = -1  # by the third anchor it is not: 0.27 * 0.27 < 0.1
@@ -286,7 +286,7 @@ def test_scores_of_absent_classes_have_the_loss_of_the_formula() -> None:
 REGION = Decoding("region")
 
 
-def test_classes_that_exclude_each_other_have_the_cross_entropy_of_a_softmax() -> None:
+def test_exclusive_classes_have_softmax_cross_entropy() -> None:
     logits = torch.tensor([[1.0, 2, 5], [1, 1, 2]]).log()  # probabilities of 1/8, 2/8, 5/8 and 1/4, 1/4, 1/2
     found = class_terms(logits, torch.tensor([1, 2]), 0.3, REGION)
     expected = -np.array([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]) * np.log(
@@ -295,7 +295,7 @@ def test_classes_that_exclude_each_other_have_the_cross_entropy_of_a_softmax() -
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
+def test_an_absent_softmax_class_is_penalized_by_its_score() -> None:
     maps = torch.zeros(1, 1, 2, 1, 8)
     maps[0, 0, 0, 0, 5:] = torch.tensor([1.0, 2, 5]).log()
     known = torch.tensor([True, False, True])[None, None, None, None]
@@ -304,7 +304,7 @@ def test_an_absent_class_of_a_softmax_lowers_the_score_of_its_share() -> None:
     np.testing.assert_allclose(found[0, 0, :, 0], [-(score**2 * np.log(1 - score)).sum(), 0], rtol=1e-5)
 
 
-def test_a_softmax_decides_which_classes_are_absent_or_may_be_shown() -> None:
+def test_softmax_scores_decide_which_classes_are_absent_or_ignored() -> None:
     raw = torch.zeros(2, 8, 1, 1)
     raw[:, 5:, 0, 0] = torch.tensor([1.0, 2, 5]).log()  # scores of 1/16, 2/16 and 5/16
     cells = torch.zeros(2, 1, 1, 4, dtype=torch.bool)
@@ -318,7 +318,7 @@ def test_a_softmax_decides_which_classes_are_absent_or_may_be_shown() -> None:
     assert found.sums().prob.tolist() == pytest.approx([expected, 0], rel=1e-5)
 
 
-def test_boxes_and_objectness_are_those_of_the_scales_form() -> None:
+def test_boxes_and_objectness_follow_the_form_of_the_scale() -> None:
     raw = torch.zeros(1, 6, 1, 1)
     raw[0, 2:4] = math.log(3)  # a sigmoid of 3/4: sides of 16 * 1.5²
     truth = torch.tensor([[[-10.0, -10, 26, 26]]])
@@ -348,7 +348,7 @@ def likely(raw: Tensor, row: int, column: int, label: int) -> None:
     raw[0, 4, row, column] = raw[0, 5 + label, row, column] = 2.0
 
 
-def test_positions_are_ignored_for_their_overlap_their_area_or_a_class_that_may_lack_boxes() -> None:
+def test_positions_are_ignored_by_overlap_area_or_partly_annotated_class() -> None:
     """Each cell decodes to a 16 x 16 box at its center. Only the third kind trains absent classes."""
     raw = torch.zeros(1, 8, 2, 3)
     cells = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
@@ -378,7 +378,7 @@ def test_positions_are_ignored_for_their_overlap_their_area_or_a_class_that_may_
     assert float(every.prob) == pytest.approx(3 * expected.sum(), rel=1e-5)
 
 
-def test_the_overlap_that_ignores_is_that_of_the_threshold_itself() -> None:
+def test_an_overlap_at_the_threshold_is_ignored() -> None:
     raw, half = torch.zeros(1, 6, 1, 2), torch.tensor([[[8.0, 8, 24, 16]]])
     for threshold, ignored in ((0.5, True), (0.51, False)):
         settings = LossSettings(ignore_iou=threshold)
@@ -386,14 +386,14 @@ def test_the_overlap_that_ignores_is_that_of_the_threshold_itself() -> None:
         assert terms.ignored.flatten().tolist() == [ignored, False]
 
 
-def test_a_positive_is_no_background() -> None:
+def test_a_positive_is_not_background() -> None:
     there = positives(torch.tensor([[0, 1, 2, 0]]), torch.tensor([TRUTH]), torch.tensor([1]))
     terms = scale_terms(torch.zeros(1, 7, 2, 3), there, torch.zeros(1, 0, 4), [(16.0, 16.0)], 32, PLAIN)
     assert terms.background[0, ..., 0].tolist() == [[True, True, True], [True, True, False]]
     assert terms.prob.shape == (1,)
 
 
-def test_each_scale_is_trained_by_its_own_form() -> None:
+def test_each_scale_is_trained_in_its_own_form() -> None:
     """At (2 σ)² = 2, the sides of a new_coords box are twice those of its anchor."""
     raw, box = torch.zeros(1, 7, 1, 1), torch.tensor([[0.0, 0, 32, 32]])
     raw[0, 2:4] = float(np.log(1 / (np.sqrt(2) - 1)))

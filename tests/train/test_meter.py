@@ -20,7 +20,7 @@ def paths(count: int) -> list[Path]:
     return [Path(f"{number}.png") for number in range(count)]
 
 
-def test_means_are_over_images_not_over_batches() -> None:
+def test_means_are_over_images_not_batches() -> None:
     meter = LossMeter()
     meter.add(losses(1, 2, 3), paths(3))
     meter.add(losses(10), paths(1))
@@ -28,7 +28,7 @@ def test_means_are_over_images_not_over_batches() -> None:
     assert meter.images == 4
 
 
-def test_a_reading_covers_what_came_since_the_last_one_and_means_cover_all() -> None:
+def test_a_reading_covers_images_since_the_last_one_and_means_cover_all() -> None:
     meter = LossMeter()
     meter.add(losses(2), paths(1))
     meter.read()
@@ -47,7 +47,7 @@ def test_a_reading_covers_all_processes() -> None:
     assert meter.images == 4
 
 
-def test_a_state_continues_with_what_was_not_read() -> None:
+def test_a_restored_state_continues_with_unread_images() -> None:
     meter = LossMeter()
     meter.add(losses(1), paths(1))
     meter.read()

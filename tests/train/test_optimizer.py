@@ -22,7 +22,7 @@ def stepped(name: str, gradient: float) -> tuple[float, float]:
     return float(network.weight.detach()), float(network.bias.detach())
 
 
-def test_adamw_takes_the_decay_off_the_weights() -> None:
+def test_adamw_subtracts_the_decay_from_the_weights() -> None:
     """Adam's first step equals the rate for any gradient; AdamW adds a decay of rate * decay * weight."""
     for gradient in (0.01, 100.0):
         kernel, bias = stepped("adamw", gradient)
@@ -31,13 +31,13 @@ def test_adamw_takes_the_decay_off_the_weights() -> None:
     assert stepped("adamw", 0.0) == pytest.approx((4 - RATE * DECAY * 4, 4))
 
 
-def test_adam_adds_it_to_the_gradient() -> None:
+def test_adam_adds_the_decay_to_the_gradient() -> None:
     assert stepped("adam", 100.0) == pytest.approx((4 - RATE, 4 - RATE), abs=1e-4)
     assert stepped("adam", 0.0) == pytest.approx((4 - RATE, 4), abs=1e-4)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", Adam), ("adamw", AdamW)])
-def test_kinds_and_their_memory(name: str, kind: type) -> None:
+def test_each_optimizer_restores_its_state(name: str, kind: type) -> None:
     network = nn.Conv2d(2, 3, 3)
     settings = OptimizerSettings(name=name)
     one, other = make_optimizer(network, settings), make_optimizer(network, settings)

@@ -100,7 +100,7 @@ def assert_same_run(one: Path, two: Path) -> None:
     assert (theirs_after - mine_after).norm() < 0.005 * (mine_after - before).norm()
 
 
-def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> None:
+def test_two_processes_learn_the_same_as_one(data: TrainData, tmp_path: Path) -> None:
     """Of 7 images in batches of 3, the last batch leaves rank 1 without images, and one is unreadable."""
     data.train[5].path.write_bytes(b"<html>not an image</html>")
     cases = (
@@ -122,7 +122,7 @@ def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> N
     assert by_the_other == "", "rank 0 speaks alone"
 
 
-def test_synchronized_normalization_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+def test_synchronized_batch_norm_equals_that_of_the_whole_batch(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(3)
     cases = []
     for batch, sizes in ((4, (3, 1)), (3, (3, 0)), (2, (0, 2))):
@@ -144,9 +144,7 @@ def test_synchronized_normalization_is_that_of_the_whole_batch(tmp_path: Path) -
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
-    data: TrainData, tmp_path: Path
-) -> None:
+def test_each_image_is_evaluated_once_with_the_statistics_of_rank_0(data: TrainData, tmp_path: Path) -> None:
     """One image is unreadable, and one disappears after that check."""
     data.train[3].path.write_bytes(b"<html>not an image</html>")
     codes, said = in_two(tmp_path, "validated")
@@ -165,7 +163,7 @@ def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
     assert metrics.keys() == {"ap", "ap50"}
 
 
-def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_path: Path) -> None:
+def test_a_run_can_be_resumed_with_another_number_of_processes(data: TrainData, tmp_path: Path) -> None:
     """A signal to one rank stops the run within an epoch; it resumes from two to one, and from one to two."""
     wanted = (*SAME, "epochs=3", "log_every=2")
     codes, said = in_two(tmp_path, "stopped", ("two-one", *wanted))
@@ -195,7 +193,7 @@ def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_pat
     assert_same_run(tmp_path / "whole", tmp_path / "one-two")
 
 
-def test_all_processes_end_a_run_by_the_clock_of_rank_0(data: TrainData, tmp_path: Path) -> None:
+def test_all_processes_end_by_the_clock_of_rank_0(data: TrainData, tmp_path: Path) -> None:
     wanted = (*SAME, "minutes=0.1", "optimizer.accumulate=2")
     codes, said = in_two(tmp_path, "clocks_differ", ("run", *wanted))
     assert codes == [0, 0], said
@@ -207,7 +205,7 @@ def test_all_processes_end_a_run_by_the_clock_of_rank_0(data: TrainData, tmp_pat
     assert not said[1]
 
 
-def test_a_batch_is_left_out_by_all_or_by_none(data: TrainData, tmp_path: Path) -> None:
+def test_a_batch_is_skipped_by_all_processes_or_none(data: TrainData, tmp_path: Path) -> None:
     codes, (said, _) = in_two(tmp_path, "not_finite", ("run", *SAME, "epochs=1", "loss.non_finite=skip"))
 
     assert codes == [0, 0], said
@@ -233,7 +231,7 @@ def test_no_process_outlives_a_dead_one(
     assert "Traceback" not in said[survivor]
 
 
-def test_an_error_of_one_process_is_said_by_all(data: TrainData, tmp_path: Path) -> None:
+def test_an_error_of_one_process_is_reported_by_all(data: TrainData, tmp_path: Path) -> None:
     codes, said = in_two(tmp_path, "fails")
 
     assert codes == [2, 2]
@@ -241,12 +239,12 @@ def test_an_error_of_one_process_is_said_by_all(data: TrainData, tmp_path: Path)
     assert "lookonce: rank 1 of 2 ended: no more disk" in said[0]
 
 
-def test_a_long_evaluation_is_waited_for(tmp_path: Path) -> None:
+def test_processes_wait_for_a_long_evaluation(tmp_path: Path) -> None:
     codes, said = in_two(tmp_path, "long_wait")
     assert codes == [0, 0], said
 
 
-def test_torchrun(tmp_path: Path) -> None:
+def test_torchrun_starts_a_run(tmp_path: Path) -> None:
     lines, names = write_lines(tmp_path / "images"), tmp_path / "things.names"
     names.write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -260,7 +258,7 @@ def test_torchrun(tmp_path: Path) -> None:
     assert len(list((tmp_path / "run/tensorboard").iterdir())) == 1
 
 
-def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
@@ -280,7 +278,7 @@ class Two(Group):
         return [mine, (1, [])]  # type: ignore[list-item]
 
 
-def test_parts_of_a_batch_make_the_batch(data: TrainData) -> None:
+def test_the_parts_of_a_batch_add_up_to_it(data: TrainData) -> None:
     wanted = settings("workers=0", "augment.rectangles=true", "augment.multi_scale=0.5")
     dataset = Dataset(data.train, INFO, wanted.augment)
     whole = list(chain.from_iterable(SharedLoader(ALONE, dataset, wanted).steps(1)))

@@ -61,7 +61,7 @@ def _targets(rows: np.ndarray, scale: int) -> tuple[Positives[torch.Tensor], tor
     return join(assigned).each(torch.from_numpy), torch.from_numpy(truth)
 
 
-def test_training_mode_heads(
+def test_heads_in_training_mode_equal_the_reference(
     losses: tuple[list[torch.Tensor], list[Losses]], stored: dict[str, np.ndarray]
 ) -> None:
     for i, raw in enumerate(losses[0]):
@@ -69,13 +69,15 @@ def test_training_mode_heads(
         np.testing.assert_allclose(raw.detach().permute(0, 2, 3, 1), expected, atol=3e-4)
 
 
-def test_losses(losses: tuple[list[torch.Tensor], list[Losses]], stored: dict[str, np.ndarray]) -> None:
+def test_losses_equal_the_reference(
+    losses: tuple[list[torch.Tensor], list[Losses]], stored: dict[str, np.ndarray]
+) -> None:
     found = [[float(term.detach().mean()) for term in (s.giou, s.conf, s.prob)] for s in losses[1]]
     np.testing.assert_allclose(found, stored["train_loss"], rtol=1e-4)
 
 
 @pytest.mark.usefixtures("losses")
-def test_gradient_norms_of_every_convolution(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+def test_gradient_norms_equal_the_reference(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
     for i, (block, _) in enumerate(convolutions(network)):
         if isinstance(block, Head):
             pairs = [("kernel", block.weight), ("bias", block.bias)]
@@ -89,7 +91,7 @@ def test_gradient_norms_of_every_convolution(network: nn.Module, stored: dict[st
 
 
 @pytest.mark.usefixtures("losses")
-def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+def test_running_statistics_equal_the_reference(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
     for i, (block, _) in enumerate(convolutions(network)):
         if not isinstance(block, Head):
             mean, variance = block.bn.running_mean[:8], block.bn.running_var[:8]
@@ -100,7 +102,7 @@ def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -
 
 
 @pytest.mark.usefixtures("losses")
-def test_the_step_that_follows(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+def test_the_first_step_equals_the_reference(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
     """Adam's first step equals the rate, against the sign of the gradient, on the sampled kernel entries.
 
     Entries whose gradient is below a tenth of the largest in their convolution are left out, because the

@@ -183,7 +183,7 @@ def test_an_averaged_run_can_be_extended(data: TrainData, tmp_path: Path) -> Non
     assert int(load_training(tmp_path / "run" / LAST)["ema/updates"]) == 2 * steps
 
 
-def test_a_run_of_before_a_setting_was_added_resumes(data: TrainData, tmp_path: Path) -> None:
+def test_a_run_from_before_a_setting_existed_resumes(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False, True])
     with pytest.raises(Stopped):
         train(data, settings("epochs=1"), tmp_path / "run", quiet(lambda: next(asked)))
@@ -320,7 +320,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path:
         train(data, settings("epochs=1"), tmp_path / "run", quiet())
 
 
-def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Path) -> None:
+def test_files_left_by_a_kill_are_removed(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     with replacing(tmp_path / LAST) as temporary:
         half = tmp_path / "run" / temporary.name  # leftover of a kill in the run folder
@@ -331,7 +331,7 @@ def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Pat
     load_model(tmp_path / "run" / LAST)
 
 
-def test_nothing_to_resume(data: TrainData, tmp_path: Path) -> None:
+def test_resuming_nothing_is_an_error(data: TrainData, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to resume"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
 
@@ -342,7 +342,7 @@ def test_a_non_finite_loss_stops_and_names_the_image(data: TrainData, tmp_path: 
         train(data, hopeless, tmp_path / "run", quiet())
 
 
-def test_an_unreadable_image_is_skipped_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_skipped(data: TrainData, tmp_path: Path) -> None:
     data.train[5].path.write_bytes(b"<html>not an image</html>")
     console = Console(record=True, width=300, file=io.StringIO())
     result = train(data, settings("epochs=2"), tmp_path / "run", Session(console))
@@ -357,7 +357,7 @@ def test_without_validation_images_the_last_model_is_the_best(data: TrainData, t
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
-def test_the_model_carries_the_thresholds_of_its_validation(
+def test_the_model_stores_the_thresholds_of_its_validation(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = [tuple(0.1 * (c + epoch) for c in range(len(INFO.names))) for epoch in (1, 2)]
@@ -379,7 +379,7 @@ def test_of_equal_models_the_one_trained_for_longer_is_kept(data: TrainData, tmp
     assert load_weights(tmp_path / "run" / BEST)[1].training["epoch"] == 2
 
 
-def test_a_validation_part_without_objects_is_reported_once(data: TrainData, tmp_path: Path) -> None:
+def test_a_validation_split_without_objects_is_reported_once(data: TrainData, tmp_path: Path) -> None:
     empty = replace(data.val[0], boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
     empty = replace(empty, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
     console = Console(record=True, width=300, file=io.StringIO())
@@ -424,7 +424,7 @@ def test_a_finished_run_says_how_to_extend_it(data: TrainData, tmp_path: Path) -
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
-def test_transfer_takes_what_fits_and_leaves_foreign_heads(data: TrainData, tmp_path: Path) -> None:
+def test_transfer_copies_what_fits_and_leaves_other_heads(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "first", quiet())
     other = TrainData(("cat", "dog", "cow"), data.train, ())
     frozen = settings("epochs=1", "freeze=backbone")
@@ -436,7 +436,7 @@ def test_transfer_takes_what_fits_and_leaves_foreign_heads(data: TrainData, tmp_
     assert not torch.equal(before["fine.conv.weight"], after["fine.conv.weight"])
 
 
-def test_weights_of_nothing_that_fits_are_refused(data: TrainData, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused(data: TrainData, tmp_path: Path) -> None:
     info = describe(data, settings())
     save_model(tmp_path / "other.safetensors", {"something.else": torch.zeros(3)}, info)
     wider = settings("epochs=1", "width=0.25")
@@ -453,7 +453,7 @@ def test_accumulated_batches_are_one_step_in_the_log(data: TrainData, tmp_path: 
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
-def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_path: Path) -> None:
+def test_a_step_ends_even_if_its_last_batch_is_unreadable(data: TrainData, tmp_path: Path) -> None:
     plain = ("augment.mosaic=0", "augment.rectangles=false")  # so that it changes no other batch
     wanted = settings("epochs=1", "batch=1", "optimizer.accumulate=2", "log_every=1", *plain)
     dataset = make_dataset(data, describe(data, wanted), wanted)
@@ -464,7 +464,7 @@ def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_p
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
-def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Path) -> None:
+def test_a_step_of_fewer_batches_is_their_mean(data: TrainData, tmp_path: Path) -> None:
     few = TrainData(data.names, data.train[:3], ())  # one batch per epoch
     for accumulate in (1, 4):
         wanted = settings("epochs=2", f"optimizer.accumulate={accumulate}", "optimizer.name=sgd")
@@ -473,7 +473,7 @@ def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Pa
     assert all(torch.equal(one[name], four[name]) for name in one)
 
 
-def test_anchors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
+def test_anchors_from_data_fit_the_boxes_in_the_input(data: TrainData) -> None:
     fine, coarse = describe(data, settings("anchors=data")).anchors
     published = describe(data, settings("anchors=official")).anchors
     assert np.array(fine).min() > 8  # as the boxes are in inputs of 96
@@ -511,7 +511,7 @@ def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_other_errors_are_not_taken_for_lack_of_memory(
+def test_other_errors_are_not_taken_for_out_of_memory(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forward(*_: object) -> None:

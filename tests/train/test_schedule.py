@@ -9,7 +9,7 @@ from lookonce.train.schedule import Schedule
 
 
 @pytest.mark.parametrize("k", range(6))
-def test_same_rates_as_the_reference(reference: Path, k: int) -> None:
+def test_rates_equal_the_reference(reference: Path, k: int) -> None:
     stored = np.load(reference / "schedule.npz")
     per_epoch, warmup_epochs, epochs, rate, end = stored["config"][k]
     steps, warmup = int(per_epoch * epochs), int(per_epoch * warmup_epochs)

@@ -21,7 +21,7 @@ from lookonce.train.self_test import MOST_STEPS, SelfTest
         (0.0, 19, (40.0, 39.0), False),  # a slow machine: no verdict
     ],
 )
-def test_the_trend_decides_where_time_ran_out(
+def test_the_trend_decides_if_time_ran_out(
     ap50: float, steps: int, losses: tuple[float, float], failed: bool
 ) -> None:
     outcome = SelfTest(ap50, steps, 180.0, losses, 0)

@@ -20,7 +20,7 @@ DATA = TrainData(INFO.names, [BOX, BOX], [BOX])
 NARROW = "width=0.125"
 
 
-def test_the_model_has_the_layout_of_its_name_and_carries_its_objective() -> None:
+def test_the_description_has_layout_and_objective() -> None:
     info = describe(DATA, load_settings(None, ("model=yolov3", "size=64x96", "batch_norm.epsilon=0.01")))
     assert (info.strides, info.anchors) == (NETWORKS["yolov3"].strides, NETWORKS["yolov3"].anchors)
     assert (info.input_size, info.bn_epsilon, info.names) == ((64, 96), 0.01, INFO.names)
@@ -29,7 +29,7 @@ def test_the_model_has_the_layout_of_its_name_and_carries_its_objective() -> Non
     assert (counts["images"], counts["boxes"], counts["validation"]) == (2, 2, 1)
 
 
-def test_own_anchors_are_taken_as_they_are() -> None:
+def test_given_anchors_are_used_unchanged() -> None:
     anchors = [[[5, 6], [7, 8]], [[20, 30], [40, 50]]]
     info = describe(DATA, load_settings(None, (f"anchors={anchors}", NARROW)))
     assert info.anchors == (((5, 6), (7, 8)), ((20, 30), (40, 50)))
@@ -42,7 +42,7 @@ def heads(network: torch.nn.Module) -> list[Head]:
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.3, 0.9])
-def test_every_cell_predicts_the_prior_and_nothing_else_is_biased(prior: float) -> None:
+def test_only_objectness_is_biased_to_the_prior(prior: float) -> None:
     settings = load_settings(None, (f"objectness_prior={prior}", NARROW))
     found = heads(make_network(describe(DATA, settings), settings))
     assert len(found) == 2
@@ -53,7 +53,7 @@ def test_every_cell_predicts_the_prior_and_nothing_else_is_biased(prior: float) 
         assert (bias[:, [0, 1, 2, 3, 5, 6, 7]] == 0).all()
 
 
-def test_the_first_weights_of_the_reference_stay_bit_for_bit() -> None:
+def test_with_a_prior_of_one_half_initial_weights_are_unchanged() -> None:
     settings = load_settings(None, ("objectness_prior=0.5", NARROW))
     info = describe(DATA, settings)
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def test_the_first_weights_of_the_reference_stay_bit_for_bit() -> None:
         assert not torch.signbit(tensor[tensor == 0]).any(), f"{name}: a negative zero"
 
 
-def test_the_warm_up_is_counted_in_steps_of_an_epoch() -> None:
+def test_warm_up_epochs_are_counted_in_steps() -> None:
     schedule = make_schedule(load_settings(None, ("epochs=4", "optimizer.warmup_epochs=1.5")), 10)
     assert (schedule.warmup, schedule.steps) == (15, 40)
     assert schedule(15) == 0.001

@@ -56,7 +56,7 @@ def settings(*assignments: str) -> TrainSettings:
 
 
 @pytest.mark.parametrize("name", ["tiny", "prn", "mobilenet"])
-def test_importance_is_the_derivative_with_respect_to_a_factor_on_the_channels(
+def test_importance_is_the_derivative_by_a_channel_factor(
     data: TrainData, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slim, "IMAGES", 1)  # one batch
@@ -83,7 +83,7 @@ def test_importance_is_the_derivative_with_respect_to_a_factor_on_the_channels(
     assert found[bundle] == pytest.approx(float(factor.grad) ** 2, rel=1e-3)
 
 
-def test_a_channel_that_nothing_reads_has_no_importance(data: TrainData) -> None:
+def test_a_channel_without_effect_has_no_importance(data: TrainData) -> None:
     parent = parent_of(three_classes())
     parent.weights[4].batch_norm.gamma[3] = 0  # type: ignore[union-attr]
     parent.weights[4].bias[3] = 0
@@ -94,7 +94,7 @@ def test_a_channel_that_nothing_reads_has_no_importance(data: TrainData) -> None
     assert np.count_nonzero(found == 0) < 3
 
 
-def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_measured_time_decides_how_many_channels_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     info = replace(INFO, architecture="yolov3-tiny", width=0.25)
     parent = parent_of(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     channels = Channels(parent.network)
@@ -117,7 +117,7 @@ def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPa
     assert made.share < 0.4  # 1.5 times as fast needs a third of the multiplications, not two thirds
 
 
-def test_the_start_is_a_model_file(tmp_path: Path) -> None:
+def test_the_start_file_is_a_model(tmp_path: Path) -> None:
     parent = parent_of(three_classes("v4-tiny"))
     save_start(tmp_path / "start.safetensors", parent, parent, 2)
     read, network = read_parent(tmp_path / "start.safetensors")
@@ -126,7 +126,7 @@ def test_the_start_is_a_model_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine.kernel, theirs.kernel)
 
 
-def test_a_learner_adds_what_the_teacher_says(data: TrainData) -> None:
+def test_a_learner_adds_the_loss_of_the_teacher(data: TrainData) -> None:
     parent = parent_of(three_classes())
     graph, teacher = build(parent.info), build(parent.info)
     fill(graph, parent.weights)
@@ -144,12 +144,12 @@ def test_a_learner_adds_what_the_teacher_says(data: TrainData) -> None:
     assert all(each.grad is None for each in teacher.parameters())
 
 
-def test_losses_add_up() -> None:
+def test_losses_are_summed() -> None:
     one, two = (Losses(*(torch.full((2,), float(x + i)) for i in range(3))) for x in (1, 10))
     assert Losses.sum([one, two]).prob.tolist() == [15, 15]
 
 
-def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
+def test_classes_are_renumbered_to_those_of_the_model(data: TrainData) -> None:
     other = INFO.names[::-1]
     last = len(other) - 1
     turned = [replace(sample, labels=last - sample.labels) for sample in data.train]
@@ -158,7 +158,7 @@ def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
         np.testing.assert_array_equal(sample.labels, wanted.labels)
 
 
-def test_classes_by_another_of_their_usual_names(data: TrainData) -> None:
+def test_classes_are_matched_by_their_usual_aliases(data: TrainData) -> None:
     """Some classes of COCO have other names in VOC and in Darknet's lists."""
     info = replace(INFO, names=("sofa", "tvmonitor", "ring"))
     found = same_classes(replace(data, names=("couch", "tv", "ring")), info, Path("m"))
@@ -174,7 +174,7 @@ def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
         same_classes(replace(data, val=[]), INFO, Path("m"))
 
 
-def test_a_run_is_resumed_with_the_model_it_began_with(tmp_path: Path) -> None:
+def test_a_run_is_resumed_with_its_original_model(tmp_path: Path) -> None:
     parent = parent_of(three_classes())
     with pytest.raises(ConfigError, match="nothing to resume: expected start"):
         check_start(tmp_path / "start.safetensors", parent, Path("m"))
@@ -193,7 +193,7 @@ def test_a_run_is_resumed_with_the_model_it_began_with(tmp_path: Path) -> None:
         check_start(tmp_path / "start.safetensors", parent, Path("m"))
 
 
-def test_a_network_of_few_channels_stays() -> None:
+def test_a_network_with_too_few_channels_is_refused() -> None:
     parent = parent_of(three_classes("prn"))
     channels = Channels(parent.network)
     with pytest.raises(ConfigError, match=r"^faster: expected channels to remove, found none for 2"):

@@ -81,7 +81,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, 
     assert not list((tmp_path / "cut").glob(".*")), "half a checkpoint was left"
 
 
-def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path, one_thread: None) -> None:
+def test_the_first_ctrl_c_saves_and_resume_needs_no_other_option(tmp_path: Path, one_thread: None) -> None:
     lines, names = write_lines(tmp_path / "images"), tmp_path / "things.names"
     names.write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(names), "--out"]
@@ -106,7 +106,7 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path, one_thr
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
+def test_a_run_cut_off_at_a_checkpoint_loses_and_repeats_no_row(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
 ) -> None:
     """The run is interrupted just before or just after the second epoch's checkpoint is written."""
@@ -135,7 +135,7 @@ def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
     assert steps == [str(1 + number) for number in range(9)]
 
 
-def test_a_stop_within_an_epoch_is_saved_at_the_step(data: TrainData, tmp_path: Path) -> None:
+def test_a_stop_within_an_epoch_saves_the_step(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False, False, False, False, True])
     with pytest.raises(Stopped):
         train(data, settings("epochs=3"), tmp_path / "run", quiet(lambda: next(asked)))
@@ -144,7 +144,7 @@ def test_a_stop_within_an_epoch_is_saved_at_the_step(data: TrainData, tmp_path: 
     assert (running["number"], running["steps"]) == (1, 1)
 
 
-def test_a_run_that_is_done_can_be_extended(data: TrainData, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_extended(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=2"), tmp_path / "run", quiet())
     train(data, settings("epochs=4"), tmp_path / "run", quiet(), resume=True)
     train(data, settings("epochs=4"), tmp_path / "long", quiet())
@@ -157,7 +157,7 @@ def test_a_run_that_is_done_can_be_extended(data: TrainData, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("option", ["freeze=backbone", "optimizer.momentum=0"])
-def test_every_kind_of_run_goes_on(data: TrainData, tmp_path: Path, option: str) -> None:
+def test_every_kind_of_run_can_be_resumed(data: TrainData, tmp_path: Path, option: str) -> None:
     kind = ("optimizer.name=sgd", option)
     asked = iter([False] * 4 + [True])
     with pytest.raises(Stopped):
@@ -188,7 +188,7 @@ def test_ruined_weights_do_not_replace_a_checkpoint(
     assert load_weights(run / LAST)[1].training["progress"]["epochs"] == 1
 
 
-def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path) -> None:
+def test_an_unfinished_run_keeps_its_length(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False] * 3 + [True])
     with pytest.raises(Stopped):
         train(data, settings("epochs=2"), tmp_path / "run", quiet(lambda: next(asked)))
@@ -214,7 +214,7 @@ class BadBatch:
         return losses
 
 
-def test_a_bad_batch_is_left_out_where_the_settings_say_so(
+def test_a_bad_batch_is_skipped_if_so_set(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learner_module, "forward", BadBatch(2))
@@ -247,7 +247,7 @@ def test_a_skipped_batch_leaves_no_trace(data: TrainData, tmp_path: Path) -> Non
     assert set(counts) == {2 * (len(data.train) - 1)}
 
 
-def test_skipping_ends_when_nothing_else_comes(
+def test_skipping_too_many_batches_in_a_row_is_an_error(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learner_module, "forward", BadBatch(1, 2, 3))
@@ -255,14 +255,14 @@ def test_skipping_ends_when_nothing_else_comes(
         train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", quiet())
 
 
-def test_skipping_ends_when_the_weights_are_ruined(data: TrainData, tmp_path: Path) -> None:
+def test_skipping_with_ruined_weights_is_an_error(data: TrainData, tmp_path: Path) -> None:
     hopeless = ("optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
     with pytest.raises(TrainingError, match="that of an earlier batch no longer is: the weights are ruined"):
         train(data, settings("epochs=30", "loss.non_finite=skip", *hopeless), tmp_path / "run", quiet())
     assert not (tmp_path / "run" / LAST).exists()
 
 
-def test_the_weights_that_gave_a_non_finite_loss_are_kept(
+def test_the_weights_of_a_non_finite_loss_are_kept(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learner_module, "forward", BadBatch(2))
@@ -272,7 +272,7 @@ def test_the_weights_that_gave_a_non_finite_loss_are_kept(
     assert "image" in load_model(tmp_path / "run" / NON_FINITE)[1].training["error"]
 
 
-def test_a_checkpoint_waits_for_its_minutes(data: TrainData, tmp_path: Path) -> None:
+def test_checkpoints_are_saved_at_their_interval(data: TrainData, tmp_path: Path) -> None:
     """At intervals of a minute, no checkpoint is due within these epochs; at intervals of 0, all are."""
     seen = []
     for wanted in (settings("epochs=1"), load_settings(None, (*SETTINGS, "epochs=1", EVERY_STEP))):

@@ -52,7 +52,7 @@ def data(tmp_path: Path) -> TrainData:
     return TrainData(("ring",), [one], [three, two])
 
 
-def test_the_thresholds_of_the_old_model_tell_what_is_sure(data: TrainData) -> None:
+def test_thresholds_of_the_old_model_decide_which_detections_are_sure(data: TrainData) -> None:
     teacher = Teacher()
     teacher.info = replace(INFO, names=OLD, thresholds=(0.6, 0.4))
     (lesson, _) = lessons_of(cast(Detector, teacher), data, []).val
@@ -84,7 +84,7 @@ def test_classes_that_the_data_annotates_are_not_taught(data: TrainData) -> None
 
 
 @pytest.mark.parametrize("rectangles", [True, False])
-def test_the_old_model_is_opened_once_and_pads_as_the_training_does(
+def test_the_old_model_is_opened_once_and_pads_as_training_does(
     tmp_path: Path, rectangles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without padding, the image fills the network input."""
@@ -106,7 +106,7 @@ def test_the_old_model_is_opened_once_and_pads_as_the_training_does(
     assert len(opened) == 1
 
 
-def test_lessons_are_read_back_exactly(data: TrainData, tmp_path: Path) -> None:
+def test_lessons_read_back_exactly(data: TrainData, tmp_path: Path) -> None:
     lessons = taught(data)
     lessons.write(tmp_path / "run")
     assert Lessons.read(tmp_path / "run") == lessons
@@ -125,7 +125,7 @@ def test_lessons_of_other_images_or_damaged_ones_are_refused(data: TrainData, tm
 
 
 @pytest.mark.parametrize("kind_of", ["yolov3-tiny", "csp", "region"])
-def test_the_old_model_in_the_run_folder_answers_as_before_and_never_finds_a_new_class(
+def test_the_stored_old_model_detects_as_before_and_no_new_class(
     kind_of: str, data: TrainData, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -157,7 +157,7 @@ def test_the_old_model_in_the_run_folder_answers_as_before_and_never_finds_a_new
             assert (ours[..., -1] == SILENT).all()
 
 
-def test_a_network_into_which_the_old_heads_do_not_fit_is_refused(data: TrainData, tmp_path: Path) -> None:
+def test_a_network_that_the_old_heads_do_not_fit_is_refused(data: TrainData, tmp_path: Path) -> None:
     old = build(INFO)
     save_model(tmp_path / "old.safetensors", old.state_dict(), INFO)
     grown = replace(data, names=(*INFO.names, "rod"))
@@ -166,7 +166,7 @@ def test_a_network_into_which_the_old_heads_do_not_fit_is_refused(data: TrainDat
         save_old_model(grown, other, tmp_path / "old.safetensors", tmp_path)
 
 
-def test_a_model_that_cannot_be_trained_does_not_teach(data: TrainData, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_trained_is_refused(data: TrainData, tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "old.onnx")
     with pytest.raises(ModelFileError, match=r"old\.onnx"):
         teach(data, TrainSettings(), model, tmp_path / "run", Console(quiet=True))

@@ -31,7 +31,7 @@ def model(folder: Path, info: ModelInfo) -> tuple[Path, dict[str, torch.Tensor]]
     return folder / "start.safetensors", weights
 
 
-def test_the_same_classes_take_every_tensor(tmp_path: Path) -> None:
+def test_with_the_same_classes_every_tensor_is_copied(tmp_path: Path) -> None:
     start, weights = model(tmp_path, NARROW)
     network = build(NARROW)
     result = transfer(network, NARROW, start)
@@ -107,7 +107,7 @@ def start_of(folder: Path, name: str, classes: tuple[str, ...] = ("a", "b")) -> 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("given", [".cfg", ".weights"])
-def test_a_graph_takes_everything_but_its_heads(tmp_path: Path, name: str, given: str) -> None:
+def test_a_graph_copies_everything_but_its_heads(tmp_path: Path, name: str, given: str) -> None:
     start, _ = start_of(tmp_path, name)
     target = with_heads(kind(name).cfg, 5, (64, 64))
     info = describe(target, tuple("vwxyz"))
@@ -124,7 +124,7 @@ def test_a_graph_takes_everything_but_its_heads(tmp_path: Path, name: str, given
             assert torch.equal(tensor, loaded[tensor_name])
 
 
-def test_a_graph_takes_heads_of_the_same_classes(tmp_path: Path) -> None:
+def test_a_graph_copies_heads_of_the_same_classes(tmp_path: Path) -> None:
     start, info = start_of(tmp_path, "tiny")
     assert transfer(build(info), info, start).fresh == ()
     renamed = replace(info, names=("b", "c"))
@@ -147,7 +147,7 @@ def test_rows_of_a_graphs_heads_are_copied_by_class_name(tmp_path: Path, name: s
     assert torch.equal(mine[:, [beside + 2, beside + 1]], theirs[:, beside:])
 
 
-def test_weights_alone_belong_to_the_network_as_published(tmp_path: Path) -> None:
+def test_a_weights_file_alone_belongs_to_the_published_network(tmp_path: Path) -> None:
     base = kind("v4-tiny")
     info = describe(with_heads(base.cfg, 5, (64, 64)), tuple("vwxyz"))
     weights = random_weights(base)
@@ -163,7 +163,7 @@ def test_weights_alone_belong_to_the_network_as_published(tmp_path: Path) -> Non
         transfer(build(info), info, tmp_path / "more", base)
 
 
-def test_a_layer_of_another_network_is_taken_while_what_it_reads_is_the_same(tmp_path: Path) -> None:
+def test_layers_are_copied_up_to_the_first_difference(tmp_path: Path) -> None:
     start, _ = start_of(tmp_path, "tiny")
     changed = KINDS["tiny"].replace("activation=leaky", "activation=relu", 2).replace("relu", "leaky", 1)
     info = describe(resolve(parse_cfg(changed, "x.cfg")), ("x", "y"))
@@ -182,7 +182,7 @@ def test_a_layer_of_another_network_is_taken_while_what_it_reads_is_the_same(tmp
         ("layers.2", {2}),
     ],
 )
-def test_layers_of_a_graph_frozen_by_number_or_name(freeze: str | int, frozen: set[int]) -> None:
+def test_layers_of_a_graph_are_frozen_by_number_or_name(freeze: str | int, frozen: set[int]) -> None:
     info = describe(kind("tiny"), ("a", "b"))
     network = build(info).train()
     freeze_parts(network, info, freeze)
@@ -193,7 +193,7 @@ def test_layers_of_a_graph_frozen_by_number_or_name(freeze: str | int, frozen: s
     } == frozen
 
 
-def test_a_number_of_layers_of_a_readable_network() -> None:
+def test_layers_of_a_readable_network_are_frozen_by_number() -> None:
     network = build(NARROW)
     freeze_parts(network, NARROW, 4)  # convolution, pooling, convolution, pooling
     frozen = {name.split(".conv.")[0] for name, each in network.named_parameters() if not each.requires_grad}
@@ -201,6 +201,6 @@ def test_a_number_of_layers_of_a_readable_network() -> None:
 
 
 @pytest.mark.parametrize("freeze", ["neck", 99])
-def test_no_such_layer_to_freeze(freeze: str | int) -> None:
+def test_freezing_an_unknown_layer_is_an_error(freeze: str | int) -> None:
     with pytest.raises(ConfigError, match=r"freeze: expected nothing, backbone, .*backbone\.convs\.0"):
         freeze_parts(build(NARROW), NARROW, freeze)

@@ -47,12 +47,12 @@ def validator(network: nn.Module, samples: list[Sample], console: Console, *assi
 
 
 @pytest.mark.parametrize("score", [0.9, 0.1, 0.01])
-def test_a_detection_counts_whatever_its_score(sample: Sample, score: float) -> None:
+def test_a_detection_counts_at_any_usual_score(sample: Sample, score: float) -> None:
     found = validator(sure_of(score), [sample], Console(file=io.StringIO())).evaluate()
     assert found["ap50"] > 0
 
 
-def test_a_detection_of_a_thousandth_does_not_count(sample: Sample) -> None:
+def test_a_detection_below_a_thousandth_does_not_count(sample: Sample) -> None:
     found = validator(sure_of(0.0009), [sample], Console(file=io.StringIO())).evaluate()
     assert found == {"ap": 0, "ap50": 0}
 
@@ -68,14 +68,14 @@ def test_frozen_layers_stay_frozen(sample: Sample) -> None:
     assert all(part.training for part in (network, others))
 
 
-def test_an_evaluation_can_show_what_it_found(sample: Sample) -> None:
+def test_an_evaluation_can_show_its_detections(sample: Sample) -> None:
     shown: list[tuple[int, ...]] = []
     validator(sure_of(0.5), [sample], Console()).evaluate(lambda sheet: shown.append(sheet.shape))
     (shape,) = shown
     assert shape[2] == 3
 
 
-def test_unreadable_images_are_named_and_left_out(sample: Sample, tmp_path: Path) -> None:
+def test_unreadable_images_are_skipped_and_named(sample: Sample, tmp_path: Path) -> None:
     said = io.StringIO()
     gone = replace(sample, path=tmp_path / "gone.png")
     found = validator(sure_of(0.5), [gone, sample], Console(file=said, width=300))
@@ -83,7 +83,7 @@ def test_unreadable_images_are_named_and_left_out(sample: Sample, tmp_path: Path
     assert said.getvalue().count("skipped: ") == 1
 
 
-def test_an_image_that_goes_bad_during_training_is_named_and_left_out(sample: Sample, tmp_path: Path) -> None:
+def test_an_image_that_goes_bad_during_training_is_skipped_and_named(sample: Sample, tmp_path: Path) -> None:
     said = io.StringIO()
     copies = [replace(sample, path=tmp_path / f"{n}.png") for n in range(3)]
     for copy in copies:
