@@ -45,7 +45,7 @@ def test_joined_appends_the_boxes_of_another_sample() -> None:
 
 
 def test_classes_are_renumbered_by_name() -> None:
-    numbers = numbers_in(("dog", "cat"), theirs=("cat", "bird", "dog"))
+    numbers = numbers_in(("dog", "cat"), others=("cat", "bird", "dog"))
 
     found = SAMPLE.renumbered(numbers)
 

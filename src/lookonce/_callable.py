@@ -106,17 +106,17 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     kind, optional, parser, least, most = _Parameter.of(annotation)
     if value is None and optional:
         return None
-    taken = None if value is None else _converted(kind, value)
-    if taken is None:
+    converted = None if value is None else _converted(kind, value)
+    if converted is None:
         expected = "a value" if value is None else EXPECTED[kind]
         raise TypeError(f"{name}: expected {expected}, found {reprlib.repr(value)}")
     if parser:
-        return parser(taken)
+        return parser(converted)
     if (least, most) != (None, None):
         low, high = -math.inf if least is None else least, math.inf if most is None else most
-        if not low <= taken <= high:  # NaN is in no range
-            raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, found {taken:g}")
-    return taken
+        if not low <= converted <= high:  # NaN is in no range
+            raise ConfigError(f"{name}: expected a number from {low:g} to {high:g}, found {converted:g}")
+    return converted
 
 
 def _converted(kind: type, value: Any) -> Any:

@@ -350,10 +350,10 @@ def take(stream: BinaryIO, count: int) -> bytes:
     Raises:
         ValueError: the file has fewer bytes.
     """
-    taken = stream.read(count)
-    if len(taken) < count:
+    data = stream.read(count)
+    if len(data) < count:
         raise ValueError(f"expected more after byte {stream.tell()}, found the end: the file is cut short")
-    return taken
+    return data
 
 
 def seek(stream: BinaryIO, offset: int) -> None:

@@ -185,21 +185,23 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
         looked: images without objects, with detections and crops.
         count: largest number of images to return.
     """
-    taken: list[Looked] = []
-    alarmed = [each for each in looked if len(each.detections)]
-    for each in sorted(alarmed, key=lambda each: -float(each.detections.scores.max())):
-        if len(taken) == count:
+    chosen: list[Looked] = []
+    alarmed = [image for image in looked if len(image.detections)]
+    for image in sorted(alarmed, key=lambda image: -float(image.detections.scores.max())):
+        if len(chosen) == count:
             break
-        known = np.zeros(len(each.detections), bool)
-        for other in taken:
-            likeness = correlations(each.crops, other.crops)
+        known = np.zeros(len(image.detections), bool)
+        for earlier in chosen:
+            likeness = correlations(image.crops, earlier.crops)
             known |= (likeness >= SIMILAR).any(axis=1)
-            if correlations(each.thumbnail[None], other.thumbnail[None]) >= SIMILAR:  # same view, moved boxes
-                pairs = overlapping_pairs(each.detections.boxes, other.detections.boxes, SAME_BOX)
+            if (
+                correlations(image.thumbnail[None], earlier.thumbnail[None]) >= SIMILAR
+            ):  # same view, moved boxes
+                pairs = overlapping_pairs(image.detections.boxes, earlier.detections.boxes, SAME_BOX)
                 known[pairs.first[likeness[pairs.first, pairs.second] >= SAME_CROP]] = True
         if not known.all():
-            taken.append(each)
-    return taken
+            chosen.append(image)
+    return chosen
 
 
 class _Duplicates:
@@ -217,17 +219,17 @@ class _Duplicates:
     def of(self, number: int) -> NDArray[np.int64]:
         """Return the indices of an image's near-duplicates, with which it shares all clear detections."""
         near = self._similar.root == self._similar.root[number]
-        mine = np.flatnonzero(self._image == number)
+        own = np.flatnonzero(self._image == number)
         others = np.flatnonzero(near[self._image])
-        pairs = overlapping_pairs(self._boxes[mine], self._boxes[others], SAME_BOX)
-        mine, others = mine[pairs.first], others[pairs.second]
-        same = self._labels[mine] == self._labels[others]
-        mine, others = mine[same], others[same]
+        pairs = overlapping_pairs(self._boxes[own], self._boxes[others], SAME_BOX)
+        own, others = own[pairs.first], others[pairs.second]
+        same = self._labels[own] == self._labels[others]
+        own, others = own[same], others[same]
         lacking = self._clear & near[self._image]
         lacking[others] = False
         missing = np.bincount(self._image[lacking], minlength=len(near))
-        mine, held_by = np.unique(np.stack([mine, self._image[others]]), axis=1)
-        held = np.bincount(held_by[self._clear[mine]], minlength=len(near))
+        own, held_by = np.unique(np.stack([own, self._image[others]]), axis=1)
+        held = np.bincount(held_by[self._clear[own]], minlength=len(near))
         wanted = int(self._clear[self._image == number].sum())
         return np.flatnonzero(near & (missing == 0) & (held == wanted))
 

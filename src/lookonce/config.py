@@ -240,8 +240,8 @@ class Objective(SettingsSection):
 
     def differences(self) -> tuple[str, ...]:
         """Return the settings that differ from the write-up's, such as `loss.objectness=iou`."""
-        mine, write_up = flat(self), flat(Objective())
-        return tuple(f"{name}={value}" for name, value in mine.items() if value != write_up[name])
+        own, write_up = flat(self), flat(Objective())
+        return tuple(f"{name}={value}" for name, value in own.items() if value != write_up[name])
 
 
 class TrainSettings(SettingsSection):

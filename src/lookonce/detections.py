@@ -123,8 +123,8 @@ class Detections:
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
-            np.array_equal(mine, theirs)
-            for mine, theirs in (
+            np.array_equal(one, another)
+            for one, another in (
                 (self.boxes, other.boxes),
                 (self.scores, other.scores),
                 (self.labels, other.labels),

@@ -237,13 +237,13 @@ def time_in_turn(
     with ExitStack() as stack:
         runs = [stack.enter_context(closing(load_engine(each, engine))) for each in files]
         for number in range(1 + rounds):
-            for run, images, taken in zip(runs, inputs, seconds, strict=True):
+            for run, images, durations in zip(runs, inputs, seconds, strict=True):
                 image = images[number % len(images)][None]
                 start = perf_counter()
                 run(image)
-                taken.append(perf_counter() - start)
+                durations.append(perf_counter() - start)
                 done()
-    return [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]
+    return [1000 * float(np.percentile(durations[1:], 25)) for durations in seconds]
 
 
 def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str | None = None) -> Times:

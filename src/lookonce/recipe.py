@@ -163,10 +163,10 @@ EXPECTATIONS = {  # messages by pydantic's error type, in place of those in term
 def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
     """Describe all errors in settings or in a section of them, each with place, expected and found value."""
     described = []
-    for each in error.errors():
-        place = ".".join(filter(None, (section, *map(str, each["loc"]))))
-        if each["type"] == "extra_forbidden":
-            *sections, name = map(str, each["loc"])
+    for problem in error.errors():
+        place = ".".join(filter(None, (section, *map(str, problem["loc"]))))
+        if problem["type"] == "extra_forbidden":
+            *sections, name = map(str, problem["loc"])
             within = settings
             for part in sections:
                 within = cast(type[BaseModel], within.model_fields[part].annotation)
@@ -174,9 +174,9 @@ def complaints(error: ValidationError, settings: type[BaseModel], section: str =
             expected = get_close_matches(name, names, n=1, cutoff=0.8) or [f"one of {', '.join(names)}"]
             described.append(f"{place}: expected {expected[0]}, found no such setting")
             continue
-        own_words = EXPECTATIONS.get(each["type"], each["msg"]).removeprefix("Value error, ")
+        own_words = EXPECTATIONS.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
         expectation = own_words.replace("Input should be", "expected", 1)
         # lookonce's own messages already include the value found
-        found = "" if each["type"] == "value_error" else f", found {each['input']!r}"
+        found = "" if problem["type"] == "value_error" else f", found {problem['input']!r}"
         described.append(": ".join(filter(None, (place, expectation))) + found)
     return "; ".join(described)

@@ -171,18 +171,18 @@ ALIASES = (
 )
 
 
-def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
-    """Return class names with known aliases replaced by their form in `theirs`, unless that name is taken."""
-    own, known = set(names), set(theirs)
+def named_as_in(names: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """Return class names with known aliases replaced by their form in `others`, unless that name is taken."""
+    own, known = set(names), set(others)
     other = {name: twin for pair in ALIASES for name, twin in (pair, pair[::-1])}
-    taken = {name: other[name] for name in own - known if other.get(name) in known - own}
-    return tuple(taken.get(name, name) for name in names)
+    renamed = {name: other[name] for name in own - known if other.get(name) in known - own}
+    return tuple(renamed.get(name, name) for name in names)
 
 
-def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
-    """Return the index in `names` of each name in `theirs`; -1 for a name that is not in `names`."""
+def numbers_in(names: Sequence[str], others: Sequence[str]) -> NDArray[np.int64]:
+    """Return the index in `names` of each name in `others`; -1 for a name that is not in `names`."""
     number = {name: i for i, name in enumerate(names)}
-    return np.array([number.get(name, -1) for name in theirs], np.int64)
+    return np.array([number.get(name, -1) for name in others], np.int64)
 
 
 LONGEST = 600  # characters of a problem's place or text, from which longer ones are cut in the middle

@@ -143,7 +143,7 @@ def test_training_starts_from_a_backbone(tmp_path: Path) -> None:
 
     taken = transfer(network, info, tmp_path / "x.conv.74")
 
-    assert len(taken.taken) == 52
+    assert len(taken.copied) == 52
     assert str(taken).endswith(
         "fresh: coarse.five.0, coarse.five.1, coarse.five.2, coarse.five.3 and 19 more"
     )

@@ -35,7 +35,7 @@ def test_with_the_same_classes_every_tensor_is_copied(tmp_path: Path) -> None:
     start, weights = model(tmp_path, NARROW)
     network = build(NARROW)
     result = transfer(network, NARROW, start)
-    assert (len(result.taken), result.fresh) == (13, ())
+    assert (len(result.copied), result.fresh) == (13, ())
     assert str(result) == "copied 13 of 13 convolutions"
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
 
@@ -60,7 +60,7 @@ def test_rows_of_heads_are_copied_by_class_name(tmp_path: Path, names: tuple[str
     network = build(info)
     fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     result = transfer(network, info, start)
-    assert (len(result.taken), result.fresh) == (13, ())
+    assert (len(result.copied), result.fresh) == (13, ())
     heads = 0
     for name, tensor in network.state_dict().items():
         if "head" not in name:
@@ -120,7 +120,7 @@ def test_a_graph_copies_everything_but_its_heads(tmp_path: Path, name: str, give
     )
     loaded = load_darknet(start)[0].state_dict()
     for tensor_name, tensor in network.state_dict().items():
-        if tensor_name.startswith(tuple(f"{taken}." for taken in result.taken)):
+        if tensor_name.startswith(tuple(f"{taken}." for taken in result.copied)):
             assert torch.equal(tensor, loaded[tensor_name])
 
 
@@ -154,8 +154,8 @@ def test_a_weights_file_alone_belongs_to_the_published_network(tmp_path: Path) -
     write_weights(tmp_path / "all", weights)
     write_weights(tmp_path / "x.conv.6", weights[:5])
     result = transfer(build(info), info, tmp_path / "all", base)
-    assert (len(result.taken), result.fresh) == (9, ("layers.13", "layers.16"))
-    assert transfer(build(info), info, tmp_path / "x.conv.6", base).taken == tuple(
+    assert (len(result.copied), result.fresh) == (9, ("layers.13", "layers.16"))
+    assert transfer(build(info), info, tmp_path / "x.conv.6", base).copied == tuple(
         f"layers.{layer}" for layer in range(5)
     )
     write_weights(tmp_path / "more", [*weights, weights[0]])
@@ -167,7 +167,7 @@ def test_layers_are_copied_up_to_the_first_difference(tmp_path: Path) -> None:
     start, _ = start_of(tmp_path, "tiny")
     changed = KINDS["tiny"].replace("activation=leaky", "activation=relu", 2).replace("relu", "leaky", 1)
     info = describe(resolve(parse_cfg(changed, "x.cfg")), ("x", "y"))
-    assert transfer(build(info), info, start).taken == ("layers.0",)
+    assert transfer(build(info), info, start).copied == ("layers.0",)
     other = describe(kind("mobilenet"), ("a", "b"))
     with pytest.raises(ModelFileError, match=r"tiny\.cfg: nothing in this darknet fits a darknet"):
         transfer(build(other), other, start)

@@ -46,17 +46,17 @@ class _Image(NamedTuple):
 class Collector:
     """Turns the records of one split into samples and problems."""
 
-    def __init__(self, parsed: Parsed, names: Names, strict: bool = False, further: Names = ()) -> None:
+    def __init__(self, parsed: Parsed, names: Names, strict: bool = False, extra: Names = ()) -> None:
         """Set up a collector for the records of a split.
 
         Args:
             parsed: records of the split.
             names: class names.
             strict: whether to raise an error at the first row or image that would be skipped or repaired.
-            further: class names that rows may use although class numbers in the files cannot; they come last.
+            extra: class names that rows may use although class numbers in the files cannot; they come last.
         """
         self._parsed = parsed
-        self._names = (*names, *further)
+        self._names = (*names, *extra)
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._range = range(len(names))
         self._strict = strict
@@ -80,16 +80,16 @@ class Collector:
             self._add(problem)
         read = self._read(images)
         turned = self._turned(read)
-        used = {row.label for each in read for row in each.rows if not row.fault}
+        used = {row.label for image in read for row in image.rows if not row.fault}
         from_one = 0 not in used and len(self._range) in used
         self._counted_from_one = "; no box has class 0: do the numbers count from 1?" if from_one else ""
-        in_fractions = not any(max(map(abs, row.box)) > WITHIN_ONE for each in read for row in each.rows)
+        in_fractions = not any(max(map(abs, row.box)) > WITHIN_ONE for image in read for row in image.rows)
         self._doubt = self._doubted(read)
         samples, places = [], {}
-        for each in read:
-            if (found := self._sample(each, each.path in turned, in_fractions)) is not None:
+        for image in read:
+            if (found := self._sample(image, image.path in turned, in_fractions)) is not None:
                 samples.append(found[0])
-                places[each.path] = found[1]
+                places[image.path] = found[1]
         for (about, outcome), counted in self._tallies.items():
             place, what = counted[0]
             self._report(place, f"{what}; {len(counted)} like this in all", outcome, kind=about)
@@ -163,31 +163,30 @@ class Collector:
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
-        for each in read:
-            header, declared = each.header, each.records[0].declared
+        for image in read:
+            header, declared = image.header, image.records[0].declared
             if header.orientation == 1:
                 continue
             if declared is None or not all(declared):
-                if each.rows:
-                    what = f"EXIF rotates {each.path.name}; its boxes are read as drawn on the upright image"
-                    self._tally("exif-unknown", "noted", each.records[0].place, what)
+                if image.rows:
+                    what = f"EXIF rotates {image.path.name}; its boxes are read as drawn on the upright image"
+                    self._tally("exif-unknown", "noted", image.records[0].place, what)
             elif header.orientation <= 4 or header.height == header.width:
-                open_cases.append(each)
+                open_cases.append(image)
             else:
-                proved[declared == (header.width, header.height)].append(each)
+                proved[declared == (header.width, header.height)].append(image)
         turned = proved[True]
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
         elif turned or not proved[False]:  # no size reveals it, or the images disagree
-            for each in (each for each in open_cases if each.rows):
-                what = (
-                    f"EXIF turns {each.path.name}, which its size does not show; its boxes are taken as drawn"
-                )
-                self._tally("exif-unknown", "noted", each.records[0].place, f"{what} on the upright image")
-        for each in (each for each in turned if each.rows):
-            what = f"declares the size of {each.path.name} before EXIF rotation: its boxes are rotated too"
-            self._tally("exif-boxes", "repaired", each.records[0].place, what)
-        return {each.path for each in turned}
+            for image in (image for image in open_cases if image.rows):
+                what = f"EXIF turns {image.path.name}, which its size does not show; its boxes are taken as "
+                what += "drawn on the upright image"
+                self._tally("exif-unknown", "noted", image.records[0].place, what)
+        for image in (image for image in turned if image.rows):
+            what = f"declares the size of {image.path.name} before EXIF rotation: its boxes are rotated too"
+            self._tally("exif-boxes", "repaired", image.records[0].place, what)
+        return {image.path for image in turned}
 
     def _doubted(self, read: Sequence[_Image]) -> tuple[ProblemKind, str] | None:
         """Return kind and text of the problem if the boxes of the set probably have a different meaning."""
@@ -214,11 +213,11 @@ class Collector:
         return None
 
     def _sample(
-        self, each: _Image, turned: bool, in_fractions: bool
+        self, image: _Image, turned: bool, in_fractions: bool
     ) -> tuple[Sample, tuple[str, ...]] | None:
         """Return the sample of an image and the places of its boxes; None if the image is skipped."""
-        first, size = each.records[0], (each.header.height, each.header.width)
-        about: dict[str, Any] = {"image": each.path}
+        first, size = image.records[0], (image.header.height, image.header.width)
+        about: dict[str, Any] = {"image": image.path}
         if first.declared is not None and first.declared != size and not turned:
             declares = f"declares {size_text(first.declared)}, the image has {size_text(size)}"
             if all(first.declared):
@@ -228,8 +227,8 @@ class Collector:
                 )
                 return None
             self._report(first.place, declares, "repaired", kind="no-size", **about)
-        kept, boxes = self._usable(each, size, turned, in_fractions)
-        if not each.rows:
+        kept, boxes = self._usable(image, size, turned, in_fractions)
+        if not image.rows:
             if first.unlabeled:
                 kind: ProblemKind = "unlabeled" if self._may_lack_files else "unannotated"
                 self._report(first.place, first.unlabeled, "noted", kind=kind, **about)
@@ -237,13 +236,13 @@ class Collector:
                 what = "no object: kept as a background image"
                 self._report(first.place, what, "noted", kind="background", **about)
         elif not kept:
-            one = len(each.rows) == 1
-            none = "its only box is not usable" if one else f"none of its {len(each.rows)} boxes is usable"
+            one = len(image.rows) == 1
+            none = "its only box is not usable" if one else f"none of its {len(image.rows)} boxes is usable"
             what = f"{none}: the image is skipped, not used as background"
             self._report(first.place, what, kind="unusable", **about)
             return None
         sample = Sample(
-            path=each.path,
+            path=image.path,
             boxes=boxes,
             labels=np.array([label for _, label in kept], np.int64),
             difficult=np.array([row.difficult for row, _ in kept], bool),
@@ -254,18 +253,18 @@ class Collector:
         return sample, tuple(row.place for row, _ in kept)
 
     def _usable(
-        self, each: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
+        self, source: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
     ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
         """Return the usable rows with class numbers, and their (N, 4) xyxy boxes in pixels, clipped."""
-        relative = each.records[0].relative
+        relative = source.records[0].relative
         sound = []
-        for row in each.rows:
+        for row in source.rows:
             if isinstance(row.label, str):
                 label = self._numbers.get(row.label)
             else:
                 label = row.label if row.label in self._range else None
             fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
-            if not fault and self._doubt and each.header.orientation == 1 and not row.polygon:
+            if not fault and self._doubt and source.header.orientation == 1 and not row.polygon:
                 kind, doubt = self._doubt
                 fault = f"{_text(row.box)}: {doubt}"
             elif not fault and label is None:
@@ -287,7 +286,7 @@ class Collector:
                 what = "expected pixels; are these fractions of the image's sides?"
                 fault, kind = f"{_text(row.box)}: {what}", "fractions"
             if fault or label is None:
-                self._report(row.place, fault, kind=kind, image=each.path)
+                self._report(row.place, fault, kind=kind, image=source.path)
                 continue
             if row.polygon:
                 what = "a polygon or mask without a box: the box around it is used"
@@ -299,10 +298,10 @@ class Collector:
         height, width = size
         boxes = np.array([row.box for row, _ in sound], np.float64).reshape(-1, 4)
         if relative:
-            stored = (height, width) if turned and each.header.orientation >= 5 else (width, height)
+            stored = (height, width) if turned and source.header.orientation >= 5 else (width, height)
             boxes = box_ops.cxcywh_to_xyxy(boxes) * (*stored, *stored)
         if turned:
-            boxes = turn(boxes, each.header)
+            boxes = turn(boxes, source.header)
         cut = box_ops.clip(boxes, height, width).astype(np.float32)
         unusable = box_ops.is_empty(cut) | ~np.isfinite(boxes).all(axis=1)
         over = (np.abs(boxes - cut) > ROUNDING).any(axis=1) & ~unusable
@@ -311,7 +310,7 @@ class Collector:
             kind, what, outcome = _defect(boxes[i], size)
             what += f": cut to {_text(cut[i].tolist())}" if outcome == "repaired" else ""
             box = tuple(boxes[i].tolist())
-            about: dict[str, Any] = {"kind": kind, "image": each.path, "box": box, "label": label}
+            about: dict[str, Any] = {"kind": kind, "image": source.path, "box": box, "label": label}
             self._report(row.place, f"{_text(box)} {what}", outcome, **about)
         return [pair for pair, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
 

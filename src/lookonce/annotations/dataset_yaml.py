@@ -317,29 +317,31 @@ class YamlPart:
         """Return every image that the split names, whether or not it exists."""
         return {image for source in self.sources for part in source.parts.values() for image in part.images()}
 
-    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
+    def read(self, names: Names | None, strict: bool, extra: Names = ()) -> SampleSet:
         """Read all sources as one set.
 
         Raises:
             AnnotationError: other class names were requested, or a source cannot be read.
         """
-        extra = self.selection.further(self.given)
-        mine = self.selection.names((*self.given, *extra))
-        if names is not None and names != mine:
-            raise AnnotationError(f"{self.path}: expected the classes {listed(names)}, found {listed(mine)}")
+        absent = self.selection.absent_from(self.given)
+        selected = self.selection.names((*self.given, *absent))
+        if names is not None and names != selected:
+            raise AnnotationError(
+                f"{self.path}: expected the classes {listed(names)}, found {listed(selected)}"
+            )
         annotated: dict[Path, Names] = {}
         complete: dict[Path, set[Path]] = {}
         sets = []
         for source, entry in zip(self.sources, self.entries, strict=True):
             split = self.split if source.splits else None
-            sets.append(source.load(split, self.given, strict, unused=False, further=extra))
+            sets.append(source.load(split, self.given, strict, unused=False, extra=absent))
             images = {sample.path for sample in sets[-1].samples}
             if entry.annotated is None:
                 complete[entry.data.path] = images
                 continue
-            mine_here = annotated_targets(entry.annotated, self.selection, (*self.given, *extra))
+            targets = annotated_targets(entry.annotated, self.selection, (*self.given, *absent))
             for image in images:  # an image in two sources has the annotated classes of both
-                annotated[image] = tuple(dict.fromkeys([*annotated.get(image, ()), *mine_here]))
+                annotated[image] = tuple(dict.fromkeys([*annotated.get(image, ()), *targets]))
         found = merge(sets, "", unite=True)
         for image in {image for images in complete.values() for image in images}:
             annotated.pop(image, None)

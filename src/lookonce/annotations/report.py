@@ -43,8 +43,8 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
             say(f"  {outcome}: {problem}", console)
         if len(alike) > SHOWN:
             say(f"  {outcome}: {len(alike) - SHOWN} more of the same kind, {len(alike)} in all", console)
-    if further := sum(len(alike) for _, alike in kinds[MOST_KINDS:]):
-        say(f"  and {further} more of {len(kinds) - MOST_KINDS} other kinds", console)
+    if remaining := sum(len(alike) for _, alike in kinds[MOST_KINDS:]):
+        say(f"  and {remaining} more of {len(kinds) - MOST_KINDS} other kinds", console)
     if distinct:
         say(", ".join(f"{count} {outcome}" for outcome, count in count_problems(distinct).items()), console)
     return int(any(problem.outcome != "noted" for problem in distinct))

@@ -39,7 +39,7 @@ class Selection:
         """Return whether the selection changes anything."""
         return bool(self.classes or self.ignored or self.polygons)
 
-    def further(self, names: Names) -> Names:
+    def absent_from(self, names: Names) -> Names:
         """Return the classes that the selection names but `names` lacks."""
         return tuple(name for name in dict.fromkeys((*self.classes, *self.ignored)) if name not in names)
 
@@ -181,11 +181,11 @@ def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Pat
     """
     samples = []
     for sample in found.samples:
-        mine = annotated.get(sample.path, found.names)
-        if unknown := [name for name in mine if name not in found.names]:
+        complete = annotated.get(sample.path, found.names)
+        if unknown := [name for name in complete if name not in found.names]:
             what = f"expected annotated: with some of {listed(found.names)}, found {listed(unknown)}"
             raise AnnotationError(f"{place}: {what}")
-        missing = tuple(number for number, name in enumerate(found.names) if name not in mine)
+        missing = tuple(number for number, name in enumerate(found.names) if name not in complete)
         height, width = sample.image_size
         whole = (Area(rectangle(np.array([0, 0, width, height])), missing),) if missing else ()
         samples.append(replace(sample, ignored=(*sample.ignored, *whole)))

@@ -27,13 +27,13 @@ LONGEST_NAME = 500
 class Part(Protocol):
     """Annotations of one split, or of all data if it has no splits."""
 
-    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
+    def read(self, names: Names | None, strict: bool, extra: Names = ()) -> SampleSet:
         """Read the split.
 
         Args:
             names: class names; None for those of the data.
             strict: whether to raise an error at the first problem.
-            further: see `collect.Collector`.
+            extra: see `collect.Collector`.
         """
 
     def images(self) -> set[Path]:
@@ -92,10 +92,10 @@ class FilesPart:
             return []
         named = {path.absolute() for part in self.siblings for path in part.named}
         root = self.tree.images_folder or self.tree.root
-        mine = [image for image in self.tree.images if (split_of(image, root) or ALL) == self.split]
+        candidates = [image for image in self.tree.images if (split_of(image, root) or ALL) == self.split]
         spoiled = {key(stem) for part in self.siblings for stem in part.parsed.spoiled}
-        mine = [image for image in mine if key(image.stem) not in spoiled]
-        return _others(mine, named)
+        candidates = [image for image in candidates if key(image.stem) not in spoiled]
+        return _others(candidates, named)
 
     def images(self) -> set[Path]:
         """Return every image that the split names, whether or not it exists."""
@@ -103,7 +103,7 @@ class FilesPart:
         lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
         return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
-    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
+    def read(self, names: Names | None, strict: bool, extra: Names = ()) -> SampleSet:
         """Read the split; see `Part.read`.
 
         Raises:
@@ -125,7 +125,7 @@ class FilesPart:
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
         problems = [*self.parsed.problems, *twins]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
-        return Collector(parsed, names, strict, further).collect([*self.named, *self.idle])
+        return Collector(parsed, names, strict, extra).collect([*self.named, *self.idle])
 
     @property
     def used_names(self) -> Names:
@@ -190,7 +190,7 @@ class Annotations:
         strict: bool = False,
         *,
         unused: bool = True,
-        further: Names = (),
+        extra: Names = (),
     ) -> SampleSet:
         """Read one split, or all splits for None, with each image and each problem once.
 
@@ -212,7 +212,7 @@ class Annotations:
         elif split is not None:
             raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
         try:
-            sets = [self.parts[part].read(names, strict, further) for part in chosen]
+            sets = [self.parts[part].read(names, strict, extra) for part in chosen]
         except AnnotationError as error:
             raise type(error)(as_given(str(error))) from error
         says_unused = unused and (split in (None, "train") or not self.splits)
@@ -306,12 +306,12 @@ def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> Samp
     samples: dict[Path, Sample] = {}
     problems: dict[Problem, None] = {}
     places: dict[Path, tuple[str, ...]] = {}
-    for each in sets:
-        problems |= dict.fromkeys(each.problems)
-        for sample in each.samples:
+    for part in sets:
+        problems |= dict.fromkeys(part.problems)
+        for sample in part.samples:
             first = samples.setdefault(sample.path.absolute(), sample)
             if first is sample:
-                places |= {sample.path: each.places[sample.path]} if sample.path in each.places else {}
+                places |= {sample.path: part.places[sample.path]} if sample.path in part.places else {}
                 continue
             there = set(zip(map(tuple, first.boxes.tolist()), first.labels.tolist(), strict=True))
             pairs = zip(map(tuple, sample.boxes.tolist()), sample.labels.tolist(), strict=True)
@@ -324,15 +324,15 @@ def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> Samp
             problems[Problem(str(sample.path), what, "repaired" if unite else "skipped", **about)] = None
             if unite:
                 samples[sample.path.absolute()] = first.joined(sample.pick(new))
-                if first.path in places and sample.path in each.places:
-                    where = np.array(each.places[sample.path], object)[new]
+                if first.path in places and sample.path in part.places:
+                    where = np.array(part.places[sample.path], object)[new]
                     places[first.path] = (*places[first.path], *where.tolist())
     return SampleSet(
         names=sets[0].names,
         samples=list(samples.values()),
         problems=list(problems),
-        format="+".join(sorted({each.format for each in sets})),
-        category_ids=sets[0].category_ids if len({each.category_ids for each in sets}) == 1 else (),
+        format="+".join(sorted({part.format for part in sets})),
+        category_ids=sets[0].category_ids if len({part.category_ids for part in sets}) == 1 else (),
         places=places,
-        origin="; ".join(dict.fromkeys(text for text in [title, *(each.origin for each in sets)] if text)),
+        origin="; ".join(dict.fromkeys(text for text in [title, *(part.origin for part in sets)] if text)),
     )

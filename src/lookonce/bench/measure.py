@@ -71,7 +71,7 @@ class Result:
     def ratio(self, other: "Result") -> float:
         """Return the time of this row divided by that of another, as the median over the rounds."""
         pairs = zip(self.turns, other.turns, strict=False)
-        ratios = [float(np.median(mine) / np.median(theirs)) for mine, theirs in pairs]
+        ratios = [float(np.median(own) / np.median(others)) for own, others in pairs]
         return float(np.median(ratios)) if ratios else math.nan
 
 

@@ -172,5 +172,5 @@ def most_accurate(
         limit: longest accepted time per image, in milliseconds.
         small: whether many objects are small, as in `by_accuracy`.
     """
-    fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
+    fast = [choice for choice, time in milliseconds.items() if time <= limit]
     return next(iter(by_accuracy(fast, small=small)), None)

@@ -165,9 +165,9 @@ def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> fl
     """
     alike = total = 0
     for pair in zip(expected, found, strict=True):
-        for mine, theirs in (pair, pair[::-1]):
-            sure = mine[mine.scores > CONF]
-            others = theirs[theirs.scores > CONF / 2]
+        for one, other in (pair, pair[::-1]):
+            sure = one[one.scores > CONF]
+            others = other[other.scores > CONF / 2]
             total += len(sure)
             if len(others):
                 same = (pairwise_iou(sure.boxes, others.boxes) >= SAME) & (
@@ -256,25 +256,25 @@ class Tuning:
         """Measure the AP and agreement of each candidate, and reject those that lose too much."""
         reference: list[Detections] = []
         ways = []
-        for number, each in enumerate(candidates):
-            way = Way(each.backend, each.precision, 1, 1, each.file)
+        for number, candidate in enumerate(candidates):
+            way = Way(candidate.backend, candidate.precision, 1, 1, candidate.file)
             try:
                 # the reference is run again if others still have to be compared with its detections
-                known = each.label in progress.found
+                known = candidate.label in progress.found
                 if not known or (number == 0 and len(progress.found) < len(candidates)):
-                    measured, ap = self.detect(way, each.label)
+                    measured, ap = self.detect(way, candidate.label)
                     if number == 0:
                         reference = measured.found
                         for problem in measured.unreadable:
                             say(f"skipped: {problem}", self.console)
-                    progress.found[each.label] = Accuracy(ap, agreement(reference, measured.found))
+                    progress.found[candidate.label] = Accuracy(ap, agreement(reference, measured.found))
                     progress.store()
             except ModelFileError as error:
                 if number == 0:  # without a reference, nothing can be compared
                     raise
                 ways.append(replace(way, rejected=str(error)))
                 continue
-            own, first = progress.found[each.label], progress.found[candidates[0].label]
+            own, first = progress.found[candidate.label], progress.found[candidates[0].label]
             rejected = ""
             if not first.ap - own.ap <= self.options.max_drop:  # NaN is rejected
                 rejected = f"AP {own.ap:.4f}, not {first.ap:.4f}"

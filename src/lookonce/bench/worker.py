@@ -46,12 +46,12 @@ class Worker:
             ContenderError: the contender cannot be opened; the message is the engine's.
         """
         context = multiprocessing.get_context("spawn")  # a forked process would inherit this one's memory
-        self._pipe, theirs = context.Pipe()
+        self._pipe, child_end = context.Pipe()
         self._name = name
-        self._process = context.Process(target=_serve, args=(theirs, open_), daemon=True)
+        self._process = context.Process(target=_serve, args=(child_end, open_), daemon=True)
         with _ignoring_ctrl_c():
             self._process.start()
-        theirs.close()
+        child_end.close()
         self.opening_seconds: float = self._answer()
 
     def run(self, batches: int) -> Turn:

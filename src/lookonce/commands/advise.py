@@ -75,11 +75,11 @@ def advise(
         times = time_networks(by_accuracy(CHOICES, small=small), found.names, chosen, console)
         rows = []
         with progress_bar(console, transient=True) as progress:
-            for choice, taken in progress.track(times.items(), description="training each network"):
+            for choice, milliseconds in progress.track(times.items(), description="training each network"):
                 speed = training_speed(choice, TrainData(found.names, found.samples, ()), chosen)
                 minutes = EPOCHS * len(found.samples) / speed / 60
                 reached = choice.ap_small, choice.ap
-                rows.append(Advised(shlex.join(choice.options), taken, speed, minutes, reached))
+                rows.append(Advised(shlex.join(choice.options), milliseconds, speed, minutes, reached))
         if json_to is not None:
             shared.write_json(json_to, {"size": chosen, "networks": [asdict(row) for row in rows]})
     if json_to == shared.STANDARD_OUTPUT:

@@ -46,7 +46,7 @@ def data_convert(
                 "--classes", {old: new or None for old, new in shared.pairs(classes, empty=True).items()}
             )
             known = next(iter(sets.values())).names
-            if unknown := selection.further(known):
+            if unknown := selection.absent_from(known):
                 raise ConfigError(f"--classes {unknown[0]}: expected one of {', '.join(known)}"[:500])
             sets = {split: selection.apply(found) for split, found in sets.items()}
         read = say_samples(sets, console)

@@ -149,23 +149,9 @@ def export(
     options = shared.read_options(fit=fit, conf=conf, iou=IOU if iou is None else iou)
     planes = layout == Layout.NCHW
     form = Form(shared.input_size(size), options.fit, static, planes, options if nms else None)
-    quantization = None
-    if not int8:
-        if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
-            raise ConfigError(
-                "--calibrate, --gate-on, --max-drop, --no-gate and --names: expected --int8 with them"
-            )
-    elif calibrate is None:
-        raise ConfigError("--int8: expected --calibrate DATA, images like those that the model will see")
-    elif no_gate and (gate_on is not None or max_drop is not None):
-        raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
-    elif nms:
-        raise ConfigError("--int8: expected no --nms with it, since the gate compares detections before NMS")
-    elif planes:
-        raise ConfigError("--int8 and --layout nchw: expected nhwc, since int8 is calibrated on uint8 images")
-    else:
-        drop = MAX_DROP if max_drop is None else max_drop
-        quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
+    quantization = int8_options(
+        calibrate, gate_on, max_drop, names, int8=int8, no_gate=no_gate, nms=nms, planes=planes
+    )
     if to == "darknet" and (form != Form(fit=form.fit) or verify_on or weights or int8):
         raise ConfigError("--to darknet: expected no further option but --fit, --out and --force")
     if to == "ncnn" and (int8 or static or planes or nms):
@@ -187,6 +173,39 @@ def export(
             raise ConfigError(f"{error}; name annotated data with --gate-on, or use --no-gate") from error
         except OSError as error:
             raise LookonceError(f"{out}: the model cannot be written: {error.strerror or error}") from error
+
+
+def int8_options(
+    calibrate: Path | None,
+    gate_on: Path | None,
+    max_drop: float | None,
+    names: Path | None,
+    *,
+    int8: bool,
+    no_gate: bool,
+    nms: bool,
+    planes: bool,
+) -> Int8 | None:
+    """Return the options for quantizing to int8; None without --int8.
+
+    Raises:
+        ConfigError: they are incomplete, are given without --int8, or exclude each other.
+    """
+    if not int8:
+        if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
+            raise ConfigError(
+                "--calibrate, --gate-on, --max-drop, --no-gate and --names: expected --int8 with them"
+            )
+        return None
+    if calibrate is None:
+        raise ConfigError("--int8: expected --calibrate DATA, images like those that the model will see")
+    if no_gate and (gate_on is not None or max_drop is not None):
+        raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
+    if nms:
+        raise ConfigError("--int8: expected no --nms with it, since the gate compares detections before NMS")
+    if planes:
+        raise ConfigError("--int8 and --layout nchw: expected nhwc, since int8 is calibrated on uint8 images")
+    return Int8(calibrate, gate_on, MAX_DROP if max_drop is None else max_drop, not no_gate, names)
 
 
 def _export_graph(

@@ -41,8 +41,8 @@ def models(json_to: shared.JsonOption = None, force: shared.ForceOption = False)
     Example: lookonce models
     """
     listed = [
-        ListedModel(name, True, each.input_size, each.classes, each.size, each.ap50, each.milliseconds)
-        for name, each in BUILT_IN.items()
+        ListedModel(name, True, model.input_size, model.classes, model.size, model.ap50, model.milliseconds)
+        for name, model in BUILT_IN.items()
     ]
     for name, published in REGISTRY.items():
         size, classes = (
@@ -51,22 +51,22 @@ def models(json_to: shared.JsonOption = None, force: shared.ForceOption = False)
         listed.append(ListedModel(name, False, size, classes, published.weights.size, published.ap50))
     if json_to is not None:
         with Outputs("models", files=[shared.json_file(json_to)], force=force):
-            shared.write_json(json_to, [asdict(each) for each in listed])
+            shared.write_json(json_to, [asdict(model) for model in listed])
     if json_to == shared.STANDARD_OUTPUT:
         return 0
     table = Table("name", "input", box=None, header_style="bold")
     for heading in ("classes", "MB", "AP50", "ms"):
         table.add_column(heading, justify="right")
     table.add_column("from")
-    for each in listed:
+    for model in listed:
         table.add_row(
-            each.name,
-            "-" if each.input_size is None else size_text(each.input_size),
-            "-" if each.classes is None else str(each.classes),
-            f"{each.bytes / 1e6:.1f}",
-            "-" if each.coco_ap50 is None else f"{each.coco_ap50:.3f}",
-            "-" if each.milliseconds is None else f"{each.milliseconds:.1f}",
-            "built in" if each.built_in else "lookonce fetch",
+            model.name,
+            "-" if model.input_size is None else size_text(model.input_size),
+            "-" if model.classes is None else str(model.classes),
+            f"{model.bytes / 1e6:.1f}",
+            "-" if model.coco_ap50 is None else f"{model.coco_ap50:.3f}",
+            "-" if model.milliseconds is None else f"{model.milliseconds:.1f}",
+            "built in" if model.built_in else "lookonce fetch",
         )
     console = terminal()
     console.print(table)

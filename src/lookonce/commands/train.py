@@ -107,19 +107,13 @@ def train(
     )
     if weights:
         check_file(weights, ModelFileError, BUILT_IN)
-    if self_test and (weights or resume or extend or folds or keep_classes):
-        raise ConfigError(
-            "--self-test: expected none of --weights, --resume, --extend, --folds and --keep-classes with "
-            "it, since it starts from random weights and writes nothing"
-        )
+    given.check_combination(
+        weights, extend, folds, resume=resume, keep_classes=keep_classes, self_test=self_test
+    )
     inputs = [path for path in (data, weights, names, recipe) if path]
     words = ["train", data, "--out", out, *(["--folds", folds] if folds else [])]
     words += ["--resume"] if device == AUTO else ["--device", device, "--resume"]
     again = shared.command_line(*words, data=annotated)
-    if folds and (extend or keep_classes):
-        raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
-    if keep_classes and not (weights or resume):
-        raise ConfigError("--keep-classes: expected the model with the classes to keep, as --weights MODEL")
     resume = resume or extend is not None
     task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
     if self_test:

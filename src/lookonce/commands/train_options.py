@@ -101,6 +101,31 @@ def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) ->
         raise
 
 
+def check_combination(
+    weights: Path | None,
+    extend: int | None,
+    folds: int | None,
+    *,
+    resume: bool,
+    keep_classes: bool,
+    self_test: bool,
+) -> None:
+    """Check options of `lookonce train` that choose the kind of run.
+
+    Raises:
+        ConfigError: two of them exclude each other, or one needs another.
+    """
+    if self_test and (weights or resume or extend or folds or keep_classes):
+        raise ConfigError(
+            "--self-test: expected none of --weights, --resume, --extend, --folds and --keep-classes with "
+            "it, since it starts from random weights and writes nothing"
+        )
+    if folds and (extend or keep_classes):
+        raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
+    if keep_classes and not (weights or resume):
+        raise ConfigError("--keep-classes: expected the model with the classes to keep, as --weights MODEL")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of `lookonce train` that are settings.

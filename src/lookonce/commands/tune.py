@@ -77,13 +77,13 @@ def _table(plan: SpeedPlan) -> list[str]:
     for recipe in dict.fromkeys(way.recipe for way in plan.ways):
         backend, precision, file = recipe
         ways = [way for way in plan.ways if way.recipe == recipe]
-        taken = {(way.threads, way.calls): way.milliseconds for way in ways}
+        milliseconds = {(way.threads, way.calls): way.milliseconds for way in ways}
         numbers = [
             "" if number is None else f"{number:{form}}"
             for number, form in (
                 (ways[0].ap, ".4f"),
                 (ways[0].agreement, ".1%"),
-                *((taken.get(use), ".1f") for use in uses),
+                *((milliseconds.get(use), ".1f") for use in uses),
             )
         ]
         name = precision.replace("int8", "int8 symmetric") if "symmetric" in file else precision
@@ -99,10 +99,10 @@ def _verdict(plan: SpeedPlan, rows: Sequence[Way]) -> str:
         use for use, way in (("latency", plan.best()), ("throughput", plan.best(1))) if way in rows
     ]:
         return f"fastest: {' and '.join(chosen)}"
-    mine = min(map(plan.milliseconds, rows))
+    fastest = min(map(plan.milliseconds, rows))
     exact = [
         plan.milliseconds(way)
         for way in plan.timed
         if (way.backend, way.precision) == (rows[0].backend, "float32")
     ]
-    return "not on this machine" if exact and min(exact) < mine else ""
+    return "not on this machine" if exact and min(exact) < fastest else ""

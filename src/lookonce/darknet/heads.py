@@ -55,15 +55,15 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
     """
     sections, first = sections_of(network.cfg), 0
     every = [anchor for scale in anchors for anchor in scale]
-    for scale, mine in zip(network.scales, anchors, strict=True):
+    for scale, own in zip(network.scales, anchors, strict=True):
         head, (x, y) = sections[1 + scale.layer], scale.unit
-        listed = mine if scale.in_cells else every  # a [region] only lists its own anchors, without a mask
+        listed = own if scale.in_cells else every  # a [region] only lists its own anchors, without a mask
         head.set("anchors", ",".join(f"{short_number(w / x)},{short_number(h / y)}" for w, h in listed))
         head.set("num", len(listed))
         if not scale.in_cells:
-            head.set("mask", ",".join(map(str, range(first, first + len(mine)))))
-        _set_filters(sections, 1 + scale.layer, len(mine) * scale.columns)
-        first += len(mine)
+            head.set("mask", ",".join(map(str, range(first, first + len(own)))))
+        _set_filters(sections, 1 + scale.layer, len(own) * scale.columns)
+        first += len(own)
     return resolve(typed(sections, network.cfg.file))
 
 

@@ -155,7 +155,7 @@ def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
 
 
 def _free_place(
-    rng: Generator, mask: Floats, size: tuple[int, int], taken: list[tuple[int, int, int, int]]
+    rng: Generator, mask: Floats, size: tuple[int, int], occupied: list[tuple[int, int, int, int]]
 ) -> tuple[int, int] | None:
     """Choose (left, top) of a mask inside the image so that its box overlaps no other; None if all fail."""
     room = size[1] - mask.shape[1], size[0] - mask.shape[0]
@@ -164,7 +164,7 @@ def _free_place(
     for _ in range(TRIES):
         left, top = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
         x0, y0, x1, y1 = _extent(mask, left, top)
-        if all(x1 <= a or c <= x0 or y1 <= b or d <= y0 for a, b, c, d in taken):
+        if all(x1 <= a or c <= x0 or y1 <= b or d <= y0 for a, b, c, d in occupied):
             return left, top
     return None
 

@@ -17,19 +17,19 @@ SAME_IOU = 0.9  # IoU from which two boxes count as the same object drawn twice
 TINY = 3.0  # pixels of the network input: a box with a shorter side is tiny
 
 
-def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
+def repeated_boxes(sample_set: SampleSet, sample: Sample) -> Iterator[Finding]:
     """Yield findings about boxes that cover an earlier box of the same or another class."""
     pairs = repeats(sample)
     boxes = sample.boxes.astype(np.float64)
     overlaps = iou(boxes[[earlier for earlier, _ in pairs]], boxes[[later for _, later in pairs]])
     for (earlier, later), overlap in zip(pairs, overlaps.tolist(), strict=True):
-        names = [found.names[label] for label in sample.labels[[earlier, later]].tolist()]
+        names = [sample_set.names[label] for label in sample.labels[[earlier, later]].tolist()]
         kind = "duplicate-box" if names[0] == names[1] else "contradiction"
         classes = names[1] if kind == "duplicate-box" else f"{names[1]!r} on {names[0]!r}"
         yield Finding(
             kind,
-            box_place(found, sample, later),
-            f"{classes}, IoU {overlap:.2f} with {box_place(found, sample, earlier)}",
+            box_place(sample_set, sample, later),
+            f"{classes}, IoU {overlap:.2f} with {box_place(sample_set, sample, earlier)}",
             sample.path,
             corners(sample, [earlier, later]),
             weight=overlap,
@@ -75,7 +75,7 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
             left = boxes[by_left, 0]
 
 
-def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
+def small_boxes(sample_set: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Yield findings about boxes that are tiny or smaller than a cell of the finest grid."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     shorter = sides.min(axis=1)
@@ -84,7 +84,7 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
         what = f"{sides[i, 0]:.1f} x {sides[i, 1]:.1f} pixels at {size_text(network.size)}"
         yield Finding(
             kind,
-            box_place(found, sample, i),
+            box_place(sample_set, sample, i),
             what,
             sample.path,
             corners(sample, [i]),
@@ -92,7 +92,7 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
         )
 
 
-def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
+def misshapen_boxes(sample_set: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Yield findings about boxes whose shape fits no anchor."""
     sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
@@ -100,11 +100,16 @@ def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -
         seen = f"{sides[i, 0]:.1f} x {sides[i, 1]:.1f} pixels at {size_text(network.size)}"
         what = f"{seen}; the best anchor reaches IoU {best[i]:.2f}"
         yield Finding(
-            "no-anchor", box_place(found, sample, i), what, sample.path, corners(sample, [i]), weight=-best[i]
+            "no-anchor",
+            box_place(sample_set, sample, i),
+            what,
+            sample.path,
+            corners(sample, [i]),
+            weight=-best[i],
         )
 
 
-def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
+def lost_objects(sample_set: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
     """Return how many positives later boxes replace, and findings about objects left with none."""
     positives = network.assign(sample)
     if not positives.lost:
@@ -113,7 +118,7 @@ def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> t
     findings = []
     for i in alone:
         what = f"a later object takes its last cell at {size_text(network.size)}"
-        place = box_place(found, sample, i)
+        place = box_place(sample_set, sample, i)
         findings.append(Finding("lost", place, what, sample.path, corners(sample, [i]), weight=len(alone)))
     return positives.lost, findings
 

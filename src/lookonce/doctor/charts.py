@@ -73,14 +73,14 @@ class Plots:
     cells: int = CELLS
 
 
-def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
+def plots(sample_set: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     """Compute the data of all plots."""
-    samples = found.samples
+    samples = sample_set.samples
     shapes = input_shapes(samples, network.size)
     centers = [np.zeros((0, 2))]
     for sample in samples:
         centers.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
-    counts = count_classes(found)
+    counts = count_classes(sample_set)
     total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
     anchors = {}
     for fit in advice.anchors:
@@ -92,7 +92,7 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     return Plots(
         classes=tuple(
             Bar(name, f"{count} ({count / total:.0%})", count / most)
-            for name, count in zip(found.names, counts.tolist(), strict=True)
+            for name, count in zip(sample_set.names, counts.tolist(), strict=True)
         ),
         per_image=_histogram([len(sample.labels) for sample in samples], IMAGE_EDGES, step=1),
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),

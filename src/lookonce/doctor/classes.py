@@ -37,8 +37,8 @@ def class_findings(sets: Mapping[str, SampleSet], learn: str) -> Iterator[Findin
             yield Finding("unbalanced", name, what, weight=times)
 
 
-def count_classes(found: SampleSet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def count_classes(sample_set: SampleSet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Count the objects of each class, (C,), without crowd boxes, which are not trained on."""
-    single = (sample.labels[~sample.crowd] for sample in found.samples)
+    single = (sample.labels[~sample.crowd] for sample in sample_set.samples)
     labels = np.concatenate([np.zeros(0, np.int64), *single])
-    return np.bincount(labels, minlength=len(found.names))
+    return np.bincount(labels, minlength=len(sample_set.names))

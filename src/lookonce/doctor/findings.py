@@ -42,9 +42,9 @@ class Finding:
     weight: float = 0
 
 
-def box_place(found: SampleSet, sample: Sample, index: int) -> str:
+def box_place(sample_set: SampleSet, sample: Sample, index: int) -> str:
     """Return the place of box `index` of a sample in the annotations."""
-    places = found.places.get(sample.path, ())
+    places = sample_set.places.get(sample.path, ())
     return with_line(places[index] if index < len(places) else f"{sample.path}: box {index + 1}")
 
 

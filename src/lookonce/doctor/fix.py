@@ -138,7 +138,7 @@ class _Images:
 
 
 def _corrected(
-    found: SampleSet,
+    sample_set: SampleSet,
     form: str,
     dropped: set[Path],
     inverted: Mapping[Path, list[Problem]],
@@ -149,7 +149,7 @@ def _corrected(
     Of boxes of one class that cover each other, the first is kept. Boxes with swapped corners come last.
     """
     samples = []
-    for sample in found.samples:
+    for sample in sample_set.samples:
         fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
         if sample.path in dropped or not fits:
             continue
@@ -161,7 +161,7 @@ def _corrected(
             labels = np.array([problem.label for problem in swapped], np.int64)
             kept = kept.joined(Sample(sample.path, ordered, labels))
         samples.append(replace(kept, path=images.copy_of(sample.path)))
-    return replace(found, samples=samples, places={})
+    return replace(sample_set, samples=samples, places={})
 
 
 def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

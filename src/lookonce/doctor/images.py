@@ -118,27 +118,27 @@ def inspect(path: Path) -> ImageFacts:
 
 def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
     """Yield the defects of image files."""
-    for each in facts:
-        place = str(each.path)
-        if each.fault:
-            kind = "truncated" if each.cut_short else "unreadable"
-            yield Finding(kind, place, each.fault, each.path)
+    for image in facts:
+        place = str(image.path)
+        if image.fault:
+            kind = "truncated" if image.cut_short else "unreadable"
+            yield Finding(kind, place, image.fault, image.path)
             continue
-        if each.path.suffix.lower() not in SUFFIXES_BY_FORMAT[each.format]:
-            what = f"a {each.format} file named {each.path.suffix}"
-            yield Finding("suffix", place, what, each.path)
-        if each.color in ("CMYK", "alpha"):
-            yield Finding("color", place, f"{each.format} in {each.color}", each.path)
-        if each.is_deep:
-            yield Finding("deep", place, f"{each.format} of more than 8 bits", each.path)
-        if each.color == "gray":
-            yield Finding("gray", place, f"{each.format} in gray", each.path)
-        if each.orientation in TURNED:
-            what = f"EXIF orientation {each.orientation}: {TURNED[each.orientation]}"
-            yield Finding("exif", place, what, each.path)
-        if each.flat_end:
+        if image.path.suffix.lower() not in SUFFIXES_BY_FORMAT[image.format]:
+            what = f"a {image.format} file named {image.path.suffix}"
+            yield Finding("suffix", place, what, image.path)
+        if image.color in ("CMYK", "alpha"):
+            yield Finding("color", place, f"{image.format} in {image.color}", image.path)
+        if image.is_deep:
+            yield Finding("deep", place, f"{image.format} of more than 8 bits", image.path)
+        if image.color == "gray":
+            yield Finding("gray", place, f"{image.format} in gray", image.path)
+        if image.orientation in TURNED:
+            what = f"EXIF orientation {image.orientation}: {TURNED[image.orientation]}"
+            yield Finding("exif", place, what, image.path)
+        if image.flat_end:
             what = f"its last {FLAT_ROWS} rows or more all have one color"
-            yield Finding("concealed-damage", place, what, each.path)
+            yield Finding("concealed-damage", place, what, image.path)
 
 
 def _is_cut_short(stream: BinaryIO) -> bool:

@@ -19,24 +19,24 @@ NEAR = 0.3  # IoU from which a detection counts as near a box
 ON = 0.5  # IoU from which a detection matches a box
 
 
-def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterator[Finding]:
+def label_doubts(detector: Detector, sample_set: SampleSet, sample: Sample) -> Iterator[Finding]:
     """Detect on one image, and yield findings about boxes that disagree with the detections.
 
     Args:
         detector: detector with the score threshold `ANYTHING`.
-        found: set that the sample belongs to.
+        sample_set: set that the sample belongs to.
         sample: image with its boxes.
 
     Raises:
         ConfigError: the model and the data have no class in common.
         ImageError: the image cannot be read.
     """
-    shared = SharedClasses.match(detector.names, found.names, found.origin or sample.path)
-    return compare_labels(found, sample, shared.detections(detector(sample.path), to=found.names))
+    shared = SharedClasses.match(detector.names, sample_set.names, sample_set.origin or sample.path)
+    return compare_labels(sample_set, sample, shared.detections(detector(sample.path), to=sample_set.names))
 
 
-def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
-    """Yield findings about boxes that disagree with detections; labels of both index `found.names`."""
+def compare_labels(sample_set: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
+    """Yield findings about boxes that disagree with detections; labels of both index its names."""
     pairs = overlapping_pairs(detections.boxes, sample.boxes, NEAR)
     ignored = in_crowd(sample, detections, ON) | in_ignored_areas(sample, detections)
     lonely = (detections.scores >= SURE) & ~ignored
@@ -44,7 +44,7 @@ def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> 
     for d in np.flatnonzero(lonely).tolist():
         score, box = float(detections.scores[d]), tuple(detections.boxes[d].tolist())
         sides = ", ".join(f"{side:.0f}" for side in box)
-        what = f"{found.names[int(detections.labels[d])]} {score:.2f} at [{sides}], but no box"
+        what = f"{sample_set.names[int(detections.labels[d])]} {score:.2f} at [{sides}], but no box"
         yield Finding("missing-box", str(sample.path), what, sample.path, (box,), weight=score)
     on = pairs.only(pairs.iou >= ON)
     agrees = detections.labels[on.first] == sample.labels[on.second]
@@ -55,11 +55,12 @@ def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> 
         if i not in rivals or detections.scores[d] > detections.scores[rivals[i]]:
             rivals[i] = d
     for i in np.flatnonzero(~sample.crowd).tolist():
-        place, box = box_place(found, sample, i), corners(sample, [i])
-        name = found.names[int(sample.labels[i])]
+        place, box = box_place(sample_set, sample, i), corners(sample, [i])
+        name = sample_set.names[int(sample.labels[i])]
         if i not in seen:
             yield Finding("unfound-box", place, f"{name}: no detection near it", sample.path, box)
         elif i in rivals and i not in agreed:
             rival, score = rivals[i], float(detections.scores[rivals[i]])
-            what = f"labeled {name!r}, detected as {found.names[int(detections.labels[rival])]!r} {score:.2f}"
+            detected = sample_set.names[int(detections.labels[rival])]
+            what = f"labeled {name!r}, detected as {detected!r} {score:.2f}"
             yield Finding("doubtful-class", place, what, sample.path, box, weight=score)

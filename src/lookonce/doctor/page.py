@@ -76,10 +76,10 @@ def severity_counts(findings: Sequence[Finding]) -> dict[Severity, int]:
 
 
 def _section(
-    key: str, found: Sequence[Finding], samples: Mapping[Path, Sample], values: Values | None
+    key: str, findings: Sequence[Finding], samples: Mapping[Path, Sample], values: Values | None
 ) -> KindSection:
     by_image: dict[Path, list[Finding]] = defaultdict(list)
-    for finding in found:
+    for finding in findings:
         if finding.image is not None:
             by_image[finding.image].append(finding)
     figures = []
@@ -87,4 +87,4 @@ def _section(
         image = finding_image([first, *others], samples, values)
         url = "" if image is None else jpeg_url(image)
         figures.append(Figure(url, first.place, first.what, len(others), bool(first.others)))
-    return KindSection(key, KINDS[key], len(found), tuple(figures), tuple(found[:PLACES]))
+    return KindSection(key, KINDS[key], len(findings), tuple(figures), tuple(findings[:PLACES]))

@@ -73,13 +73,13 @@ class Statistics:
     box_width: Spread | None
 
 
-def statistics(found: SampleSet) -> Statistics:
+def statistics(sample_set: SampleSet) -> Statistics:
     """Compute the statistics of one split."""
-    samples = found.samples
+    samples = sample_set.samples
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(sample.boxes for sample in samples)])
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
     counts = [len(sample.boxes) for sample in samples]
-    per_class = np.bincount(labels, minlength=len(found.names)).tolist()
+    per_class = np.bincount(labels, minlength=len(sample_set.names)).tolist()
     seen_in = Counter(label for sample in samples for label in set(sample.labels.tolist()))
     areas = area(boxes)
     small, medium = int((areas < COCO_SMALL).sum()), int((areas < COCO_MEDIUM).sum())
@@ -90,8 +90,8 @@ def statistics(found: SampleSet) -> Statistics:
         boxes=len(boxes),
         difficult=sum(int(sample.difficult.sum()) for sample in samples),
         crowd=sum(int(sample.crowd.sum()) for sample in samples),
-        per_class=dict(zip(found.names, per_class, strict=True)),
-        images_per_class={name: seen_in[label] for label, name in enumerate(found.names)},
+        per_class=dict(zip(sample_set.names, per_class, strict=True)),
+        images_per_class={name: seen_in[label] for label, name in enumerate(sample_set.names)},
         small=small,
         medium=medium - small,
         large=len(boxes) - medium,

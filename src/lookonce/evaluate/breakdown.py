@@ -153,10 +153,12 @@ def _bins(
     own_bin[outcomes.has(Outcome.IGNORED)] = -1
     bins = []
     for k in range(len(edges) + 1):
-        inside, mine = objects.counts & (bin_of == k), own_bin == k
-        counts = np.bincount(objects.labels[inside], minlength=outcomes.classes)
-        ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], correct[mine], counts)
-        bins.append(Bin.of(of_objects[inside], ap[counts > 0], found[inside]))
+        annotated, detected = objects.counts & (bin_of == k), own_bin == k
+        counts = np.bincount(objects.labels[annotated], minlength=outcomes.classes)
+        ap = class_average_precisions(
+            outcomes.scores[detected], outcomes.labels[detected], correct[detected], counts
+        )
+        bins.append(Bin.of(of_objects[annotated], ap[counts > 0], found[annotated]))
     return tuple(bins)
 
 

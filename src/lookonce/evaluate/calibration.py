@@ -88,9 +88,9 @@ def score_bins(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple
     bin_of = np.digitize(scores, edges[1:-1], right=True)
     bins = []
     for k, (low, high) in enumerate(pairwise(edges)):
-        mine = bin_of == k
-        means = (float(each[mine].mean()) if mine.any() else math.nan for each in (scores, correct))
-        bins.append(ScoreBin(float(low), float(high), int(mine.sum()), *means))
+        in_bin = bin_of == k
+        means = (float(each[in_bin].mean()) if in_bin.any() else math.nan for each in (scores, correct))
+        bins.append(ScoreBin(float(low), float(high), int(in_bin.sum()), *means))
     return tuple(bins)
 
 

@@ -114,8 +114,8 @@ def curves(matches: Matches) -> Curves:
     return Curves(
         overall=Curve.of(matches.scores, matches.correct, int(matches.objects.sum())),
         classes=tuple(
-            Curve.of(matches.scores[mine], matches.correct[mine], int(objects))
+            Curve.of(matches.scores[of_class], matches.correct[of_class], int(objects))
             for c, objects in enumerate(matches.objects)
-            for mine in [matches.labels == c]
+            for of_class in [matches.labels == c]
         ),
     )

@@ -192,19 +192,19 @@ def find_outcomes(
     )
 
 
-def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+def outcomes_in_image(sample: Sample, detections: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Return the outcome of each detection in one image, and the index of its object, both (D,)."""
-    pairs = overlapping_objects(sample, found, BACKGROUND)
-    same = found.labels[pairs.first] == sample.labels[pairs.second]
+    pairs = overlapping_objects(sample, detections, BACKGROUND)
+    same = detections.labels[pairs.first] == sample.labels[pairs.second]
     own, other = pairs.only(same).best(), pairs.only(~same).best()
-    own_iou, other_iou = np.zeros(len(found)), np.zeros(len(found))
+    own_iou, other_iou = np.zeros(len(detections)), np.zeros(len(detections))
     own_iou[own.first], other_iou[other.first] = own.iou, other.iou
-    partner = take_most_overlapping(sample, pairs.only(same & (pairs.iou >= FOREGROUND)), found.scores)
+    partner = take_most_overlapping(sample, pairs.only(same & (pairs.iou >= FOREGROUND)), detections.scores)
     outcome = np.select(
         [
             (partner >= 0) & np.append(sample.difficult, False)[partner],
             partner >= 0,
-            in_crowd(sample, found, FOREGROUND),
+            in_crowd(sample, detections, FOREGROUND),
             (own_iou >= BACKGROUND) & (own_iou < FOREGROUND),
             other_iou >= FOREGROUND,
             own_iou >= FOREGROUND,
@@ -225,6 +225,6 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
         (own, (Outcome.LOCALIZATION, Outcome.DUPLICATE)),
         (other, (Outcome.CLASSIFICATION,)),
     ):
-        mine = np.isin(outcome[nearest.first], kinds)
-        partner[nearest.first[mine]] = nearest.second[mine]
+        of_kind = np.isin(outcome[nearest.first], kinds)
+        partner[nearest.first[of_kind]] = nearest.second[of_kind]
     return outcome, partner

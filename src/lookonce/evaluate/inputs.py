@@ -46,21 +46,23 @@ def comparable(
     return [found[~in_ignored_areas(sample, found)] if sample.ignored else found for sample, found in pairs]
 
 
-def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
+def in_ignored_areas(sample: Sample, detections: Detections) -> NDArray[np.bool_]:
     """Return a mask, (D,), of the detections with half or more of their area in ignored areas of their class.
 
     The share is estimated from 64 points in the box. A detection on an object of its class is never ignored.
     """
     share = (np.arange(8) + 0.5) / 8
     grid = np.stack([each.ravel() for each in np.meshgrid(share, share)], axis=1)  # (64, 2)
-    points = found.boxes[:, None, :2] + grid * (found.boxes[:, None, 2:] - found.boxes[:, None, :2])
-    inside = np.zeros((len(found), len(grid)), bool)
+    points = detections.boxes[:, None, :2] + grid * (
+        detections.boxes[:, None, 2:] - detections.boxes[:, None, :2]
+    )
+    inside = np.zeros((len(detections), len(grid)), bool)
     for area in sample.ignored:
-        mine = np.isin(found.labels, area.labels) if area.labels else np.ones(len(found), bool)
-        inside[mine] |= area.holds(points[mine].reshape(-1, 2)).reshape(-1, len(grid))
-    pairs = overlapping_pairs(found.boxes, sample.boxes, ON_OBJECT)
-    on_object = np.zeros(len(found), bool)
-    same = found.labels[pairs.first] == sample.labels[pairs.second]
+        concerned = np.isin(detections.labels, area.labels) if area.labels else np.ones(len(detections), bool)
+        inside[concerned] |= area.holds(points[concerned].reshape(-1, 2)).reshape(-1, len(grid))
+    pairs = overlapping_pairs(detections.boxes, sample.boxes, ON_OBJECT)
+    on_object = np.zeros(len(detections), bool)
+    same = detections.labels[pairs.first] == sample.labels[pairs.second]
     on_object[pairs.first[same & ~sample.crowd[pairs.second]]] = True
     ignored: NDArray[np.bool_] = (inside.mean(axis=1) >= IN_AREA) & ~on_object
     return ignored

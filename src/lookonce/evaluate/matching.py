@@ -47,9 +47,15 @@ class Matches:
 
     def only(self, kept: NDArray[np.bool_]) -> "Matches":
         """Keep the objects and detections of the images in a mask, (I,); image indices stay the same."""
-        mine = kept[self.image]
+        selected = kept[self.image]
         annotated = np.where(kept[:, None], self.annotated, 0)
-        return Matches(self.image[mine], self.scores[mine], self.labels[mine], self.correct[mine], annotated)
+        return Matches(
+            self.image[selected],
+            self.scores[selected],
+            self.labels[selected],
+            self.correct[selected],
+            annotated,
+        )
 
     @property
     def objects(self) -> NDArray[np.int64]:
@@ -97,13 +103,13 @@ def match(
     return Matches(image[order], scores[order], labels[order], correct[order], annotated)
 
 
-def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMatch:
+def match_image(sample: Sample, detections: Detections, iou: float = IOU) -> ImageMatch:
     """Match the detections of one image by the VOC devkit's rule."""
-    pairs = overlapping_objects(sample, found, iou)
-    nearest = pairs.only(found.labels[pairs.first] == sample.labels[pairs.second]).best()
+    pairs = overlapping_objects(sample, detections, iou)
+    nearest = pairs.only(detections.labels[pairs.first] == sample.labels[pairs.second]).best()
     difficult = sample.difficult[nearest.second]
-    partner = take_turns(nearest.only(~difficult), found.scores)
-    unjudged = in_crowd(sample, found, iou)
+    partner = take_turns(nearest.only(~difficult), detections.scores)
+    unjudged = in_crowd(sample, detections, iou)
     unjudged[nearest.first[difficult]] = True
     return ImageMatch(partner, ~unjudged | (partner >= 0))
 
@@ -149,21 +155,21 @@ def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float
     return take_turns(pairs.only(order), scores)
 
 
-def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pairs:
+def overlapping_objects(sample: Sample, detections: Detections, least: float) -> Pairs:
     """Pair detections with the objects of any class, except crowds, that they overlap by `least` or more."""
-    pairs = overlapping_pairs(found.boxes, sample.boxes, least)
+    pairs = overlapping_pairs(detections.boxes, sample.boxes, least)
     return pairs.only(~sample.crowd[pairs.second])
 
 
-def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
+def in_crowd(sample: Sample, detections: Detections, iou: float) -> NDArray[np.bool_]:
     """Return a mask, (D,), of the detections with a share of at least `iou` in a crowd of their class."""
     crowd = np.flatnonzero(sample.crowd)
-    pairs = overlapping_pairs(found.boxes, sample.boxes[crowd])
-    own = area(found.boxes.astype(float))[pairs.first]
+    pairs = overlapping_pairs(detections.boxes, sample.boxes[crowd])
+    own = area(detections.boxes.astype(float))[pairs.first]
     covered = iou * own
     # IoU of a detection whose intersection with the crowd is exactly `covered`: I / (A + B - I)
     enough = covered / (own + area(sample.boxes[crowd].astype(float))[pairs.second] - covered)
-    same = found.labels[pairs.first] == sample.labels[crowd][pairs.second]
-    inside = np.zeros(len(found), bool)
+    same = detections.labels[pairs.first] == sample.labels[crowd][pairs.second]
+    inside = np.zeros(len(detections), bool)
     inside[pairs.first[same & (pairs.iou >= enough)]] = True
     return inside

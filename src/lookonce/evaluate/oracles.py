@@ -109,7 +109,7 @@ def class_average_precisions(
     order = np.lexsort((-scores, labels))
     ends = np.cumsum(np.bincount(labels, minlength=len(objects)))
     split = np.split(correct[order], ends[:-1])
-    return np.array([average_precision(mine, int(n)) for mine, n in zip(split, objects, strict=True)])
+    return np.array([average_precision(of_class, int(n)) for of_class, n in zip(split, objects, strict=True)])
 
 
 def _average_precisions(

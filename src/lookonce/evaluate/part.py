@@ -109,6 +109,6 @@ def choose_part(
     )
 
 
-def learned_from(seen: Seen, found: SampleSet) -> int:
+def learned_from(seen: Seen, sample_set: SampleSet) -> int:
     """Count the images that a model was trained on."""
-    return MeasuredPart.of("", found, seen, fingerprints).learned or 0
+    return MeasuredPart.of("", sample_set, seen, fingerprints).learned or 0

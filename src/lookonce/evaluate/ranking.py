@@ -104,15 +104,15 @@ def rank(
     objects = objects_that_count(truth, len(names))
     edges = np.searchsorted(labels[order], np.arange(len(names) + 1))
     return tuple(
-        Ranking(image[order[mine]], verdicts[0][:, mine], verdicts[1][:, mine], objects[:, c])
+        Ranking(image[order[of_class]], verdicts[0][:, of_class], verdicts[1][:, of_class], objects[:, c])
         for c in range(len(names))
-        for mine in [slice(edges[c], edges[c + 1])]
+        for of_class in [slice(edges[c], edges[c + 1])]
     )
 
 
-def best_of_each_class(found: Detections) -> Detections:
+def best_of_each_class(detections: Detections) -> Detections:
     """Keep the 100 detections of each class with the highest scores, by descending score."""
-    order = np.lexsort((-found.scores, found.labels))
-    labels = found.labels[order]
+    order = np.lexsort((-detections.scores, detections.labels))
+    labels = detections.labels[order]
     rank = np.arange(len(labels)) - np.searchsorted(labels, labels)
-    return found[order[rank < MOST]]
+    return detections[order[rank < MOST]]

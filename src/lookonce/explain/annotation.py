@@ -53,8 +53,8 @@ def find_truth(
         )
     sample, shared = found[0], SharedClasses.match(names, annotated.names, data)
     known = shared.sample(sample, to=names)
-    mine = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
-    remarks = [str(problem) for problem in annotated.problems if mine.search(problem.place)]
+    image_name = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
+    remarks = [str(problem) for problem in annotated.problems if image_name.search(problem.place)]
     unknown = sorted(set(shared.unknown) & {annotated.names[label] for label in sample.labels.tolist()})
     if unknown:
         remarks.append(

@@ -10,21 +10,21 @@ from lookonce.geometry.boxes import area
 CLASSES_SHOWN = 4  # terms of a sum over classes that are written out, the largest ones
 
 
-def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
+def loss_formulas(explanation: Explanation, position: Position) -> tuple[str, ...]:
     """Write out the loss of one position step by step: objectness and, for a positive, box and classes.
 
     Args:
-        found: explanation of an annotated image.
+        explanation: explanation of an annotated image.
         position: (scale, row, column, anchor).
 
     Raises:
         ValueError: the explanation has no losses.
     """
-    truth, number, at = found.truth, position[0], position[1:]
+    truth, number, at = explanation.truth, position[0], position[1:]
     if truth is None or truth.losses is None:
         why = f": {truth.why_no_losses}" if truth else ""
         raise ValueError(f"expected an explanation with losses{why}")
-    here, raw = truth.scales[number], found.scales[number].raw[at]
+    here, raw = truth.scales[number], explanation.scales[number].raw[at]
     assert here.conf is not None
     assert here.focal is not None
     assert here.cross_entropy is not None
@@ -62,17 +62,19 @@ def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
         f"conf = (o - p)² * BCE = {focal:.4g} * {bce:.4g}{factors} = {float(here.conf[at]):.4g}",
     ]
     if owner:
-        lines += _box_and_classes(found, truth, owner[0], owner[1])
+        lines += _box_and_classes(explanation, truth, owner[0], owner[1])
     return tuple(lines)
 
 
-def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, positive: Positive) -> list[str]:
+def _box_and_classes(
+    explanation: Explanation, truth: Truth, target: TrueObject, positive: Positive
+) -> list[str]:
     """Write out the box and class loss of a positive, and the sum of its three terms."""
     losses, terms, weights = positive.losses, positive.class_terms, truth.weights
     assert losses is not None
     assert terms is not None
     left, top, right, bottom = target.input_box
-    w, h, (rows, columns) = right - left, bottom - top, found.input.target
+    w, h, (rows, columns) = right - left, bottom - top, explanation.input.target
     both = w * h + float(area(np.array(positive.box)))
     union = both / (1 + positive.iou)  # since I = IoU * U, and I + U is the sum of both areas
     enclosing = float(area(np.array(positive.enclosing)))
@@ -90,7 +92,7 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
         f"y = 1 - {s:g} + {s:g} / {classes} = {on:.6g} for class {target.label}, {s:g} / {classes}"
         f" = {off:.6g} for every other class",
     ]
-    scale = found.scales[positive.position[0]]
+    scale = explanation.scales[positive.position[0]]
     logits = scale.raw[positive.position[1:]][5:]
     order = np.argsort(-terms, kind="stable").tolist()
     exclusive = scale.form == "region"

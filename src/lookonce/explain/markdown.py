@@ -35,9 +35,9 @@ def to_markdown(explanation: Explanation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def network_lines(found: Explanation) -> Iterator[str]:
+def network_lines(explanation: Explanation) -> Iterator[str]:
     """Yield the lines of stage 2: the table of layers."""
-    layers, timing = found.layers, found.timing
+    layers, timing = explanation.layers, explanation.timing
     parameters, trainable = sum(each.parameters for each in layers), sum(each.trainable for each in layers)
     yield (
         f"{len(layers)} layers, {parameters:,} parameters ({trainable:,} trainable), "
@@ -64,11 +64,11 @@ def network_lines(found: Explanation) -> Iterator[str]:
     yield from table(headings.split(","), rows, whole=True)
 
 
-def head_lines(found: Explanation) -> Iterator[str]:
+def head_lines(explanation: Explanation) -> Iterator[str]:
     """Yield the lines of stage 3: the highest objectness for each anchor."""
-    threshold = found.nms.lowest
+    threshold = explanation.nms.lowest
     rows = []
-    for scale in found.scales:
+    for scale in explanation.scales:
         for number, (width, height) in enumerate(scale.anchors):
             here = scale.objectness[..., number]
             row, column = np.unravel_index(int(here.argmax()), here.shape)
@@ -88,9 +88,9 @@ def head_lines(found: Explanation) -> Iterator[str]:
     yield from table(headings, rows)
 
 
-def decode_lines(found: Explanation) -> Iterator[str]:
+def decode_lines(explanation: Explanation) -> Iterator[str]:
     """Yield the lines of stage 4: the grid of cells, and the decoding of the best detection."""
-    scale = found.scales[-1]
+    scale = explanation.scales[-1]
     rows, columns = scale.grid
     of, a = f"({rows}, {columns}, 2)", len(scale.anchors)
     yield (
@@ -99,20 +99,22 @@ def decode_lines(found: Explanation) -> Iterator[str]:
         "anchors."
     )
     yield from ("", *(f"    {line}" for line in grid_text(rows, columns)), "")
-    kept = found.nms.kept
+    kept = explanation.nms.kept
     if not len(kept):
         yield "Nothing was detected."
         return
-    at = cell(found.scales, found.input.letterbox, as_tuple(found.candidates.positions[kept[0]]))
-    where = position_text(found.scales, at.position)
-    yield f"The best detection, {text(found.info.names[at.label])}: {where}."
+    at = cell(
+        explanation.scales, explanation.input.letterbox, as_tuple(explanation.candidates.positions[kept[0]])
+    )
+    where = position_text(explanation.scales, at.position)
+    yield f"The best detection, {text(explanation.info.names[at.label])}: {where}."
     yield from ("", *(f"    {line}" for line in at.formulas), "")
     yield f"In the input: {box_text(at.box)}; in the image: {box_text(at.image_box)}."
 
 
-def nms_lines(found: Explanation) -> Iterator[str]:
+def nms_lines(explanation: Explanation) -> Iterator[str]:
     """Yield the lines of stage 5: the detections, and the boxes that NMS dropped."""
-    listed, result = found.candidates, found.nms
+    listed, result = explanation.candidates, explanation.nms
     suppressed = np.flatnonzero(result.suppressed_by > KEPT)
     above = np.count_nonzero(result.suppressed_by != BELOW)
     yield (
@@ -124,14 +126,14 @@ def nms_lines(found: Explanation) -> Iterator[str]:
             f"Of those above {listed.floor:g}, the lowest {listed.left_out} are not listed: the list is "
             f"complete from a score threshold of {listed.complete_from:.4f} on."
         )
-    names, number = found.info.names, {at: i for i, at in enumerate(result.kept.tolist())}
+    names, number = explanation.info.names, {at: i for i, at in enumerate(result.kept.tolist())}
     kept_rows = (
         (
             i,
             text(names[listed.labels[at]]),
             f"{listed.scores[at]:.4f}",
             box_text(listed.boxes[at]),
-            position_text(found.scales, listed.positions[at]),
+            position_text(explanation.scales, listed.positions[at]),
         )
         for i, at in enumerate(result.kept)
     )

@@ -14,22 +14,22 @@ WRITTEN_OUT = 6  # positives that are written out, the costliest ones; the page 
 LARGEST = 15  # background positions that are listed, those with the largest objectness loss
 
 
-def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+def assignment_lines(explanation: Explanation, truth: Truth) -> Iterator[str]:
     """Yield the lines of stage 6: the positives, the IoUs with all anchors, and the ignored positions."""
     yield from (*prose(text(truth.objective)), "")
     headings = ["object", "class", "box in the input", "anchor", "cell", "IoU", "why", "target tx ty tw th"]
     rows = []
-    for each in truth.objects:
-        for positive in each.positives:
+    for target in truth.objects:
+        for positive in target.positives:
             scale, row, column, anchor = positive.position
-            sides = found.scales[scale].anchors[anchor]
+            sides = explanation.scales[scale].anchors[anchor]
             by = "" if positive.replaced_by is None else f", replaced by object {positive.replaced_by}"
             rows.append(
                 (
-                    each.number,
-                    text(each.name),
-                    box_text(each.input_box),
-                    f"stride {found.scales[scale].stride}, {sides[0]:g} x {sides[1]:g}",
+                    target.number,
+                    text(target.name),
+                    box_text(target.input_box),
+                    f"stride {explanation.scales[scale].stride}, {sides[0]:g} x {sides[1]:g}",
                     f"{row}, {column}",
                     f"{positive.anchor_iou:.3f}",
                     positive.reason + by,
@@ -38,9 +38,11 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
             )
     yield from table(headings, rows)
     yield ""
-    anchors = [f"{w:g} x {h:g}" for scale in found.scales for w, h in scale.anchors]
+    anchors = [f"{w:g} x {h:g}" for scale in explanation.scales for w, h in scale.anchors]
     ious = (
-        (each.number, *(f"{iou:.3f}" for iou in each.anchor_ious)) for each in truth.objects if each.cells
+        (target.number, *(f"{iou:.3f}" for iou in target.anchor_ious))
+        for target in truth.objects
+        if target.cells
     )
     yield from table(("object, IoU with", *anchors), ious)
     ignored = sum(int(scale.ignored.sum()) for scale in truth.scales)
@@ -54,7 +56,7 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     )
 
 
-def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+def loss_lines(explanation: Explanation, truth: Truth) -> Iterator[str]:
     """Yield the lines of stage 7: settings, shapes, sums, and the formulas of single positions."""
     settings = ((each.name, each.value, each.classic, each.default) for each in truth.settings)
     yield from table(("setting", "here", "classic recipe", "default recipe"), settings)
@@ -67,7 +69,7 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
         return
     rows = [
         (f"stride {scale.stride}", *_terms(terms))
-        for scale, terms in zip(found.scales, truth.losses.scales, strict=True)
+        for scale, terms in zip(explanation.scales, truth.losses.scales, strict=True)
     ]
     headings = ("giou", "conf", "prob", "sum")
     yield from table(("scale", *headings), [*rows, ("all", *_terms(truth.losses.total))])
@@ -82,7 +84,7 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
         ("", "all", *_terms(truth.losses.total)),
     ]
     yield from table(("object", "class", *headings), objects, whole=True)
-    yield from _background(found, truth)
+    yield from _background(explanation, truth)
     standing = [
         (positive.losses.total, each, positive.position)
         for each in truth.objects
@@ -95,11 +97,11 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
         yield from ("", f"{first}, written out:")
     for _, each, position in standing[:WRITTEN_OUT]:
         about = f"object {each.number}, class {each.label} ({text(each.name)})"
-        yield from ("", f"{position_text(found.scales, position)}; {about}:", "")
-        yield from (f"    {line}" for line in loss_formulas(found, position))
+        yield from ("", f"{position_text(explanation.scales, position)}; {about}:", "")
+        yield from (f"    {line}" for line in loss_formulas(explanation, position))
 
 
-def _background(found: Explanation, truth: Truth) -> Iterator[str]:
+def _background(explanation: Explanation, truth: Truth) -> Iterator[str]:
     """Yield lines for the costliest background positions, the sum of the others, and ignored positions."""
     positions: list[tuple[float, Position]] = []
     ignored: list[tuple[float, Position]] = []
@@ -115,10 +117,10 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
         assert scale.conf is not None
         assert scale.focal is not None
         assert scale.cross_entropy is not None
-        p = 1 / (1 + np.exp(-float(found.scales[position[0]].raw[(*at, 4)])))
+        p = 1 / (1 + np.exp(-float(explanation.scales[position[0]].raw[(*at, 4)])))
         numbers = (p, scale.focal[at], scale.cross_entropy[at], scale.conf[at])
         return (
-            position_text(found.scales, position),
+            position_text(explanation.scales, position),
             f"{scale.best_iou[at]:.3f}",
             "" if scale.best_object[at] < 0 else int(scale.best_object[at]),
             "area" if scale.in_area[at] else "yes" if scale.ignored[at] else "no",
@@ -138,7 +140,7 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
     )
 
 
-def verdict_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+def verdict_lines(explanation: Explanation, truth: Truth) -> Iterator[str]:
     """Yield the lines of stage 8: verdicts on objects and wrong detections, and the meaning of the stages."""
     rows = (
         (each.number, text(each.name), each.verdict.stage, text(each.verdict.text)) for each in truth.objects

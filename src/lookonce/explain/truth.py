@@ -109,8 +109,8 @@ def _objects(
     objects = []
     for number, label in enumerate(truth.labels.tolist()):
         index = index_of.get(number)
-        mine = positives.get(number, ())
-        terms = [positive.losses for positive in mine if positive.losses is not None]
+        own = positives.get(number, ())
+        terms = [positive.losses for positive in own if positive.losses is not None]
         objects.append(
             TrueObject(
                 number=number,
@@ -124,7 +124,7 @@ def _objects(
                 cells=()
                 if index is None
                 else tuple((row, column) for column, row in assignment.cells[index].tolist()),
-                positives=mine,
+                positives=own,
                 losses=Terms(
                     *(sum(getattr(each, name) for each in terms) for name in ("giou", "conf", "prob"))
                 ),
@@ -170,7 +170,7 @@ def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[Te
         rows, columns = scale.grid
         a, width = len(scale.anchors), scale.raw.shape[-1]
         of, cells = f", stride {scale.stride}", (1, rows, columns, a)
-        mine = len(assignment.positives.on_scale(scales.index(scale)).label)
+        count = len(assignment.positives.on_scale(scales.index(scale)).label)
         found += [
             (f"raw map{of}", "(B, A*(5+C), S, T)", (1, a * width, rows, columns), "output of the head"),
             (
@@ -198,8 +198,8 @@ def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[Te
                 cells,
                 "the maximum over n; one number per position",
             ),
-            (f"class terms{of}", "(P, C)", (mine, width - 5), "summed over C to (P,)"),
-            (f"giou, prob{of}", "(P,)", (mine,), "one number per positive of this scale"),
+            (f"class terms{of}", "(P, C)", (count, width - 5), "summed over C to (P,)"),
+            (f"giou, prob{of}", "(P,)", (count,), "one number per positive of this scale"),
         ]
     found.append(("giou, conf, prob", "(B,)", (1,), "summed over positions and scales; then the mean over B"))
     return tuple(TensorShape(*each) for each in found)

@@ -107,10 +107,10 @@ def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
 
     batch = nodes.add("Gather", shape, nodes.integers(0))
     flat = nodes.add("Reshape", numbers, nodes.integers(-1)), batch, nodes.constant(np.array([0, 1]))
-    mine = nodes.add("OneHot", *flat)  # (N, B): whether a row belongs to an image
-    earlier = nodes.add("CumSum", mine, nodes.constant(np.array(0)), exclusive=1)  # earlier rows per image
+    belongs = nodes.add("OneHot", *flat)  # (N, B): whether a row belongs to an image
+    earlier = nodes.add("CumSum", belongs, nodes.constant(np.array(0)), exclusive=1)  # earlier rows per image
     place = nodes.add("GatherElements", earlier, numbers, axis=1)  # (N, 1)
-    most = nodes.add("ReduceMax", nodes.add("ReduceSum", mine, nodes.integers(0), keepdims=0), keepdims=1)
+    most = nodes.add("ReduceMax", nodes.add("ReduceSum", belongs, nodes.integers(0), keepdims=0), keepdims=1)
     sides = nodes.add("Concat", batch, most, nodes.integers(COLUMNS), axis=0)
     zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0])
     empty = nodes.add("ConstantOfShape", sides, value=zero)  # (B, M, 6)

@@ -209,8 +209,8 @@ def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images,
     options = DetectOptions(conf=dict(zip(names, nms.conf, strict=True)), iou=nms.iou)
     wrong = expected = 0
     for found, each in zip(rows, candidates, strict=True):
-        mine = postprocess(each, whole, options, names)
-        wanted = set(map(tuple, np.column_stack([mine.boxes, mine.scores, mine.labels]).tolist()))
+        own = postprocess(each, whole, options, names)
+        wanted = set(map(tuple, np.column_stack([own.boxes, own.scores, own.labels]).tolist()))
         filled = found[: len(wanted)]  # by descending score, then zeros
         wrong += len(set(map(tuple, filled.tolist())) ^ wanted)
         wrong += int((np.diff(filled[:, 4]) > 0).sum() + np.count_nonzero(found[len(wanted) :]))

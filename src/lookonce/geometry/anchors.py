@@ -81,9 +81,9 @@ def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
     scale_of_box = scale_of_anchor[shape_iou(shapes, flatten(published)).argmax(axis=1)]
     fitted = []
     for scale, anchors in enumerate(published):
-        mine = shapes[scale_of_box == scale]
-        if _different(mine) >= len(anchors):
-            anchors = tuple((w, h) for w, h in kmeans_anchors(mine, len(anchors), seed).tolist())
+        own_shapes = shapes[scale_of_box == scale]
+        if _different(own_shapes) >= len(anchors):
+            anchors = tuple((w, h) for w, h in kmeans_anchors(own_shapes, len(anchors), seed).tolist())
         fitted.append(anchors)
     return tuple(fitted)
 

@@ -111,8 +111,8 @@ def largest_difference(cfg: Path, network: nn.Module) -> float:
         expected = network.eval()(to_input(torch.from_numpy(noise).permute(0, 3, 1, 2)))
     # np.max, as it returns NaN if any value is NaN; Python's max may not
     shares = [
-        float((torch.from_numpy(mine) - theirs).abs().max()) / max(float(theirs.abs().max()), 1e-30)
-        for mine, theirs in zip(found, expected, strict=True)
+        float((torch.from_numpy(written) - original).abs().max()) / max(float(original.abs().max()), 1e-30)
+        for written, original in zip(found, expected, strict=True)
     ]
     difference = float(np.max(shares))
     if not difference < LARGEST_DIFFERENCE:

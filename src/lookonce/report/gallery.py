@@ -84,8 +84,8 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
     """
     shown, objects = names if len(names) > 1 else [""], outcomes.objects
     missed, found = outcomes.missed(), outcomes.found()
-    mine = np.flatnonzero((objects.image == image) & objects.counts)
-    order = np.argsort(found[mine].astype(int) - missed[mine], kind="stable")
+    indices = np.flatnonzero((objects.image == image) & objects.counts)
+    order = np.argsort(found[indices].astype(int) - missed[indices], kind="stable")
     return [
         Mark(
             objects.boxes[g],
@@ -95,15 +95,15 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
             COLORS[Outcome.MISSED if missed[g] else Outcome.CORRECT],
             dashed=not found[g],
         )
-        for g in mine[order][:MOST_MARKS].tolist()
+        for g in indices[order][:MOST_MARKS].tolist()
     ]
 
 
 def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
     """Return the detections of one image in the colors of their outcomes, the wrong ones first."""
     shown = names if len(names) > 1 else [""]
-    mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
-    order = np.argsort(outcomes.outcome[mine] == Outcome.CORRECT, kind="stable")
+    indices = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
+    order = np.argsort(outcomes.outcome[indices] == Outcome.CORRECT, kind="stable")
     return [
         Mark(
             outcomes.boxes[d],
@@ -112,5 +112,5 @@ def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> lis
             f"{outcomes.scores[d]:.2f}",
             COLORS[Outcome(outcomes.outcome[d])],
         )
-        for d in mine[order][:MOST_MARKS].tolist()
+        for d in indices[order][:MOST_MARKS].tolist()
     ]

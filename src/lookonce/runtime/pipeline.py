@@ -206,10 +206,10 @@ def in_parallel(
         try:
             for thread in threads:
                 thread.start()
-            while (taken := slots.get()) is not None:
-                result, share = taken
+            while (slot := slots.get()) is not None:
+                result, share = slot
                 yield result.result()
-                del result, taken
+                del result, slot
                 room.leave(share)
         finally:
             room.close()

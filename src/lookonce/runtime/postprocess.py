@@ -65,12 +65,12 @@ def locate(
     return Detections(boxes[kept], scores[kept], labels[kept], names, letterbox.source)
 
 
-def suppress(found: Detections, options: DetectOptions) -> Detections:
+def suppress(detections: Detections, options: DetectOptions) -> Detections:
     """Apply NMS or soft-NMS (`geometry.nms`); return the rest by descending score."""
-    labels = None if options.agnostic else found.labels
+    labels = None if options.agnostic else detections.labels
     if not options.soft_nms:
-        return found[nms(found.boxes, found.scores, labels, options.iou)]
-    thresholds = options.thresholds(found.names)
-    kept, scores = soft_nms(found.boxes, found.scores, labels, float(thresholds.min(initial=1)))
-    lowered = replace(found[kept], scores=scores)
+        return detections[nms(detections.boxes, detections.scores, labels, options.iou)]
+    thresholds = options.thresholds(detections.names)
+    kept, scores = soft_nms(detections.boxes, detections.scores, labels, float(thresholds.min(initial=1)))
+    lowered = replace(detections[kept], scores=scores)
     return lowered if len(thresholds) == 1 else lowered[scores > thresholds[lowered.labels]]

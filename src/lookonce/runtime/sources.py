@@ -187,10 +187,10 @@ class Sources:
         relative = absolute(file).relative_to(self._root)
         if not page:
             return relative
-        place, further = relative.with_name(f"{file.stem}#{page}{file.suffix}"), 2
+        place, number = relative.with_name(f"{file.stem}#{page}{file.suffix}"), 2
         while place in self._taken:  # another source has this name
-            place = relative.with_name(f"{file.stem}#{page}-{further}{file.suffix}")
-            further += 1
+            place = relative.with_name(f"{file.stem}#{page}-{number}{file.suffix}")
+            number += 1
         return place
 
     def expected(self) -> Iterator[Frame]:

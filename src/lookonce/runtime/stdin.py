@@ -103,9 +103,9 @@ class _Buffer:
         return False
 
     def take(self, count: int) -> bytes:
-        taken = bytes(self.data[:count])
+        head = bytes(self.data[:count])
         del self.data[:count]
-        return taken
+        return head
 
     def jpeg_length(self) -> int:
         """Return the length of the JPEG at the start (ITU T.81, annex B), or of a truncated one's rest."""

@@ -32,11 +32,13 @@ class Ema:
         """Include the weights after an optimizer step in the average."""
         self.updates += 1
         share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = self.network.state_dict(), network.state_dict()
-        averaged = [name for name, tensor in mine.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([mine[name] for name in averaged], [theirs[name] for name in averaged], share)
-        for name in mine.keys() - set(averaged):
-            mine[name].copy_(theirs[name])
+        average, current = self.network.state_dict(), network.state_dict()
+        averaged = [name for name, tensor in average.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_(
+            [average[name] for name in averaged], [current[name] for name in averaged], share
+        )
+        for name in average.keys() - set(averaged):
+            average[name].copy_(current[name])
 
     def restore(self, weights: Mapping[str, Tensor], updates: int) -> None:
         """Continue from a saved average and its number of updates."""

@@ -50,12 +50,12 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     files = [each.model for each in (before, settings) if each.model not in NETWORKS]
     if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:
         settings = settings.model_copy(update={"model": before.model})
-    mine, theirs = flat(settings), flat(before)
+    new, old = flat(settings), flat(before)
     may_change = ["epochs", "patience", *(["minutes"] if settings.minutes and before.minutes else [])]
     differing = sorted(
-        f"{name}: {mine[name]} instead of {theirs[name]}"
-        for name in mine.keys() - may_change
-        if mine[name] != theirs[name]
+        f"{name}: {new[name]} instead of {old[name]}"
+        for name in new.keys() - may_change
+        if new[name] != old[name]
     )
     if differing:
         raise ConfigError(

@@ -116,15 +116,15 @@ def train_folds(
         if begun:
             data = after_earlier_training(data, folder / checkpoint.LAST, session.console)
         model = train(data, settings, folder, session, weights=weights, resume=begun).model
-        measured, mine = detect_all(model, data.val, session)
-        metrics = evaluate(measured, mine, names)
+        measured, detections = detect_all(model, data.val, session)
+        metrics = evaluate(measured, detections, names)
         folds.append(Fold(model, len(measured), metrics.ap, metrics.ap50))
         session.say(
             f"fold {number}: AP {metrics.ap:.3f}, AP50 {metrics.ap50:.3f} on "
             f"{counted(len(measured), 'image')}"
         )
         truth += measured
-        found += mine
+        found += detections
     result = Folds(tuple(folds), evaluate_detections(truth, found, names))
     write_json_file(out / REPORT, result.to_dict())
     return result

@@ -89,18 +89,18 @@ def hold_out(
     """
     units = by_lot(samples, seed, facts, group)
     wanted = min(round(share * len(samples)), len(samples) - 1)
-    taken: list[int] = []
+    held_out: list[int] = []
     for unit in units:
-        if len(taken) + len(unit) <= wanted:
-            taken += unit
+        if len(held_out) + len(unit) <= wanted:
+            held_out += unit
     left: list[int] = []
-    if wanted > 0 and not taken:
+    if wanted > 0 and not held_out:
         smallest = min(units, key=len)
         if len(smallest) <= LARGEST_PART * len(samples):
-            taken = smallest
+            held_out = smallest
         else:
-            taken, left = last_frames(max(units, key=len), wanted, samples, facts)
-    return HoldOut.of(units, taken, left)
+            held_out, left = last_frames(max(units, key=len), wanted, samples, facts)
+    return HoldOut.of(units, held_out, left)
 
 
 def hold_out_again(
@@ -238,13 +238,13 @@ def last_frames(
         Held-out frames, and earlier frames left out because they look like one of them. Both are empty if
         too few frames would remain for training or the images are unknown.
     """
-    taken, rest = list(unit[-wanted:]), list(unit[:-wanted])
-    if not all(any(_thumbnail_of(samples[i], facts) is not None for i in part) for part in (taken, rest)):
+    last, rest = list(unit[-wanted:]), list(unit[:-wanted])
+    if not all(any(_thumbnail_of(samples[i], facts) is not None for i in part) for part in (last, rest)):
         return [], []
-    left = resembling(rest, taken, samples, facts)
+    left = resembling(rest, last, samples, facts)
     if rest and not left:
         left = rest[-1:]  # always leave a gap of one frame at the cut
-    return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
+    return (last, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
 
 
 def resembling(
@@ -254,8 +254,10 @@ def resembling(
     known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (some, others)]
     if not all(known):
         return []
-    mine, theirs = (np.array([facts[samples[i].path].thumbnail for i in part], np.uint8) for part in known)
-    likeness = correlations(mine, theirs).max(axis=1)
+    candidates, references = (
+        np.array([facts[samples[i].path].thumbnail for i in part], np.uint8) for part in known
+    )
+    likeness = correlations(candidates, references).max(axis=1)
     return [i for i, most in zip(known[0], likeness.tolist(), strict=True) if most >= SIMILAR]
 
 

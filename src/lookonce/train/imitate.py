@@ -64,8 +64,8 @@ def imitation(
         settings: weights of the terms, and type of the box loss.
     """
     scales = [
-        imitated(raw, theirs, anchors, stride, settings, decoding)
-        for raw, theirs, anchors, stride, decoding in zip(
+        imitated(raw, teacher, anchors, stride, settings, decoding)
+        for raw, teacher, anchors, stride, decoding in zip(
             raw_maps, taught, info.anchors, info.strides, decodings_of(info), strict=True
         )
     ]
@@ -99,19 +99,19 @@ def continuation(
         ignored: cells in ignored areas per scale, as in `data.loader.Batch`; empty if there are none.
     """
     decodings, scales = decodings_of(info), []
-    for s, (raw, theirs, cells) in enumerate(zip_longest(raw_maps, taught, ignored)):
+    for s, (raw, teacher, cells) in enumerate(zip_longest(raw_maps, taught, ignored)):
         of = info.anchors[s], info.strides[s], settings
         terms = scale_terms(raw, positives.on_scale(s), truth, *of, cells, decodings[s])
         background = terms.background
         objects = replace(terms, conf=terms.conf * ~background, absent=None)
-        old = imitated(raw, theirs, *of, decodings[s], background, classes)
+        old = imitated(raw, teacher, *of, decodings[s], background, classes)
         scales += [objects.sums(), Losses(KEPT * old.giou, old.conf, KEPT * old.prob)]
     return Losses.sum(scales).weighted(settings)
 
 
 def imitated(
     raw: Tensor,
-    theirs: Tensor,
+    teacher: Tensor,
     anchors: Sequence[tuple[float, float]],
     stride: int,
     settings: LossSettings,
@@ -123,7 +123,7 @@ def imitated(
 
     Args:
         raw: (B, A*(5+C), S, S) raw map.
-        theirs: raw map of the teacher, of the same shape.
+        teacher: raw map of the teacher, of the same shape.
         anchors: anchors of the scale, in input pixels.
         stride: input pixels per cell.
         settings: settings that select the type of the box loss.
@@ -132,8 +132,8 @@ def imitated(
         classes: class numbers to learn from the teacher, whose objectness is then multiplied by the share
             of these classes in its class probabilities; None for all.
     """
-    mine, told = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, theirs))
-    target, probability = torch.sigmoid(told[..., 4]), class_probabilities(told[..., 5:], decoding)
+    student, taught = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, teacher))
+    target, probability = torch.sigmoid(taught[..., 4]), class_probabilities(taught[..., 5:], decoding)
     if classes is not None:
         known = torch.zeros_like(probability)
         known[..., classes] = probability[..., classes]
@@ -141,12 +141,12 @@ def imitated(
         probability = known
     if counted is None:
         counted = torch.ones_like(target, dtype=torch.bool)
-    conf = conf_terms(mine[..., 4], target, ~counted)
+    conf = conf_terms(student[..., 4], target, ~counted)
     sure = (target > UNSURE) & counted
     weight, image = target[sure], sure.nonzero()[:, 0]
-    boxes, wanted = (decode_all_boxes(each, anchors, stride, decoding)[sure] for each in (mine, told))
+    boxes, wanted = (decode_all_boxes(each, anchors, stride, decoding)[sure] for each in (student, taught))
     giou = weight * box_terms(boxes, wanted, raw.shape[2] * raw.shape[3] * stride**2, settings.box)
-    logits = mine[sure][:, 5:]
+    logits = student[sure][:, 5:]
     if decoding.form == "region":
         share = probability[sure] / probability[sure].sum(dim=1, keepdim=True)
         prob = -(share * log_softmax(logits, dim=1)).sum(dim=1)

@@ -54,7 +54,7 @@ class LossMeter:
             meter._unread = [(state.unread, ())]
         return meter
 
-    def state(self, gather: Gather = lambda mine: [mine]) -> MeterState:
+    def state(self, gather: Gather = lambda value: [value]) -> MeterState:
         """Return the state for a checkpoint, with the images of all processes.
 
         Raises:
@@ -62,8 +62,8 @@ class LossMeter:
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
-        mine = torch.cat([torch.zeros(4, 0), *(terms.cpu() for terms, _ in self._unread)], dim=1)
-        return MeterState(self.images, dict(self._sums), torch.cat(gather(mine), dim=1))
+        unread_terms = torch.cat([torch.zeros(4, 0), *(terms.cpu() for terms, _ in self._unread)], dim=1)
+        return MeterState(self.images, dict(self._sums), torch.cat(gather(unread_terms), dim=1))
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
         """Add the losses of a batch without reading them, except on a CPU, where reading costs nothing.
@@ -76,7 +76,7 @@ class LossMeter:
         if terms.device.type == "cpu":
             _check_finite(terms, paths)
 
-    def read(self, gather: Gather = lambda mine: [mine]) -> dict[str, float]:
+    def read(self, gather: Gather = lambda value: [value]) -> dict[str, float]:
         """Return the mean of each term since the last reading, over all processes; empty without images.
 
         Raises:

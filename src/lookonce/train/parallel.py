@@ -62,9 +62,9 @@ class Group:
         """Return the device of this process."""
         return torch_device(self._wanted)
 
-    def gather(self, mine: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """Collect a value from every process, by rank; all processes must call it."""
-        return [mine]
+        return [value]
 
     def on_first(self, work: Callable[[], T]) -> T:
         """Run `work` in the first process only, and return its result in all processes; the others wait."""
@@ -91,10 +91,10 @@ class _Joined(Group):
     def device(self) -> torch.device:
         return self._device
 
-    def gather(self, mine: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         parts: list[Any] = [None] * self.size
         with _exchange():
-            dist.all_gather_object(parts, mine)
+            dist.all_gather_object(parts, value)
         return parts
 
     def sum_gradients(self, network: nn.Module) -> None:
@@ -144,13 +144,13 @@ class SharedLoader(Loader):
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return this process's share of each batch, which may be empty."""
-        mine = slice(self._group.rank, None, self._group.size)
-        return [replace(planned, visits=planned.visits[mine]) for planned in super().plan(epoch)]
+        own = slice(self._group.rank, None, self._group.size)
+        return [replace(planned, visits=planned.visits[own]) for planned in super().plan(epoch)]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
         """Report the problems of all processes; return the batch with the number of all their images."""
         parts = self._group.gather((batch.image_count, list(problems)))
-        super().settle(batch, [problem for _, theirs in parts for problem in theirs])
+        super().settle(batch, [problem for _, reported in parts for problem in reported])
         return replace(batch, image_count=sum(count for count, _ in parts))
 
 

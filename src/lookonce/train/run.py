@@ -154,8 +154,8 @@ def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
         yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as stored in the model"
     if settings.anchors == "data":
         published, _ = published_scales(settings.model)
-        for stride, mine, given in zip(info.strides, info.anchors, published, strict=True):
-            if mine == given:
+        for stride, fitted, official in zip(info.strides, info.anchors, published, strict=True):
+            if fitted == official:
                 yield f"stride {stride}: too few boxes of that size, published anchors kept"
 
 

@@ -94,11 +94,11 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
     """
     data = replace(data, names=named_as_in(data.names, info.names))
     if set(data.names) != set(info.names):
-        lacking, further = (
+        missing, extra = (
             [name for name in some if name not in others]
             for some, others in ((info.names, data.names), (data.names, info.names))
         )
-        what = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(further)}"] * bool(further)
+        what = [f"without {listed(missing)}"] * bool(missing) + [f"with {listed(extra)}"] * bool(extra)
         raise ConfigError(f"data: expected the classes of {model}, found data {' and '.join(what)}")
     if not any(len(sample.labels) for sample in data.val):
         raise ConfigError("data: expected validation images with objects, found none to measure AP on")

@@ -62,17 +62,17 @@ class Lesson:
     labels: list[int]
 
     @classmethod
-    def of(cls, sample: Sample, found: Detections, least: NDArray[np.float64]) -> Self:
+    def of(cls, sample: Sample, detections: Detections, least: NDArray[np.float64]) -> Self:
         """Keep the detections that reach their class's threshold and do not overlap an annotated box.
 
         Args:
             sample: annotated image.
-            found: detections of the old model.
+            detections: detections of the old model.
             least: (C,) score threshold of each class.
         """
-        free = np.ones(len(found), bool)
-        free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
-        sure = found[free & (found.scores >= least[found.labels])]
+        free = np.ones(len(detections), bool)
+        free[overlapping_pairs(detections.boxes, sample.boxes, SAME).first] = False
+        sure = detections[free & (detections.scores >= least[detections.labels])]
         return cls(sample.path.name, sure.boxes.tolist(), sure.labels.tolist())
 
     def add_to(self, sample: Sample) -> Sample:

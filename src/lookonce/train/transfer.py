@@ -22,14 +22,14 @@ from lookonce.samples import numbers_in
 class Transfer:
     """Names of the convolutions that were copied, and of those that keep their initial weights."""
 
-    taken: tuple[str, ...]
+    copied: tuple[str, ...]
     fresh: tuple[str, ...]
 
     def __str__(self) -> str:
-        whole = len(self.taken) + len(self.fresh)
+        whole = len(self.copied) + len(self.fresh)
         first, more = ", ".join(self.fresh[:4]), len(self.fresh) - 4
         left = f"; fresh: {first}{f' and {more} more' if more > 0 else ''}" if self.fresh else ""
-        return f"copied {len(self.taken)} of {whole} convolutions{left}"
+        return f"copied {len(self.copied)} of {whole} convolutions{left}"
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
@@ -72,34 +72,36 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
         names = [name for name, spec in zip(names, target.convolutions, strict=True) if spec.layer in same]
     known = source_info.names if source_info else ()
     grows = source_info is not None and set(known) <= set(info.names) and source_info.anchors == info.anchors
-    taken: dict[str, dict[str, Tensor]] = {}
+    copied: dict[str, dict[str, Tensor]] = {}
     for name in names:
-        mine = {key: tensor for key, tensor in own.items() if key.startswith(f"{name}.")}
-        theirs = {key: weights[key] for key in mine if key in weights}
+        current = {key: tensor for key, tensor in own.items() if key.startswith(f"{name}.")}
+        loaded = {key: weights[key] for key in current if key in weights}
         if name in heads and grows:
             anchors, beside = heads[name]
-            for key, each in theirs.items():
-                if each.shape == (anchors * (beside + len(known)), *mine[key].shape[1:]):
-                    theirs[key] = grown_head(each, mine[key], numbers_in(info.names, known), anchors, beside)
+            for key, each in loaded.items():
+                if each.shape == (anchors * (beside + len(known)), *current[key].shape[1:]):
+                    loaded[key] = grown_head(
+                        each, current[key], numbers_in(info.names, known), anchors, beside
+                    )
         elif name in heads and known != info.names:
             continue
-        if all(key in theirs and theirs[key].shape == mine[key].shape for key in mine):
-            taken[name] = theirs
-    if not taken:
+        if all(key in loaded and loaded[key].shape == current[key].shape for key in current):
+            copied[name] = loaded
+    if not copied:
         found = f"this {source_info.architecture}" if source_info else "it"
         raise ModelFileError(f"{source}: nothing in {found} fits a {info.architecture} of width {info.width}")
     network.load_state_dict(
-        {key: each for part in taken.values() for key, each in part.items()}, strict=False
+        {key: each for part in copied.values() for key, each in part.items()}, strict=False
     )
-    return Transfer(tuple(taken), tuple(name for name in convolution_names(network) if name not in taken))
+    return Transfer(tuple(copied), tuple(name for name in convolution_names(network) if name not in copied))
 
 
 def same_layers(target: Network, source: Network) -> set[int]:
     """Return the layers that are the same in both networks, as are all layers that they depend on."""
     same = {
-        mine.index
-        for mine, theirs in zip(target.layers, source.layers, strict=False)
-        if (mine.section, mine.sources) == (theirs.section, theirs.sources)
+        layer.index
+        for layer, other in zip(target.layers, source.layers, strict=False)
+        if (layer.section, layer.sources) == (other.section, other.sources)
     }
     heads = {scale.source for scale in target.scales}  # their shapes and class names are compared instead
     before = {index: target.needs(target.layers[index].sources) for index in same | heads}

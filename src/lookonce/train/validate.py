@@ -82,12 +82,12 @@ class Validator:
 
     def expected_seconds(self, now: Callable[[], float]) -> float:
         """Estimate the seconds that an evaluation takes from the time of a few images."""
-        mine = self.samples[self._group.rank :: self._group.size]
-        some, values = [sample.path for sample in mine[: 2 * self._batch]], self._detector.info.values
+        own = self.samples[self._group.rank :: self._group.size]
+        some, values = [sample.path for sample in own[: 2 * self._batch]], self._detector.info.values
         started = now()
         with closing(each_image(some, lambda image: image, [], values=values)) as images:
             done = len(self._detect(image for _, image in images))
-        return (now() - started) * len(mine) / max(done, 1)
+        return (now() - started) * len(own) / max(done, 1)
 
     def _detect(self, images: Iterable[NDArray[np.uint8]]) -> list[Detections]:
         """Detect with the network in its current state."""
