@@ -253,18 +253,18 @@ class Collector:
         return sample, tuple(row.place for row, _ in kept)
 
     def _usable(
-        self, source: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
+        self, image: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
     ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
         """Return the usable rows with class numbers, and their (N, 4) xyxy boxes in pixels, clipped."""
-        relative = source.records[0].relative
+        relative = image.records[0].relative
         sound = []
-        for row in source.rows:
+        for row in image.rows:
             if isinstance(row.label, str):
                 label = self._numbers.get(row.label)
             else:
                 label = row.label if row.label in self._range else None
             fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
-            if not fault and self._doubt and source.header.orientation == 1 and not row.polygon:
+            if not fault and self._doubt and image.header.orientation == 1 and not row.polygon:
                 kind, doubt = self._doubt
                 fault = f"{_text(row.box)}: {doubt}"
             elif not fault and label is None:
@@ -286,7 +286,7 @@ class Collector:
                 what = "expected pixels; are these fractions of the image's sides?"
                 fault, kind = f"{_text(row.box)}: {what}", "fractions"
             if fault or label is None:
-                self._report(row.place, fault, kind=kind, image=source.path)
+                self._report(row.place, fault, kind=kind, image=image.path)
                 continue
             if row.polygon:
                 what = "a polygon or mask without a box: the box around it is used"
@@ -298,10 +298,10 @@ class Collector:
         height, width = size
         boxes = np.array([row.box for row, _ in sound], np.float64).reshape(-1, 4)
         if relative:
-            stored = (height, width) if turned and source.header.orientation >= 5 else (width, height)
+            stored = (height, width) if turned and image.header.orientation >= 5 else (width, height)
             boxes = box_ops.cxcywh_to_xyxy(boxes) * (*stored, *stored)
         if turned:
-            boxes = turn(boxes, source.header)
+            boxes = turn(boxes, image.header)
         cut = box_ops.clip(boxes, height, width).astype(np.float32)
         unusable = box_ops.is_empty(cut) | ~np.isfinite(boxes).all(axis=1)
         over = (np.abs(boxes - cut) > ROUNDING).any(axis=1) & ~unusable
@@ -310,7 +310,7 @@ class Collector:
             kind, what, outcome = _defect(boxes[i], size)
             what += f": cut to {_text(cut[i].tolist())}" if outcome == "repaired" else ""
             box = tuple(boxes[i].tolist())
-            about: dict[str, Any] = {"kind": kind, "image": source.path, "box": box, "label": label}
+            about: dict[str, Any] = {"kind": kind, "image": image.path, "box": box, "label": label}
             self._report(row.place, f"{_text(box)} {what}", outcome, **about)
         return [pair for pair, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
 

@@ -47,15 +47,9 @@ class Matches:
 
     def only(self, kept: NDArray[np.bool_]) -> "Matches":
         """Keep the objects and detections of the images in a mask, (I,); image indices stay the same."""
-        selected = kept[self.image]
+        rows = kept[self.image]
         annotated = np.where(kept[:, None], self.annotated, 0)
-        return Matches(
-            self.image[selected],
-            self.scores[selected],
-            self.labels[selected],
-            self.correct[selected],
-            annotated,
-        )
+        return Matches(self.image[rows], self.scores[rows], self.labels[rows], self.correct[rows], annotated)
 
     @property
     def objects(self) -> NDArray[np.int64]:

@@ -51,11 +51,11 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
         overlap = iou(scale.boxes, box)  # (S, T, A, 4), (4,) -> (S, T, A)
         better = overlap > best
         best[better], best_object[better] = overlap[better], object_number
-    on_this_scale = assignment.positives.on_scale(number)
-    positions = on_this_scale.row, on_this_scale.column, on_this_scale.anchor
+    placed = assignment.positives.on_scale(number)
+    positions = placed.row, placed.column, placed.anchor
     positive, target = np.zeros(best.shape, bool), np.zeros(best.shape, np.float32)
     positive[positions] = True
-    target[positions] = 1 if settings.objectness == "one" else iou(scale.boxes[positions], on_this_scale.box)
+    target[positions] = 1 if settings.objectness == "one" else iou(scale.boxes[positions], placed.box)
     nothing, missing = assignment.ignored[number][..., :1], assignment.ignored[number][..., None, 1:]
     scores = scale.objectness[..., None] * scale.probabilities
     in_area = nothing | (missing & (scores >= UNSURE)).any(axis=-1)
@@ -115,21 +115,11 @@ def compute(
         ]
         whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings, areas, decodings)
         for number, (raw, cells) in enumerate(zip_longest(raw_maps, areas)):
-            on_this_scale = positives.on_scale(number)
+            placed = positives.on_scale(number)
             terms = scale_terms(
-                raw,
-                on_this_scale,
-                truth_boxes,
-                anchors[number],
-                strides[number],
-                settings,
-                cells,
-                decodings[number],
+                raw, placed, truth_boxes, anchors[number], strides[number], settings, cells, decodings[number]
             )
-            maps, where = (
-                torch.from_numpy(scales[number].raw),
-                (on_this_scale.row, on_this_scale.column, on_this_scale.anchor),
-            )
+            maps, where = torch.from_numpy(scales[number].raw), (placed.row, placed.column, placed.anchor)
             conf, target = settings.conf * terms.conf[0], terms.target[0]
             columns = settings.giou * terms.giou, conf[where], settings.prob * terms.prob
             for row, column, anchor, *three, classes in zip(
