@@ -78,6 +78,16 @@ def _parse_batch(value: Any) -> int | str:
     return int(value)
 
 
+def _parse_freeze(value: Any) -> Any:
+    """Validate `nothing`, `backbone`, a number of layers, at least 1, or a layer's name."""
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not (number or (isinstance(value, str) and value)):
+        raise ValueError(
+            f"expected nothing, backbone, a number of layers from 1, or a layer's name, found {value!r}"
+        )
+    return value
+
+
 def _parse_anchors(value: Any) -> Any:
     """Validate `official`, `data`, or a list of (width, height) per scale, all sides above 0."""
     if value in ("official", "data"):
@@ -99,6 +109,7 @@ Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
 Difficult = Literal["train", "ignore"]
 Model = Annotated[str, BeforeValidator(_parse_model)]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
+Freeze = Annotated[int | str, BeforeValidator(_parse_freeze)]
 
 
 class SettingsSection(BaseModel):
@@ -280,7 +291,7 @@ class TrainSettings(SettingsSection):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network in training; losses and weights stay float32. `auto` is bfloat16 if the device
     supports it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
-    freeze: Literal["nothing", "backbone"] | Annotated[int, Field(ge=1)] | str = "nothing"
+    freeze: Freeze = "nothing"
     """Layers whose weights and statistics do not change, for training that starts from another model:
     `backbone`, a number of layers counted from the first as in a `.cfg`, or the name of a layer."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)

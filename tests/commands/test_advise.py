@@ -88,6 +88,7 @@ def test_train_chooses_the_most_accurate_network_that_is_fast_enough(
         (["--for", "nan"], "--for: expected milliseconds per image above 0"),
         (["--for", "5ms", "--model", "yolov3"], "--for: expected none of --model"),
         (["--for", "5ms", "--set", "width=0.5"], "--for: expected none of --model"),
+        (["--for", "60000ms", "--keep-classes"], "--for: expected none of --model"),
     ],
 )
 def test_an_impossible_time_is_one_line(

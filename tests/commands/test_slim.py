@@ -38,6 +38,8 @@ def test_a_slim_model_works_with_every_command(parent: Path, lines: Path, tmp_pa
     found = json.loads(report.read_text())
     assert found["parameters"][1] < found["parameters"][0]
     assert found["multiplications"] < 0.9
+    warned = "the model finds nothing in these images, so they cannot show a loss of AP"
+    assert (warned in " ".join(ran.output.split())) == (found["ap"][0] == 0)
     network, info = load_model(out / "best.safetensors")
     assert info.architecture == DARKNET
     assert info.names == ("disc", "bar", "ring")
@@ -53,12 +55,13 @@ def test_a_model_that_lost_too_much_is_rejected(
 ) -> None:
     monkeypatch.setattr("lookonce.gate.Comparison.drop", 0.5)
     out = tmp_path / "slim"
-    ran = CliRunner().invoke(app, slim(parent, lines, out))
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--faster", "20"))
     assert ran.exit_code == 1, ran.output
+    assert "--faster 20 was not reached: this is the fastest network tried" in " ".join(ran.output.split())
     assert "rejected: AP drops by 0.500, expected at most 0.01" in ran.output
     assert not (out / "best.safetensors").exists()
-    assert load_info(out / "best.rejected.safetensors").architecture == DARKNET
-    ran = CliRunner().invoke(app, slim(parent, lines, out, "--resume", "--max-drop", "1"))
+    assert load_info(out / "best.rejected.safetensors").names == ("disc", "bar", "ring")
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--faster", "20", "--resume", "--max-drop", "1"))
     assert ran.exit_code == 0, ran.output
     assert (out / "best.safetensors").exists()
 
@@ -72,6 +75,9 @@ def test_wrong_input_is_one_line(parent: Path, lines: Path, tmp_path: Path) -> N
         ran = CliRunner().invoke(app, slim(parent, lines, tmp_path / "slim", *more))
         assert ran.exit_code != 0
         assert said in str(ran.exception)
+    for missing in (tmp_path / "none.safetensors", tmp_path / "runs"):
+        ran = CliRunner().invoke(app, slim(missing, lines, tmp_path / "slim"))
+        assert f"{missing}: no such file" in str(ran.exception)
     other = tmp_path / "model.onnx"
     other.write_bytes(b"")
     ran = CliRunner().invoke(app, slim(other, lines, tmp_path / "slim"))

@@ -10,9 +10,11 @@ import torch
 
 from lookonce.config import TrainSettings
 from lookonce.darknet.described import network_of
-from lookonce.errors import ConfigError, TrainingError
+from lookonce.darknet.weights import write_weights
+from lookonce.errors import ConfigError, ModelFileError, TrainingError
 from lookonce.images import read_image
 from lookonce.metadata import DARKNET
+from lookonce.model.darknet_io import load_darknet
 from lookonce.model.files import load_model, load_weights
 from lookonce.recipe import load_settings
 from lookonce.runtime.detector import Detector
@@ -22,8 +24,14 @@ from lookonce.train.learner import Learner
 from lookonce.train.run import train
 from lookonce.train.setup import TrainData, describe, make_network
 from tests.command_line import attempted
-from tests.darknet.kinds import KINDS, kind
-from tests.darknet.oracle import in_files, needs_opencv_importer, opencv_raw_maps, relative_error
+from tests.darknet.kinds import KINDS, kind, net, to_16
+from tests.darknet.oracle import (
+    in_files,
+    needs_opencv_importer,
+    opencv_raw_maps,
+    random_weights,
+    relative_error,
+)
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.test_run import quiet
 
@@ -131,6 +139,33 @@ def test_settings_that_do_not_fit_a_cfg_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
         train(data, settings(written(tmp_path, "tiny"), *assignments), tmp_path / "run", quiet())
+
+
+def test_a_frozen_layer_comes_from_a_trained_model(data: TrainData, tmp_path: Path) -> None:
+    cfg, out = written(tmp_path, "tiny"), tmp_path / "run"
+    with pytest.raises(
+        ConfigError, match=r"freeze: expected layers with weights .*random weights in layers\.0$"
+    ):
+        train(data, settings(cfg, "freeze=backbone"), out, quiet())
+    write_weights(tmp_path / "tiny.weights", random_weights(kind("tiny")))
+    # layer 5 is a head, which starts from random weights because the classes differ
+    for layers, fresh in (("11", "5"), ("layers.11", "11")):
+        with pytest.raises(ConfigError, match=rf"random weights in layers\.{fresh}$"):
+            train(data, settings(cfg, f"freeze={layers}"), out, quiet(), weights=cfg)
+    result = train(data, settings(cfg, "epochs=1", "freeze=5"), out, quiet(), weights=cfg)
+    before, after = (
+        load(file)[0].state_dict() for load, file in ((load_darknet, cfg), (load_model, result.model))
+    )
+    for name, tensor in after.items():
+        if name.endswith("conv.weight"):
+            same = tensor.shape == before[name].shape and torch.equal(tensor, before[name])
+            assert same == (int(name.split(".")[1]) < 5), name
+
+
+def test_a_cfg_without_a_head(data: TrainData, tmp_path: Path) -> None:
+    (tmp_path / "x.cfg").write_text(net() + to_16())
+    with pytest.raises(ModelFileError, match=r"x\.cfg: expected a detector, found no \[yolo\] section"):
+        train(data, settings(tmp_path / "x.cfg"), tmp_path / "run", quiet())
 
 
 def test_the_size_must_fit_the_coarsest_stride(data: TrainData, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lookonce.train.checkpoint import LAST
 from lookonce.train.parallel import ALONE, Group, SharedLoader, join
 from lookonce.train.run import Session, Stopped, train
 from lookonce.train.setup import TrainData, describe
+from tests.darknet.kinds import KINDS
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.ranks import START, norm_of, normalize, started_network
 from tests.train.test_run import settings, write_lines
@@ -120,6 +121,19 @@ def test_two_processes_learn_the_same_as_one(data: TrainData, tmp_path: Path) ->
         )
     assert said.count("skipped") == 2, "once a run, whichever rank found it"
     assert by_the_other == "", "rank 0 speaks alone"
+
+
+@pytest.mark.parametrize("name", ["trident", "gray"])
+def test_two_processes_learn_the_same_as_one_from_a_cfg(data: TrainData, tmp_path: Path, name: str) -> None:
+    """One network has layers that share weights, the other a layer that no head reads."""
+    (tmp_path / "x.cfg").write_text(KINDS[name])
+    wanted = (*SAME, "epochs=1", "width=1", f"model={tmp_path / 'x.cfg'}")
+    info = describe(data, settings(*wanted))
+    save_model(tmp_path / START, started_network(info).state_dict(), info)
+    codes, (said, _) = in_two(tmp_path, "runs", ("two", *wanted))
+    assert codes == [0, 0], said
+    in_one(tmp_path, data, "one", *wanted)
+    assert_same_run(tmp_path / "one", tmp_path / "two")
 
 
 def test_synchronized_batch_norm_equals_that_of_the_whole_batch(tmp_path: Path) -> None:

@@ -442,7 +442,7 @@ def test_weights_that_do_not_fit_are_refused(data: TrainData, tmp_path: Path) ->
     wider = settings("epochs=1", "width=0.25")
     with pytest.raises(ModelFileError, match=r"expected a model of width 0\.25, found 0\.125"):
         train(data, wider, tmp_path / "wider", quiet(), weights=tmp_path / "other.safetensors")
-    with pytest.raises(ModelFileError, match="nothing in this"):
+    with pytest.raises(ModelFileError, match="found none"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), weights=tmp_path / "other.safetensors")
 
 

@@ -21,6 +21,7 @@ from lookonce.gate import Times
 from lookonce.model.darknet_io import arrays_of, fill
 from lookonce.model.graph import DarknetGraph
 from lookonce.model.network import build
+from lookonce.networks import model_path
 from lookonce.recipe import load_settings
 from lookonce.train import slim
 from lookonce.train.imitate import Teacher
@@ -170,6 +171,8 @@ def test_classes_are_matched_by_their_usual_aliases(data: TrainData) -> None:
 def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
     with pytest.raises(ConfigError, match="expected the classes of m, found data without ring and with box"):
         same_classes(replace(data, names=("disc", "bar", "box")), INFO, Path("m"))
+    with pytest.raises(ConfigError, match="expected the classes of coco, found data without person"):
+        same_classes(data, replace(INFO, names=("person",)), model_path("coco"))
     with pytest.raises(ConfigError, match="expected validation images"):
         same_classes(replace(data, val=[]), INFO, Path("m"))
 

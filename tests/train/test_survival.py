@@ -159,11 +159,13 @@ def test_a_finished_run_can_be_extended(data: TrainData, tmp_path: Path) -> None
 @pytest.mark.parametrize("option", ["freeze=backbone", "optimizer.momentum=0"])
 def test_every_kind_of_run_can_be_resumed(data: TrainData, tmp_path: Path, option: str) -> None:
     kind = ("optimizer.name=sgd", option)
+    train(data, settings("epochs=1"), tmp_path / "first", quiet())
+    start = tmp_path / "first" / LAST
     asked = iter([False] * 4 + [True])
     with pytest.raises(Stopped):
-        train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(lambda: next(asked)))
+        train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(lambda: next(asked)), weights=start)
     train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(), resume=True)
-    train(data, settings("epochs=3", *kind), tmp_path / "whole", quiet())
+    train(data, settings("epochs=3", *kind), tmp_path / "whole", quiet(), weights=start)
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
 
 

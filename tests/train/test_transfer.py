@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.described import describe
 from lookonce.darknet.heads import with_heads
 from lookonce.darknet.resolve import resolve
@@ -14,7 +16,7 @@ from lookonce.darknet.weights import write_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
-from lookonce.model.darknet_io import load_darknet
+from lookonce.model.darknet_io import arrays_of, convolution_names, load_darknet, save_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.train.transfer import freeze_parts, transfer
@@ -169,8 +171,30 @@ def test_layers_are_copied_up_to_the_first_difference(tmp_path: Path) -> None:
     info = describe(resolve(parse_cfg(changed, "x.cfg")), ("x", "y"))
     assert transfer(build(info), info, start).copied == ("layers.0",)
     other = describe(kind("mobilenet"), ("a", "b"))
-    with pytest.raises(ModelFileError, match=r"tiny\.cfg: nothing in this darknet fits a darknet"):
+    with pytest.raises(ModelFileError, match=r"tiny\.cfg: expected layers that the network .* found none"):
         transfer(build(other), other, start)
+
+
+def test_named_networks_and_graphs_take_the_layers_of_each_other(tmp_path: Path) -> None:
+    """The graph stretches its coarse head's offsets, so it is no yolov3-tiny, but has the same layers."""
+    text = classic_cfg(NARROW).replace("random=1\n", "random=1\nscale_x_y=1.05\n", 1)
+    graph = describe(resolve(parse_cfg(text, "x.cfg")), ("a", "b", "c"))
+    assert (graph.architecture, NARROW.architecture) == ("darknet", "yolov3-tiny")
+    for mine, theirs in ((graph, NARROW), (NARROW, graph)):
+        source, network = build(theirs), build(mine)
+        save_model(tmp_path / "start.safetensors", source.state_dict(), theirs)
+        save_darknet(tmp_path / "start.cfg", source, theirs)
+        before = arrays_of(network)
+        for start in ("start.safetensors", "start.cfg", "start.weights"):
+            result = transfer(network, mine, tmp_path / start)
+            assert (len(result.copied), len(result.fresh)) == (11, 2)
+            assert {*result.copied, *result.fresh} == set(convolution_names(network))
+            for name, new, old, own in zip(
+                convolution_names(network), arrays_of(network), arrays_of(source), before, strict=True
+            ):
+                wanted = own if name in result.fresh else old
+                np.testing.assert_array_equal(new.kernel, wanted.kernel)
+                np.testing.assert_array_equal(new.bias, wanted.bias)
 
 
 @pytest.mark.parametrize(

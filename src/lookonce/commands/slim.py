@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from lookonce._files import check_file
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
@@ -19,11 +20,12 @@ from lookonce.commands.train_options import (
     MinutesOption,
     ResumeOption,
     SetOption,
+    check_length,
     options_of_settings,
 )
 from lookonce.config import TrainSettings
-from lookonce.errors import ConfigError
-from lookonce.networks import RUN_MODEL, model_name
+from lookonce.errors import ConfigError, ModelFileError
+from lookonce.networks import BUILT_IN, RUN_MODEL, model_name, model_path
 from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 
@@ -38,7 +40,12 @@ OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsil
 
 
 def slim(
-    model: shared.ModelArgument,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", parser=model_path, help="Model: run folder, .safetensors, .cfg, or coco."
+        ),
+    ],
     data: Annotated[
         Path,
         typer.Option(metavar="DATA", help="Annotations with the model's classes; val is used to measure AP."),
@@ -72,6 +79,8 @@ def slim(
         raise ConfigError(
             f"--faster: expected a number above 1, at most {LARGEST_SPEED_UP}, found {faster:g}"
         )
+    check_length(epochs, minutes)
+    check_file(model, ModelFileError, BUILT_IN)
     for assignment in assignments or ():
         if (name := assignment.partition("=")[0].strip()) in OF_THE_MODEL:
             raise ConfigError(f"--set {name}: fixed by {model_name(model)}, expected another setting")
@@ -110,6 +119,8 @@ def slim(
         if not resume:
             made = _without_channels(parent, found, settings, faster, console, asked)
             say(f"{model_name(model)} {made.describe()} (--faster {faster:g})", console)
+            if made.times.speed_up < faster:
+                say(f"--faster {faster:g} was not reached: this is the fastest network tried", console)
             save_start(out / START, made.model, parent, faster)
             settings = settings.model_copy(update={"model": str(out / START)})
         elif (out / REJECTED).exists():
@@ -120,7 +131,8 @@ def slim(
                 found, settings, out, session, weights=out / START, resume=resume, teacher=Teacher(network)
             )
         except Stopped:
-            words = "slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}", "--resume"
+            words = ["slim", model_name(model), "--data", data, "--out", out]
+            words += ["--max-drop", f"{max_drop:g}", "--resume"]
             again = shared.command_line(*words, data=given)
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
@@ -177,6 +189,8 @@ def _compare(
         shared.write_json(json_to, {"model": str(path), "accepted": accepted, **verdict.to_dict()})
     for line in verdict.describe():
         say(line, console)
+    if not verdict.compared.before.ap:
+        say("the model finds nothing in these images, so they cannot show a loss of AP", console)
     if accepted:
         say(f"slim model: {path}", console)
         return 0

@@ -65,19 +65,16 @@ def train(
 
     with shared.options_named():
         torch_device(device)
-    if minutes is not None and (minutes <= 0 or epochs):
-        raise ConfigError(
-            f"--minutes: expected a number above 0 instead of --epochs, found {minutes:g}"
-            + (f" beside --epochs {epochs}" if epochs else "")
-        )
+    given.check_length(epochs, minutes)
     annotated = GivenData(data, names, images, strict)
     assigned = {each.partition("=")[0].strip() for each in assignments or ()}
     is_chosen = bool(model or weights or recipe or resume or extend or self_test or assigned & OF_NETWORK)
     if within is not None:
-        if is_chosen or "size" in assigned:
+        if is_chosen or keep_classes or "size" in assigned:
             raise ConfigError(
-                "--for: expected none of --model, --weights, --recipe, --resume, --extend, --self-test and "
-                "--set of model, width or size with it, since it chooses the network and its size"
+                "--for: expected none of --model, --weights, --recipe, --resume, --extend, --self-test, "
+                "--keep-classes and --set of model, width or size with it, since it chooses the network and "
+                "its size"
             )
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(

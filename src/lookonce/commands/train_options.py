@@ -83,6 +83,19 @@ SelfTestOption = Annotated[
 ]
 
 
+def check_length(epochs: int | None, minutes: float | None) -> None:
+    """Check that `--minutes` is above 0, and given without `--epochs`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if minutes is not None and (not minutes > 0 or epochs):
+        raise ConfigError(
+            f"--minutes: expected a number above 0 instead of --epochs, found {minutes:g}"
+            + (f" beside --epochs {epochs}" if epochs else "")
+        )
+
+
 @contextmanager
 def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) -> Iterator[None]:
     """Replace a setting in an error message with the option that set it: `--epochs`, or `--set NAME`.

@@ -5,6 +5,7 @@ from lookonce.darknet.ini import Section, parse_sections, short_number
 from lookonce.darknet.network import Network
 from lookonce.darknet.resolve import resolve
 from lookonce.darknet.sections import Yolo
+from lookonce.errors import ModelFileError
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.decode import Decoding
 from lookonce.geometry.letterbox import Fit
@@ -22,8 +23,11 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
         fit: how images are fitted to that size, `letterbox` or `stretch`.
 
     Raises:
-        ModelFileError: a [yolo] follows no convolution, or the layers do not fit together at this size.
+        ModelFileError: there is no [yolo], one follows no convolution, or the layers do not fit together at
+            this size.
     """
+    if not any(isinstance(layer, Yolo) for layer in cfg.layers):
+        raise ModelFileError(f"{cfg.file}: expected a detector, found no [yolo] section")
     sections = sections_of(with_input(cfg, size, fit))
     for index, section in enumerate(cfg.layers, 1):
         if isinstance(section, Yolo):

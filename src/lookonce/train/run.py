@@ -26,6 +26,7 @@ from lookonce.darknet.described import published_scales
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
+from lookonce.model.darknet_io import convolution_names
 from lookonce.model.files import save_model
 from lookonce.networks import model_name
 from lookonce.recipe import load_settings
@@ -42,7 +43,7 @@ from lookonce.train.meter import LossMeter
 from lookonce.train.parallel import ALONE, Group, SharedLoader
 from lookonce.train.setup import TrainData, base_network, describe, make_dataset, make_network, make_schedule
 from lookonce.train.sync_norm import synchronize
-from lookonce.train.transfer import transfer
+from lookonce.train.transfer import check_frozen, transfer
 from lookonce.train.validate import Validator
 
 NON_FINITE = "non_finite.safetensors"
@@ -186,9 +187,12 @@ class _Run:
         network = make_network(info, settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronize(network)
-        start = f"random weights, seed {settings.seed}"
+        start, fresh = f"random weights, seed {settings.seed}", convolution_names(network)
         if weights and not resume:
-            start = f"{model_name(weights)}: {transfer(network, info, weights, base_network(settings, info))}"
+            moved = transfer(network, info, weights, base_network(settings, info))
+            start, fresh = f"{model_name(weights)}: {moved}", [*moved.fresh]
+        if not resume:
+            check_frozen(network, info, settings.freeze, fresh)
         self.learner = Learner(network, info, settings, group, teacher)
         self._progress, self._epoch = Progress(), Epoch(0)
         self._clock: Clock | None = None

@@ -80,6 +80,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console, group:
             "epochs": MOST_STEPS,
             "augment": AugmentSettings.off(),
             "ema": 0,
+            "freeze": "nothing",  # all weights are random
         }
     )
     torch.manual_seed(settings.seed)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lookonce._counted import counted
 from lookonce._files import read_text, write_text
 from lookonce.config import TrainSettings
 from lookonce.darknet.channels import Channels, Cost, choose, without
@@ -35,6 +36,7 @@ from lookonce.model.darknet_io import arrays_of, fill, load_arrays, load_darknet
 from lookonce.model.files import load_model, save_model
 from lookonce.model.graph import DarknetGraph, GraphConvolution
 from lookonce.model.network import build
+from lookonce.networks import model_name
 from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
 from lookonce.train.setup import TrainData, make_dataset
@@ -99,7 +101,9 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
             for some, others in ((info.names, data.names), (data.names, info.names))
         )
         what = [f"without {listed(missing)}"] * bool(missing) + [f"with {listed(extra)}"] * bool(extra)
-        raise ConfigError(f"data: expected the classes of {model}, found data {' and '.join(what)}")
+        raise ConfigError(
+            f"data: expected the classes of {model_name(model)}, found data {' and '.join(what)}"
+        )
     if not any(len(sample.labels) for sample in data.val):
         raise ConfigError("data: expected validation images with objects, found none to measure AP on")
     numbers = numbers_in(info.names, data.names)
@@ -268,7 +272,9 @@ def check_start(path: Path, parent: Parent, model: Path, faster: float | None = 
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{origin}: expected the parent and the speed of a slim run: {error!r}") from error
     if digest != parent.digest():
-        raise ConfigError(f"{path.parent}: expected the model that the run began with, found {model}")
+        raise ConfigError(
+            f"{path.parent}: expected the model that the run began with, found {model_name(model)}"
+        )
     if faster not in (None, speed):
         raise ConfigError(f"faster: expected {speed:g}, with which the run began, found {faster:g}")
     return speed
@@ -295,7 +301,7 @@ class SlimVerdict:
         before, after, times = self.compared.before, self.compared.after, self.times
         many, few = self.parameters
         return (
-            f"{after.images} validation images: AP {before.ap:.3f} -> {after.ap:.3f}, "
+            f"{counted(after.images, 'validation image')}: AP {before.ap:.3f} -> {after.ap:.3f}, "
             f"AP50 {before.ap50:.3f} -> {after.ap50:.3f}",
             f"{times.before:.1f} -> {times.after:.1f} ms per image, {times.speed_up:.2f} times as fast; "
             f"{many:,} -> {few:,} parameters",

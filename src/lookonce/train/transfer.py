@@ -1,5 +1,6 @@
 """Start training from another model's weights, and freeze layers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lookonce.darknet.beside import has_cfg
+from lookonce.darknet.classic import layers_of
 from lookonce.darknet.described import network_of
 from lookonce.darknet.network import Network
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import DARKNET, ModelInfo
-from lookonce.model.darknet_io import convolution_names, head_rows, load_darknet, load_start
-from lookonce.model.files import load_weights
+from lookonce.model.darknet_io import (
+    arrays_of,
+    convolution_names,
+    fill,
+    head_rows,
+    load_darknet,
+    load_start,
+)
+from lookonce.model.files import load_model, load_weights
+from lookonce.model.graph import DarknetGraph
 from lookonce.samples import numbers_in
 
 
@@ -37,8 +47,8 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
 
     Heads are copied if the class names are the same; a head for as many other classes would have the right
     shape but a different meaning. If the network has all classes of the other model and the same anchors, the
-    rows of a head are copied by class name, and those of new classes keep their initial weights. In a
-    `DarknetGraph`, a layer is copied if it and all layers that it depends on are the same in both.
+    rows of a head are copied by class name, and those of new classes keep their initial weights. If either
+    is a `DarknetGraph`, a layer is copied if it and all layers that it depends on are the same in both.
 
     Args:
         network: network to train.
@@ -53,9 +63,10 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
     """
     source_info: ModelInfo | None = None
     base = base or network_of(info)
+    has_own_cfg = source.suffix == ".cfg" or (source.suffix == ".weights" and has_cfg(source))
     if source.suffix == ".safetensors":
         weights, source_info = load_weights(source)
-    elif source.suffix == ".cfg" or (source.suffix == ".weights" and has_cfg(source)):
+    elif has_own_cfg:
         whole, source_info = load_darknet(source)
         weights = whole.state_dict()
     else:
@@ -65,8 +76,14 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
             f"{source}: expected a model of width {info.width}, found {source_info.width}: its weights fit a "
             f"network trained with width={source_info.width}"
         )
-    own, heads, names = network.state_dict(), head_rows(network), convolution_names(network)
-    if info.architecture == DARKNET:
+    architectures = {info.architecture, source_info.architecture if source_info else info.architecture}
+    filled = network
+    if len(architectures) == 2 and DARKNET in architectures:  # they name the same layers differently
+        assert source_info is not None
+        filled = as_graph(network, info)
+        weights = as_graph(whole if has_own_cfg else load_model(source)[0], source_info).state_dict()
+    own, heads, names = filled.state_dict(), head_rows(filled), convolution_names(filled)
+    if DARKNET in architectures:
         target = network_of(info)
         same = same_layers(target, network_of(source_info) if source_info else base)
         names = [name for name, spec in zip(names, target.convolutions, strict=True) if spec.layer in same]
@@ -88,20 +105,32 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
         if all(key in loaded and loaded[key].shape == current[key].shape for key in current):
             copied[name] = loaded
     if not copied:
-        found = f"this {source_info.architecture}" if source_info else "it"
-        raise ModelFileError(f"{source}: nothing in {found} fits a {info.architecture} of width {info.width}")
-    network.load_state_dict(
+        raise ModelFileError(f"{source}: expected layers that the network to train has as well, found none")
+    filled.load_state_dict(
         {key: each for part in copied.values() for key, each in part.items()}, strict=False
     )
-    return Transfer(tuple(copied), tuple(name for name in convolution_names(network) if name not in copied))
+    if filled is not network:
+        fill(network, arrays_of(filled))
+    pairs = [*zip(convolution_names(filled), convolution_names(network), strict=True)]
+    return Transfer(
+        tuple(name for key, name in pairs if key in copied),
+        tuple(name for key, name in pairs if key not in copied),
+    )
+
+
+def as_graph(network: nn.Module, info: ModelInfo) -> DarknetGraph:
+    """Return a network as a `DarknetGraph` with the same weights."""
+    graph = DarknetGraph(network_of(info), bn_epsilon=info.bn_epsilon)
+    fill(graph, arrays_of(network))
+    return graph
 
 
 def same_layers(target: Network, source: Network) -> set[int]:
     """Return the layers that are the same in both networks, as are all layers that they depend on."""
     same = {
-        layer.index
-        for layer, other in zip(target.layers, source.layers, strict=False)
-        if (layer.section, layer.sources) == (other.section, other.sources)
+        index
+        for index, (layer, other) in enumerate(zip(layers_of(target), layers_of(source), strict=False))
+        if layer == other
     }
     heads = {scale.source for scale in target.scales}  # their shapes and class names are compared instead
     before = {index: target.needs(target.layers[index].sources) for index in same | heads}
@@ -132,8 +161,8 @@ def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list
         chosen = graph.backbone
     else:
         raise ConfigError(
-            f"freeze: expected nothing, backbone, a number of layers up to {last}, or a layer's name, "
-            f"such as {names[0]}, found {freeze!r}"
+            f"freeze: expected nothing, backbone, a number of layers from 1 to {last}, or a layer's "
+            f"name, such as {names[0]}, found {freeze!r}"
         )
     return [named[name] for name, spec in zip(names, graph.convolutions, strict=True) if spec.layer in chosen]
 
@@ -143,6 +172,26 @@ def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None
     for part in frozen_parts(network, info, freeze):
         part.requires_grad_(False)
         part.eval()
+
+
+def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: Collection[str]) -> None:
+    """Check that no frozen layer has initial weights, which nothing would ever train.
+
+    Args:
+        network: network to train.
+        info: description of the network.
+        freeze: layers to freeze, see `TrainSettings.freeze`.
+        fresh: names of the convolutions with initial weights.
+
+    Raises:
+        ConfigError: a frozen layer has initial weights, or there is no such layer to freeze.
+    """
+    frozen = {module for part in frozen_parts(network, info, freeze) for module in part.modules()}
+    for name in fresh:
+        if network.get_submodule(name) in frozen:
+            raise ConfigError(
+                f"freeze: expected layers with weights from a trained model, found random weights in {name}"
+            )
 
 
 def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int, beside: int) -> Tensor:
