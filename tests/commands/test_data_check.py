@@ -189,7 +189,9 @@ def test_a_model_finds_doubtful_labels(tmp_path: Path) -> None:
     assert "published" not in tree["advice"]["anchors"]
 
 
-def test_a_model_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_other_classes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg")
     model = write_tiny_model(tmp_path / "model.onnx")
@@ -198,6 +200,7 @@ def test_a_model_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
+    assert "expected classes that the model knows, found none: the model has" in capsys.readouterr().err
 
 
 def test_statistics_have_a_page(faulty: Path, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_objectness_starts_at_the_prior(data: TrainData, tmp_path: Path, name: s
     np.testing.assert_allclose(candidates[..., 4], expected, rtol=0.2)
 
 
-def test_layers_without_a_head_keep_their_weights(data: TrainData, tmp_path: Path) -> None:
+def test_layers_without_a_head_are_not_trained(data: TrainData, tmp_path: Path) -> None:
     chosen = settings(written(tmp_path, "gray"))
     info = describe(data, chosen)
     learner = Learner(make_network(info, chosen), info, chosen)

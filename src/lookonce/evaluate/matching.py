@@ -125,10 +125,10 @@ def take_turns(
     taken = set(partner[partner >= 0].tolist())
     # lexsort is stable, so the pairs of a detection keep their order
     turns = np.lexsort((pairs.first, -scores[pairs.first]))
-    for d, g in np.transpose(pairs[:2])[turns].tolist():
-        if partner[d] < 0 and g not in taken:
-            partner[d] = g
-            taken.add(g)
+    for detection, target in np.transpose(pairs[:2])[turns].tolist():
+        if partner[detection] < 0 and target not in taken:
+            partner[detection] = target
+            taken.add(target)
     return partner
 
 
