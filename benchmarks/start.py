@@ -118,7 +118,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
         for start, learner in learners.items():
             before = time.process_time()
             for batch in next(steps[start]):
-                losses = learner.losses(batch, number + 1)
+                losses = learner.losses(batch)
                 learner.backward(losses.total(batch.image_count))
                 if number:  # the first step warms up
                     images[start] += batch.image_count

@@ -131,10 +131,10 @@ def stepper(
     """Return a step of our training loop on the next batch."""
     settings = settings.model_copy(update={"precision": precision})
     network = build(info).train()
-    learner, numbers = Learner(network, info, settings), count(1)
+    learner = Learner(network, info, settings)
 
     def step() -> None:
-        learner.backward(learner.losses(next_batch(), next(numbers)).total())
+        learner.backward(learner.losses(next_batch()).total())
         learner.step(settings.optimizer.rate)
 
     return step

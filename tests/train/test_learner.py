@@ -1,9 +1,11 @@
 """Compare one step with values computed by hand: clipping, the running average, unchanged weights."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from lookonce.config import TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
+from lookonce.images import read_image, write_image
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build
 from lookonce.train.learner import Learner, describe_device, forward, precision_on
@@ -90,6 +93,36 @@ def test_running_statistics_are_averaged_first_if_so_set(
     )
     follow_statistics(network, number, settings.batch_norm)
     assert {block.momentum for block in norms(network)} == {expected}
+
+
+def test_skipped_batches_have_no_weight_in_the_first_average(tmp_path: Path) -> None:
+    """The batches 1 and 3 are white, on which the first layer overflows in float16, and are skipped."""
+    samples = draw_samples(tmp_path, 5)
+    for number, sample in enumerate(samples):
+        pixels = read_image(sample.path)
+        write_image(sample.path, np.full_like(pixels, 255) if number in (0, 2) else pixels // 8)
+    wanted = {"precision": "float16", "augment": False, "loss": {"non_finite": "skip"}}
+    settings = TrainSettings.model_validate(wanted)
+
+    def statistics(order: Sequence[int]) -> tuple[int, list[Tensor]]:
+        """Train a network on images in this order, skipping those on which it overflows."""
+        torch.manual_seed(0)
+        network = build(NARROW)
+        next(network.parameters()).data.fill_(70_000 / 27)  # white: 27 pixels of 1.0, above the largest
+        learner = Learner(network, NARROW, settings)
+        learner.start_epoch()
+        for number in order:
+            dataset = Dataset([samples[number]], NARROW, None)
+            with Loader(dataset, 1, 0) as loader:
+                ((batch,),) = loader.steps(0)
+            if not learner.losses(batch).total(1).isfinite():
+                learner.undo()
+        return learner.batches, [norm.running_var for norm in norms(network) if norm.running_var is not None]
+
+    count, found = statistics([0, 1, 2, 3, 4])
+    alone, expected = statistics([1, 3, 4])
+    assert (count, alone) == (3, 3)
+    assert all(map(torch.equal, found, expected))
 
 
 def test_a_frozen_backbone_stays_in_evaluation_mode_and_is_not_trained() -> None:

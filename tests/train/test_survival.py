@@ -247,6 +247,9 @@ def test_a_skipped_batch_leaves_no_trace(data: TrainData, tmp_path: Path) -> Non
     assert all(each.isfinite().all() for each in weights.values())
     counts = [int(each) for name, each in weights.items() if name.endswith("num_batches_tracked")]
     assert set(counts) == {2 * (len(data.train) - 1)}
+    resumed = Learner(build(info), info, wanted)
+    checkpoint.resume(tmp_path / "run", resumed, print)
+    assert resumed.batches == counts[0]
 
 
 def test_skipping_too_many_batches_in_a_row_is_an_error(

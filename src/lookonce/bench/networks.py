@@ -123,7 +123,7 @@ def training_speed(choice: NetworkChoice, data: TrainData, size: tuple[int, int]
         for number, step in enumerate(steps):
             start = time.perf_counter()
             for batch in step:
-                losses = learner.losses(batch, number + 1)
+                losses = learner.losses(batch)
                 learner.backward(losses.total(batch.image_count))
                 images += batch.image_count if number else 0
             learner.step(settings.optimizer.rate)

@@ -124,7 +124,7 @@ def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSetting
 
     Args:
         network: network whose batch normalization is set.
-        batch: number of the next batch, counted from 1 over the run.
+        batch: number of the next batch, counted from 1 among those in the statistics of this run.
         settings: momentum, and whether to average first.
     """
     momentum = max(settings.momentum, 1 / batch) if settings.average_first else settings.momentum

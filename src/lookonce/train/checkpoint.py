@@ -192,7 +192,7 @@ def resume(
     if learner.ema:
         learner.ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
-    learner.network.load_state_dict(weights)
+    learner.restore(weights)
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
     if standing["scaler"]:  # empty if the run has not computed in float16 so far
         learner.scaler.load_state_dict(dict(standing["scaler"]))

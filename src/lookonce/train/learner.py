@@ -3,6 +3,7 @@
 batch -> network -> losses -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> average
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -38,6 +39,7 @@ class Learner:
         scaler: gradient scaler, which keeps small gradients from vanishing in float16 and skips steps whose
             gradients overflow it; in other precisions, it does nothing.
         ema: running average of the weights, or None.
+        batches: number of batches in the running statistics of batch normalization.
         teacher: network whose raw maps are learned as well, or None.
     """
 
@@ -57,8 +59,12 @@ class Learner:
         self.optimizer = make_optimizer(network, settings.optimizer)
         device = next(network.parameters()).device
         self.scaler = GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
+        self.batches = 0
+        for norm in self._norms():  # those of the model that the run starts from do not count
+            assert norm.num_batches_tracked is not None
+            norm.num_batches_tracked.zero_()
         self.ema = Ema(network, settings.ema) if settings.ema else None
-        self._buffers: list[Tensor] = []  # before the last batch, if that may be skipped
+        self._before: tuple[int, list[Tensor]] = 0, []  # batches and buffers before one that may be skipped
 
     @property
     def evaluated(self) -> nn.Module:
@@ -70,22 +76,32 @@ class Learner:
         self.network.train()
         freeze_parts(self.network, self.info, self.settings.freeze)
 
-    def losses(self, batch: Batch, number: int) -> Losses:
-        """Compute the losses of batch `number` of the run, counted from 1.
+    def losses(self, batch: Batch) -> Losses:
+        """Compute the losses of a batch, and include it in the running statistics.
 
         A process without images in this batch runs the network only if batch normalization is synchronized.
         """
         if self.settings.loss.non_finite == "skip":  # the forward pass updates the running statistics
-            self._buffers = [buffer.clone() for buffer in self.network.buffers()]
+            self._before = self.batches, [buffer.clone() for buffer in self.network.buffers()]
         if not batch.paths and not self.settings.sync_bn:
             return Losses.none()
-        follow_statistics(self.network, number, self.settings.batch_norm)
+        self.batches += 1
+        follow_statistics(self.network, self.batches, self.settings.batch_norm)
         return forward(self.network, batch, self.info, self.settings, self.teacher)
 
     def undo(self) -> None:
         """Restore the running statistics from before the last batch, which is skipped."""
-        for buffer, before in zip(self.network.buffers(), self._buffers, strict=True):
+        self.batches, buffers = self._before
+        for buffer, before in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(before)
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Continue from the weights and running statistics of a checkpoint."""
+        self.network.load_state_dict(weights)
+        self.batches = max((int(norm.num_batches_tracked or 0) for norm in self._norms()), default=0)
+
+    def _norms(self) -> list[nn.BatchNorm2d]:
+        return [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the step; the loss of an empty batch has none."""

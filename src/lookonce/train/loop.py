@@ -89,10 +89,9 @@ def train_one_epoch(
 
     for step in loader.steps(epoch.number, skip=epoch.steps):
         for batch in step:
-            place = epoch.number * len(loader) + batch.number
-            losses = learner.losses(batch, place)
+            losses = learner.losses(batch)
             loss = losses.total(batch.image_count)
-            if skips.skip(loss, batch, place):
+            if skips.skip(loss, batch):
                 epoch.skipped += 1
             else:
                 epoch.meter.add(losses, batch.paths)
@@ -124,9 +123,9 @@ class Skips:
         self._learner, self._gather = learner, learner.group.gather
         self._allowed = learner.settings.loss.non_finite == "skip"
         self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
-        self._good: tuple[Batch, int] | None = None  # last batch with a finite loss, and its number
+        self._good: Batch | None = None  # last batch with a finite loss
 
-    def skip(self, loss: Tensor, batch: Batch, number: int) -> bool:
+    def skip(self, loss: Tensor, batch: Batch) -> bool:
         """Return whether to skip a batch, which all processes do if its loss is not finite in any of them.
 
         A skipped batch leaves no trace in the running statistics.
@@ -134,7 +133,6 @@ class Skips:
         Args:
             loss: loss of the batch.
             batch: the batch.
-            number: number of the batch in the run.
 
         Raises:
             TrainingError: the weights are to blame: the loss of a batch that was finite no longer is, or too
@@ -143,7 +141,7 @@ class Skips:
         if not self._allowed:
             return False
         if all(self._gather(bool(torch.isfinite(loss)))):
-            self._in_a_row, self._good = 0, (batch, number)
+            self._in_a_row, self._good = 0, batch
             return False
         self._learner.undo()
         self._in_a_row += 1
@@ -154,9 +152,8 @@ class Skips:
                 "are ruined; lower optimizer.rate"
             )
         if self._in_a_row == 1 and self._good is not None:
-            good, earlier = self._good
             with torch.no_grad():
-                again = self._learner.losses(good, earlier).total(good.image_count)
+                again = self._learner.losses(self._good).total(self._good.image_count)
             self._learner.undo()
             if not all(self._gather(bool(torch.isfinite(again)))):
                 raise TrainingError(
