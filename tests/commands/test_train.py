@@ -217,6 +217,39 @@ def test_folds_keep_groups_together(lines: Path, tmp_path: Path) -> None:
     assert "group: ([0-3])?\\.png" in settings
 
 
+def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
+    """The first run is as good as killed in its second fold, whose folder is gone."""
+    names, run = str(lines.parent / "things.names"), tmp_path / "run"
+    quick = ["--size", "64x96", "--batch", "4", "--epochs", "1", "--set", "workers=1"]
+    command = ["train", str(lines), "--names", names, *quick, "--folds", "2", "--out"]
+    first = CliRunner().invoke(app, [*command, str(run)])
+    assert first.exit_code == 0, first.output
+    last = "7 images, each detected by the model that has not learned from it: AP 0."
+    assert last in first.output
+    before = (run / "fold-1" / "last.safetensors").read_bytes()
+    shutil.rmtree(run / "fold-2")
+
+    again = CliRunner().invoke(app, [*command, str(run), "--resume"])
+
+    assert again.exit_code == 0, again.output
+    assert again.output.count("start: coco: ") == 1  # as in the first run, although it is resumed
+    assert last in again.output
+    assert (run / "fold-1" / "last.safetensors").read_bytes() == before
+
+    weights = str(run / "fold-1" / "best.safetensors")
+    other = CliRunner().invoke(app, [*command, str(tmp_path / "other"), "--weights", weights])
+    assert other.exit_code == 0, other.output
+    learned = len(Seen.of(load_info(run / "fold-1" / "best.safetensors").training).learned)
+    assert f"all started from one that had learned from {learned} of them: AP 0." in other.output
+
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
+    changed = lookonce(*command, run, "--resume")
+    assert changed.returncode == 2
+    assert "the data or the number of folds changed: expected " in changed.stderr
+    assert changed.stderr.count("folds resume only as they started") == 1
+    assert (run / "fold-1" / "last.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [

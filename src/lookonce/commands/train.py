@@ -68,9 +68,10 @@ def train(
     given.check_length(epochs, minutes)
     annotated = GivenData(data, names, images, strict)
     assigned = {each.partition("=")[0].strip() for each in assignments or ()}
-    is_chosen = bool(model or weights or recipe or resume or extend or self_test or assigned & OF_NETWORK)
+    is_continued = bool((resume or extend) and not folds)  # each fold not begun yet starts as the first did
+    is_chosen = bool(model or weights or recipe or is_continued or self_test or assigned & OF_NETWORK)
     if within is not None:
-        if is_chosen or keep_classes or "size" in assigned:
+        if is_chosen or resume or keep_classes or "size" in assigned:
             raise ConfigError(
                 "--for: expected none of --model, --weights, --recipe, --resume, --extend, --self-test, "
                 "--keep-classes and --set of model, width or size with it, since it chooses the network and "
@@ -115,7 +116,7 @@ def train(
     task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
     if self_test:
         return Trained(out, exit_code=_self_test(task, options.with_network(None).settings()))
-    if not resume:
+    if not is_continued:
         options = options.with_network(weights)
     if folds:
         return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
@@ -239,12 +240,11 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
     """
     from lookonce.train.folds import REPORT, train_folds
     from lookonce.train.parallel import Group
-    from lookonce.train.reading import after_earlier_training, load_folds
+    from lookonce.train.reading import load_folds
     from lookonce.train.run import Session, Stopped
 
     console, out, weights, resume = terminal(), task.out, task.weights, task.resume
-    found = load_folds(task.data, settings, folds, console)
-    parts = [after_earlier_training(each, weights, console) for each in found]
+    parts = load_folds(task.data, settings, folds, console)
     with (
         Outputs("train", folder=out, inputs=task.inputs, force=resume or None),
         StopRequest() as asked,
@@ -257,9 +257,12 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
             return 128 + (asked.signal or signal.SIGTERM)
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)
+    by = "the model that has not learned from it"
+    if result.known:
+        by = f"the model of its fold; all started from one that had learned from {result.known} of them"
     say(
-        f"{counted(metrics.images, 'image')}, each detected by the model that has not learned from it: "
-        f"AP {spread.ap.around(metrics.ap)}, AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
+        f"{counted(metrics.images, 'image')}, each detected by {by}: AP {spread.ap.around(metrics.ap)}, "
+        f"AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
         console,
     )
     return 0

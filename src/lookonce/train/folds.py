@@ -18,9 +18,11 @@ from lookonce._counted import counted
 from lookonce._files import write_json_file
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
+from lookonce.errors import TrainingError
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
 from lookonce.gate import detect_samples, own_values
+from lookonce.model.files import load_info
 from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
@@ -58,10 +60,12 @@ class Folds:
     Attributes:
         folds: result of each fold.
         evaluation: metrics over all images, each detected by the model that was not trained on it.
+        known: number of these images that the initial model had learned from.
     """
 
     folds: tuple[Fold, ...]
     evaluation: Evaluation
+    known: int = 0
 
     def describe(self) -> str:
         """Describe in one line how AP varies over the folds."""
@@ -102,8 +106,21 @@ def train_folds(
         resume: whether to continue an earlier cross-validation; finished folds are only evaluated.
 
     Raises:
+        TrainingError: an earlier fold has other images or boxes, so that images held out now may be among
+            those that it has learned from.
         LookonceError: as `train.run.train`.
     """
+    begun = [resume and (out / f"fold-{k}" / checkpoint.LAST).exists() for k in range(1, len(parts) + 1)]
+    for number, data in enumerate(parts, start=1):
+        file = out / f"fold-{number}" / checkpoint.LAST
+        before = load_info(file).training.get("data") if begun[number - 1] else None
+        if before and before != data.summary():
+            raise TrainingError(
+                f"{file}: the data or the number of folds changed: expected "
+                f"{checkpoint.describe_data(before)}, found {checkpoint.describe_data(data.summary())}: "
+                "folds resume only as they started; a new cross-validation needs another folder"
+            )
+    known = 0
     folds: list[Fold] = []
     truth: list[Sample] = []
     found: list[Detections] = []
@@ -112,10 +129,11 @@ def train_folds(
         folder = out / f"fold-{number}"
         counts = f"{counted(len(data.train), 'image')} to train on, {len(data.val)} held out"
         session.say(f"fold {number} of {len(parts)}: {counts}")
-        begun = resume and (folder / checkpoint.LAST).exists()
-        if begun:
-            data = after_earlier_training(data, folder / checkpoint.LAST, session.console)
-        model = train(data, settings, folder, session, weights=weights, resume=begun).model
+        again = begun[number - 1]
+        held_out = len(data.seen.held_out)
+        data = after_earlier_training(data, folder / checkpoint.LAST if again else weights, session.console)
+        known += held_out - len(data.seen.held_out)
+        model = train(data, settings, folder, session, weights=weights, resume=again).model
         measured, detections = detect_all(model, data.val, session)
         metrics = evaluate(measured, detections, names)
         folds.append(Fold(model, len(measured), metrics.ap, metrics.ap50))
@@ -125,7 +143,7 @@ def train_folds(
         )
         truth += measured
         found += detections
-    result = Folds(tuple(folds), evaluate_detections(truth, found, names))
+    result = Folds(tuple(folds), evaluate_detections(truth, found, names), known)
     write_json_file(out / REPORT, result.to_dict())
     return result
 
