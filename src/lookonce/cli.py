@@ -46,6 +46,7 @@ DATA_VERBS = {
     "convert": "Write annotations in another format, split by split.",
     "next": "Choose the images most worth labeling next, or the false alarms most worth learning from.",
 }
+FILES = {"names", "images", "weights"}  # options of many commands, which errors of the library name
 WRONG_USAGE: Any = typer.BadParameter.__base__  # base class of all usage errors, which typer does not export
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
@@ -91,11 +92,13 @@ def load(verb: str) -> Any:
     if verb == "data":
         return typer.main.get_command(data_app)
     function = getattr(import_module(f"lookonce.commands.{verb}"), verb)
+    from lookonce.commands.options import options_named
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         gc.enable()
-        result = function(*args, **kwargs)
+        with options_named(FILES):
+            result = function(*args, **kwargs)
         raise typer.Exit(result if isinstance(result, int) else result.exit_code)
 
     command = typer.Typer(**SETTINGS)

@@ -95,7 +95,7 @@ def test_missing_class_names_are_asked_for(image: ImageMaker, tmp_path: Path) ->
     image("a.png")
     file = write(tmp_path, "a.png 1,2,3,4,0")
     (tmp_path / "classes.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"classes are numbers; give the file of their names \(--names"):
+    with pytest.raises(AnnotationError, match=r"^names: .*txt: its classes are numbers"):
         load_samples(file)
     assert load_samples(file, names=("head",)).names == ("head",)
 

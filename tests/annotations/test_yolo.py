@@ -111,7 +111,7 @@ def test_a_binary_label_file_is_skipped_and_named(yolo: Path) -> None:
 
 def test_missing_class_names_are_asked_for(yolo: Path) -> None:
     (yolo / "classes.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"--names FILE"):
+    with pytest.raises(AnnotationError, match=r"^names: expected the file of the class names for "):
         load_samples(yolo)
     assert load_samples(yolo, names=("cat", "dog")).names == ("cat", "dog")
 

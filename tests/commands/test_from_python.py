@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from lookonce.commands.evaluate import evaluate
 from lookonce.commands.export import ExportTarget, export
 from lookonce.commands.results import Evaluated, Exported, Trained
 from lookonce.commands.train import train
-from lookonce.errors import ConfigError
+from lookonce.errors import ConfigError, LookonceError
+from lookonce.images import read_image, write_image
 from lookonce.samples import SampleSet
+from tests.command_line import typed
 from tests.data.drawn_samples import INFO, draw_samples
 
 
@@ -123,6 +126,39 @@ def test_a_number_out_of_its_range_is_named(
     with pytest.raises(ConfigError, match=message):
         getattr(lookonce, verb)(**given)
     assert not Path("runs").exists()
+
+
+def test_a_missing_file_is_named_as_its_caller_names_it(
+    data: str, small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a parameter in Python, and as an option on the command line."""
+    Path("lines.txt").write_text("drawn/a.png 1,2,3,4,0\n")
+    Path("elsewhere/labels").mkdir(parents=True)
+    Path("elsewhere/labels/a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    Path("elsewhere/classes.txt").write_text("disc\n")
+    sample = read_image(next(Path("drawn").glob("*.png")))
+    write_image(Path("drawn/a.png"), sample)
+    Path("elsewhere/boxes.txt").write_text("gone.png 1,2,3,4,0\n")
+    shutil.copy(small_model, "net.cfg")
+    for name in ("one", "two"):
+        shutil.copy(small_model.with_suffix(".weights"), f"{name}.weights")
+    cases: list[tuple[Callable[[str], Any], str, str]] = [
+        (lookonce.train, "train lines.txt", "names: expected the file of the class names for lines.txt: its"),
+        (
+            lookonce.train,
+            "train elsewhere",
+            "images: expected the folder of the images for elsewhere: 1 label",
+        ),
+        (lookonce.train, "train elsewhere/boxes.txt", "images: expected the folder of the images for elsew"),
+        (lookonce.Detector.open, "detect net.cfg drawn", "weights: expected the file for net.cfg, since it "),
+    ]
+    for function, words, message in cases:
+        with pytest.raises(LookonceError) as raised:
+            function(words.split()[1])
+        assert str(raised.value).startswith(message)
+        capsys.readouterr()
+        assert typed(*words.split()) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"lookonce: --{message}")
 
 
 @pytest.mark.parametrize(("verb", "command"), [("train", train), ("evaluate", evaluate), ("export", export)])

@@ -53,7 +53,8 @@ def test_several_weights_are_listed_and_each_can_be_opened(
         copy(small_model.with_suffix(".weights"), folder / f"small_{name}.weights")
 
     with pytest.raises(
-        ModelFileError, match=r"one file of weights, found small_1000\.weights, small_best.*--weights FILE"
+        ModelFileError,
+        match=r"weights: expected the file for .*found small_1000\.weights, small_best\.weights",
     ):
         open_darknet(folder / "small.cfg")
     for model, weights in [("small_best.weights", None), ("small.cfg", folder / "small_best.weights")]:
@@ -76,7 +77,7 @@ def test_a_missing_partner_is_named(folder: Path) -> None:
 
     with pytest.raises(
         ModelFileError,
-        match=r"its weights as small\.weights beside it, found strange\.weights; choose with --weights FILE",
+        match=r"weights: expected .*small\.cfg, since it has no small\.weights; found strange\.weights",
     ):
         open_darknet(folder / "small.cfg")
     with pytest.raises(ModelFileError, match=r"expected the \.cfg that .* beside it, found small\.cfg"):

@@ -111,8 +111,8 @@ class FilesPart:
         """
         names = names or self.parsed.names
         if not names and self.parsed.numbered:
-            what = "its classes are numbers; give the file of their names (--names FILE)"
-            raise AnnotationError(f"{self.parsed.place}: {what}")
+            what = f"{self.parsed.place}: its classes are numbers"
+            raise AnnotationError(f"names: expected the file of the class names for {what}")
         names = names or self.used_names
         if longest := next((name for name in names if len(name) > LONGEST_NAME), None):
             what = f"expected class names of at most {LONGEST_NAME} characters, found {shown(longest)}"

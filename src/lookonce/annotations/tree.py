@@ -125,8 +125,8 @@ class Tree:
             if len(found) == 1:
                 none = "its only image was not found"
             raise AnnotationError(
-                f"{place}: {none}, such as {shown(names[0])}; looked in "
-                f"{looked} and nearby; give their folder with --images DIR"
+                f"images: expected the folder of the images for {place}: {none}, such as {shown(names[0])}; "
+                f"looked in {looked} and nearby"
             )
         return [found[name] or (root or near) / name for name in names]
 

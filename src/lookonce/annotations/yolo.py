@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce._files import replacing, walk_files, write_text
 from lookonce._texts import first_line, is_file, is_folder, read_lines, read_names, read_settings
 from lookonce.annotations import foreign
@@ -65,10 +66,8 @@ def recognize(data: DataPath) -> Recognized | None:
         parses = {split: partial(folder.of_lists, lists[split]) for split in by_split(lists)}
         return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
     if not data.tree.images:
-        what = (
-            f"{len(folder.orphans)} label files but no image; give the folder of the images with --images DIR"
-        )
-        raise AnnotationError(f"{path}: {what}")
+        what = f"{counted(len(folder.orphans), 'label file')} but no image"
+        raise AnnotationError(f"images: expected the folder of the images for {path}: {what}")
     groups, outside = by_folder(folder.tree.images, data.images or data.tree.root)
     parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}
     return Recognized(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)

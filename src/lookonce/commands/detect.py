@@ -191,11 +191,11 @@ def _detect(
                 found = frames.map(lambda frame: detector(frame.image), parallel, reading)
                 try:
                     _run(found, frames, total, [*writers.values()], tally, interrupts)
-                except LookonceError as error:
+                except LookonceError:
                     if not tally.frames:  # no result to keep
                         stack.pop_all()
                         for writer in writers.values():
-                            writer.abandon(type(error), error, error.__traceback__)
+                            writer.abandon()
                     raise
             if not frames.in_order:
                 results.put_in_order(detector, run, frames)

@@ -105,7 +105,7 @@ class Results:
         with ExitStack() as unless_begun:
             for kind, make in wanted.items():
                 writers[kind] = make()
-                unless_begun.push(writers[kind].abandon)
+                unless_begun.callback(writers[kind].abandon)
             for frame, detections in done or ():
                 for writer in writers.values():
                     if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files already exist

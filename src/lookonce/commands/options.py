@@ -11,7 +11,7 @@ import typer
 
 from lookonce._files import write_json_file
 from lookonce._terminal import print_json
-from lookonce.errors import ConfigError
+from lookonce.errors import ConfigError, LookonceError
 from lookonce.evaluate.classes import listed
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
@@ -242,15 +242,15 @@ def options_named(
         fields: fields that are options of the command; by default, those of `DetectOptions`.
 
     Raises:
-        ConfigError: the same error, for example with `--soft-nms` for `soft_nms`.
+        LookonceError: the same error, for example with `--soft-nms` for `soft_nms`.
     """
     try:
         yield
-    except ConfigError as error:
+    except LookonceError as error:
         field, colon, rest = str(error).partition(":")
         if field not in fields:
             raise
-        raise ConfigError(f"--{field.replace('_', '-')}{colon}{rest}") from error
+        raise type(error)(f"--{field.replace('_', '-')}{colon}{rest}") from error
 
 
 def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:

@@ -26,10 +26,12 @@ def find_weights(cfg: Path) -> Path:
     trained = [file for file in beside if _TRAINED.sub("", file.stem) == cfg.stem]
     if len(trained) == 1:
         return trained[0]
-    found = ", ".join(file.name for file in trained or beside) or "none"
-    expected = "one file of weights" if trained else f"its weights as {own.name} beside it"
-    remedy = "; choose with --weights FILE" if beside else ""
-    raise ModelFileError(f"{cfg}: expected {expected}, found {found}{remedy}")
+    if beside:
+        found = ", ".join(file.name for file in trained or beside)
+        raise ModelFileError(
+            f"weights: expected the file for {cfg}, since it has no {own.name}; found {found}"
+        )
+    raise ModelFileError(f"{cfg}: expected its weights as {own.name} beside it, found none")
 
 
 def find_cfg(weights: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 from math import floor, log10
-from types import TracebackType
 
 import numpy as np
 
@@ -54,7 +53,5 @@ class GeoJsonWriter(Writer):
     def close(self, *, complete: bool) -> None:
         """Do nothing: each file is complete once it is written."""
 
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def abandon(self) -> None:
         """Do nothing: before the first image there is no file."""

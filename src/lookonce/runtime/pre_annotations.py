@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -97,9 +96,7 @@ class AnnotationWriter(Writer):
             found = SampleSet(self._names, self._samples, [], self._form)
             self.problems += write_samples({SPLIT: found}, self._form, self.path)[1]
 
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def abandon(self) -> None:
         """Do nothing: before `close` there is no file."""
 
 

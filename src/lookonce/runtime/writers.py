@@ -52,9 +52,7 @@ class Writer(ABC):
         """Finish the files; `complete` is whether the run reached its end."""
 
     @abstractmethod
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def abandon(self) -> None:
         """Delete unfinished files instead of closing them; files of an earlier run stay."""
 
     def __enter__(self) -> Self:
@@ -110,9 +108,7 @@ class ImageWriter(Writer):
         if clip is not None:
             clip.close(complete=complete)
 
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def abandon(self) -> None:
         """Do nothing: before the first frame there is no file."""
 
     def _target(self, frame: Frame) -> Path:
@@ -146,11 +142,9 @@ class TextWriter(Writer):
         with self._open:
             self._stream.write(self._tail(complete))
 
-    def abandon(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def abandon(self) -> None:
         """Delete the temporary file."""
-        self._open.__exit__(kind, error, trace)
+        self._open.__exit__(GeneratorExit, GeneratorExit(), None)  # as if left by an error: not renamed
 
     def _tail(self, complete: bool) -> str:
         return ""
