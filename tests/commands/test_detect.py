@@ -520,6 +520,31 @@ def test_clashing_coco_ids_are_refused_before_the_run(model: Path, photos: Path,
     assert contents(tmp_path / "out") == written
 
 
+def test_a_coco_id_of_a_frame_clashes_before_the_run_too(model: Path, photos: Path, tmp_path: Path) -> None:
+    write_video(photos / "clip.mp4", [image((64, 96), (LEFT, YELLOW))] * 5, 10.0)
+    write_image(photos / "clip-5.png", image((64, 96)))  # beyond the last frame
+    words = (model, photos, "--out", tmp_path / "out", "--save", "json,coco")
+    assert run(*words).exit_code == 0
+    write_image(photos / "clip-3.png", image((64, 96)))
+    for more in ([], ["--resume"]):
+        before = contents(tmp_path / "out")
+        with pytest.raises(ConfigError, match="found 'clip-3', which"):
+            run(*words, *more)
+        assert contents(tmp_path / "out") == before
+
+
+def test_annotated_images_of_two_sources_have_different_names(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(image((64, 96), (LEFT, YELLOW))).save(photos / "x.gif")
+    write_image(photos / "x.gif.png", image((64, 96)))
+    assert run(model, photos, "--out", tmp_path, "--save", "images,json").exit_code == 0
+    assert {each.name for each in (tmp_path / "annotated").iterdir()} == {
+        "1 both.png", "2 one.png", "3 none.png", "x.gif-2.png", "x.gif.png",
+    }  # fmt: skip
+    assert not np.any(read_image(tmp_path / "annotated" / "x.gif.png"))
+
+
 def test_resume_works_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:
     first, begun = again(model, photos, tmp_path / "out")
     written = contents(tmp_path / "out")

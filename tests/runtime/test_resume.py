@@ -146,6 +146,29 @@ def test_deep_images_are_scaled_as_in_a_whole_run(model: Path, tmp_path: Path) -
     assert written(tmp_path / "out") == whole
 
 
+def test_added_deep_images_are_scaled_as_the_others_were(model: Path, tmp_path: Path) -> None:
+    """The first two images have 10 bits, and the third, which is added, has 14."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number, value in enumerate((1_000, 900)):
+        deep = np.full((64, 96, 3), value, np.uint16)
+        deep[:, ::2, 1] = 0
+        cv2.imwrite(str(folder / f"{number}.png"), deep)
+    words = ["detect", model, folder, "--save", "json", "--conf", "0.01", "--out"]
+    assert lookonce(*words, tmp_path / "both").returncode == 0
+    second = (folder / "1.png").rename(tmp_path / "1.png")
+    assert lookonce(*words, out).returncode == 0
+    second.rename(folder / "1.png")
+    cv2.imwrite(str(folder / "2.png"), np.full((64, 96, 3), 16_000, np.uint16))
+
+    ran = lookonce(*words, out, "--resume")
+
+    assert "images of more than 8 bits: 0 to 1023 become 0 to 255, as before" in ran.stderr
+    lines, both = ((each / "detections.json").read_text().splitlines() for each in (out, tmp_path / "both"))
+    assert lines[1:3] == [f"{line.removesuffix(',')}," for line in both[1:3]]
+    assert '"values": [0.0, 1023.0]' in lines[0]
+
+
 def test_resuming_gives_the_annotations_of_a_whole_run(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(8):

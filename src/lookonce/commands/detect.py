@@ -22,6 +22,7 @@ from lookonce.commands.detect_results import Results
 from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.detections import Detections
+from lookonce.eight_bits import Values
 from lookonce.errors import ConfigError, ImageError, LookonceError, ModelFileError
 from lookonce.metadata import WEIGHTS_BESIDE
 from lookonce.runtime.devices import AUTO
@@ -164,7 +165,7 @@ def _detect(
         the run.
     """
     run = _identity(model, options, results)
-    done = _resume(results, frames, run) if resume else None
+    done, before = _resume(results, frames, run) if resume else (None, None)
     parallel = Parallel.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done or ()))
     for _, earlier in done or ():
@@ -179,13 +180,16 @@ def _detect(
             say(told)
         images = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
         values, remark = measure_values(images, detector.info.values)
+        if values and before and values != before:  # images were added, but all are to be scaled alike
+            values, (low, high) = before, before
+            remark = f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as before"
         if remark:
             say(remark)
         least = detector.least_size if options.reduce_jpeg else None
         reading = Reading(values, by_windows=options.tiles is not None, least=least)
         try:
             with ExitStack() as stack:
-                writers = results.begin(detector, run, frames, done)
+                writers = results.begin(detector, run, frames, done, values)
                 for writer in writers.values():
                     stack.enter_context(writer)
                 found = frames.map(lambda frame: detector(frame.image), parallel, reading)
@@ -198,7 +202,7 @@ def _detect(
                             writer.abandon()
                     raise
             if not frames.in_order:
-                results.put_in_order(detector, run, frames)
+                results.put_in_order(detector, run, frames, values)
         except KeyboardInterrupt:
             pass  # all results so far are stored
         except OSError as error:
@@ -236,8 +240,8 @@ def _identity(model: Path, options: DetectOptions, results: Results) -> dict[str
     return run | ({"geojson": True} if "geojson" in results.kinds else {})
 
 
-def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> list[Done]:
-    """Return the results of an earlier run, and leave its files out of `frames`.
+def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> tuple[list[Done], Values | None]:
+    """Return the results and the pixel values of an earlier run, and leave its files out of `frames`.
 
     Raises:
         ConfigError: the run cannot be resumed, or has results of other sources.
@@ -246,9 +250,9 @@ def _resume(results: Results, frames: Sources, run: Mapping[str, Any]) -> list[D
         raise ConfigError("--resume: reads the json results; expected json among --save")
     if any(not isinstance(origin, Path) for origin in frames.origins):
         raise ConfigError("--resume: expected only files; cameras, streams and standard input start over")
-    done = read_done(results.json, run, frames)
+    done, values = read_done(results.json, run, frames)
     frames.leave_out({frames.file_of(frame.name) for frame, _ in done})
-    return done
+    return done, values
 
 
 def _run(

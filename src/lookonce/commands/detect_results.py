@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lookonce._files import ANNOTATIONS_LIMIT, read_text
+from lookonce.eight_bits import Values
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.geojson import GeoJsonWriter
@@ -70,7 +71,12 @@ class Results:
         return self.folder / "detections.json"
 
     def begin(
-        self, detector: Detector, run: Mapping[str, Any], sources: Sources, done: Sequence[Done] | None
+        self,
+        detector: Detector,
+        run: Mapping[str, Any],
+        sources: Sources,
+        done: Sequence[Done] | None,
+        values: Values | None = None,
     ) -> dict[str, Writer]:
         """Open a writer for each kind, and copy the results of an earlier run into it.
 
@@ -81,13 +87,14 @@ class Results:
             run: everything that determines the results, to be recorded in the json results.
             sources: sources that remain to be read.
             done: results of the run that is resumed; None for a new run.
+            values: pixel values that become 0 and 255 in images of more than 8 bits.
         """
         names, used = detector.names, detector.options.thresholds_of(detector.names)
         numbers = detector.options.class_numbers(names)
         makers: dict[str, Callable[[], Writer]] = {
-            "images": lambda: ImageWriter(self.folder / "annotated"),
+            "images": lambda: ImageWriter(self.folder / "annotated", sources),
             "geojson": lambda: GeoJsonWriter(self.folder / "geojson"),
-            "json": lambda: JsonWriter(self.json, names, run, used),
+            "json": lambda: JsonWriter(self.json, names, run, used, values),
             "csv": lambda: CsvWriter(self.folder / "detections.csv"),
             "counts": lambda: CountsWriter(self.folder / "counts.csv", names, numbers),
             "coco": lambda: CocoWriter(
@@ -116,14 +123,17 @@ class Results:
             unless_begun.pop_all()
         return writers
 
-    def put_in_order(self, detector: Detector, run: Mapping[str, Any], sources: Sources) -> None:
+    def put_in_order(
+        self, detector: Detector, run: Mapping[str, Any], sources: Sources, values: Values | None
+    ) -> None:
         """Write the results of a resumed run again, in the order of the sources; see `begin`.
 
         Earlier results come first until then, because each line must be on disk before a new one is added.
         """
         lists = tuple(kind for kind in self.kinds if kind in LISTS)
         with ExitStack() as stack:
-            ordered = replace(self, kinds=lists).begin(detector, run, sources, read_all(self.json, sources))
+            found = read_all(self.json, sources)
+            ordered = replace(self, kinds=lists).begin(detector, run, sources, found, values)
             for writer in ordered.values():
                 stack.enter_context(writer)
 

@@ -15,6 +15,7 @@ import numpy as np
 from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
 from lookonce._outputs import leftovers
 from lookonce.detections import Detections
+from lookonce.eight_bits import Values
 from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.opencv_video import exact_frames
@@ -25,7 +26,7 @@ from lookonce.tiff import tiff_pages
 Done = tuple[Frame, Detections]
 
 
-def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done]:
+def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> tuple[list[Done], Values | None]:
     """Return the finished frames, without pixels, and their detections, in the order of the sources.
 
     Frames of a video and pages of a TIFF are left out if the file is damaged or was not read to its end, and
@@ -36,13 +37,16 @@ def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done
         run: model and options, as passed to `JsonWriter`.
         sources: all sources of the run.
 
+    Returns:
+        Frames with detections, and the pixel values that became 0 and 255 if there are deep images.
+
     Raises:
         ConfigError: the results are from a different model, different options or other sources, or are
             damaged.
     """
     found = [(file, lines) for file in (path, *leftovers(path)) if (lines := _read(file))]
     if not found:
-        return []
+        return [], None
     begun = [lines for _, lines in found if lines[0].get("run") == run]
     if not begun:
         file, lines = found[0]
@@ -63,7 +67,9 @@ def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> list[Done
                 f"{path}: expected results of the same sources, found results of {strange[0]}, which is not "
                 "among them; choose another folder, or do not resume"
             )
-        return _in_order(chain.from_iterable(whole), head["names"], sources)
+        values = head.get("values")
+        done = _in_order(chain.from_iterable(whole), head["names"], sources)
+        return done, values and (float(values[0]), float(values[1]))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path}: expected results as lookonce detect writes them, found others ({error}); "

@@ -185,13 +185,15 @@ class Sources:
     def relative_of(self, file: Path, page: int = 0) -> Path:
         """Return the path for the results of a file, or of one of its pages, counted from 1; see `Frame`."""
         relative = absolute(file).relative_to(self._root)
-        if not page:
-            return relative
-        place, number = relative.with_name(f"{file.stem}#{page}{file.suffix}"), 2
-        while place in self._taken:  # another source has this name
-            place = relative.with_name(f"{file.stem}#{page}-{number}{file.suffix}")
+        return self.vacant(relative.with_name(f"{file.stem}#{page}{file.suffix}")) if page else relative
+
+    def vacant(self, place: Path) -> Path:
+        """Return a relative path for results; if a source has it, `-2` or more is added to the name."""
+        found, number = place, 2
+        while found in self._taken:
+            found = place.with_name(f"{place.stem}-{number}{place.suffix}")
             number += 1
-        return place
+        return found
 
     def expected(self) -> Iterator[Frame]:
         """Yield the images, the pages and the first frames of videos that the files should hold, unread.

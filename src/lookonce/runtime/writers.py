@@ -6,10 +6,12 @@ finished or, with the results so far, when the run is stopped.
 
 import csv
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -18,9 +20,11 @@ import numpy as np
 
 from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
+from lookonce.eight_bits import Values
 from lookonce.errors import ConfigError
 from lookonce.images import LARGE, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
+from lookonce.runtime.opencv_video import count_frames
 from lookonce.runtime.sources import Frame, Sources, can_be_opened
 from lookonce.runtime.timed_clips import TimedClipWriter
 from lookonce.suffixes import WRITTEN_SUFFIXES
@@ -67,8 +71,15 @@ class Writer(ABC):
 class ImageWriter(Writer):
     """Writes annotated images and videos into a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sources: Sources | None = None) -> None:
+        """Begin without any file.
+
+        Args:
+            folder: folder for the images and videos.
+            sources: all sources of the run, so that none gets a name that belongs to another.
+        """
         super().__init__(folder)
+        self._sources = sources
         self._clip: ClipWriter | TimedClipWriter | None = None
 
     def add(self, frame: Frame, detections: Detections) -> None:
@@ -117,12 +128,13 @@ class ImageWriter(Writer):
         Some formats are only read, and a lossless WebP takes up to 40 bytes of memory per pixel.
         """
         known, usual = (WRITTEN_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
-        path = self.path / frame.relative
+        path = frame.relative
         height, width = frame.image.shape[:2]
         is_large_webp = path.suffix.lower() == ".webp" and height * width >= LARGE
         if path.suffix.lower() in known and not is_large_webp:
-            return path.with_name(fit_name(path.stem, path.suffix))
-        return path.with_name(fit_name(path.name, usual))
+            return self.path / path.with_name(fit_name(path.stem, path.suffix))
+        path = path.with_name(fit_name(path.name, usual))
+        return self.path / (self._sources.vacant(path) if self._sources else path)
 
 
 class TextWriter(Writer):
@@ -163,6 +175,7 @@ class JsonWriter(TextWriter):
         names: Sequence[str],
         run: Mapping[str, Any] | None = None,
         thresholds: Sequence[float] = (),
+        values: Values | None = None,
     ) -> None:
         """Begin the file.
 
@@ -171,10 +184,13 @@ class JsonWriter(TextWriter):
             names: class names of the model.
             run: model and options, to be recorded with the results.
             thresholds: score threshold of each class, to be recorded with the results.
+            values: pixel values that become 0 and 255 in images of more than 8 bits, to be recorded too.
         """
         head: dict[str, Any] = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
         if thresholds:
             head["thresholds"] = dict(zip(names, thresholds, strict=True))
+        if values is not None:
+            head["values"] = values
         super().__init__(path)
         self._between = json.dumps(head, ensure_ascii=False).removesuffix("}") + ', "images": [\n'
 
@@ -307,6 +323,15 @@ class CocoWriter(TextWriter):
         frames_of: dict[int | str | None, list[Frame]] = {}
         for frame in sources.expected():
             frames_of.setdefault(self._id_of(frame), []).append(frame)
+        if self._image_ids is None:
+            # of a video, only the first frame is among the expected ones
+            clips = {each.relative.stem: each for (each, *_) in frames_of.values() if each.moment is not None}
+            length = cache(lambda path: count_frames(path) or math.inf)
+            for image_id in [*frames_of, *self._files]:
+                stem, _, number = str(image_id).rpartition("-")
+                clip = clips.get(stem)
+                if clip and number.isdecimal() and 0 < int(number) < length(clip.path):
+                    frames_of.setdefault(f"{stem}-{int(number)}", []).append(clip)
         for image_id, frames in frames_of.items():
             if image_id is None or image_id in self._files or len(frames) > 1:
                 for frame in frames:
