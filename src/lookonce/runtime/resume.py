@@ -5,6 +5,7 @@ incomplete. A stopped run leaves it under its final name.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -67,9 +68,13 @@ def read_done(path: Path, run: Mapping[str, Any], sources: Sources) -> tuple[lis
                 f"{path}: expected results of the same sources, found results of {strange[0]}, which is not "
                 "among them; choose another folder, or do not resume"
             )
-        values = head.get("values")
         done = _in_order(chain.from_iterable(whole), head["names"], sources)
-        return done, values and (float(values[0]), float(values[1]))
+        if "values" not in head:
+            return done, None
+        low, high = map(float, head["values"])
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"values {low:g} to {high:g}")
+        return done, (low, high)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path}: expected results as lookonce detect writes them, found others ({error}); "
