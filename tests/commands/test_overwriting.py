@@ -196,6 +196,9 @@ def test_a_hidden_file_of_another_kind_is_refused(
         ('"detections": [', '"detections": [null, '),
         ('"detections": ', '"other": '),
         ('"names": ', '"other": '),
+        ('"names": ', '"values": [1, 1], "names": '),
+        ('"names": ', '"values": [NaN, 1], "names": '),
+        ('"names": ', '"values": 5, "names": '),
         ('{"file"', '[{"file"'),
     ],
 )
