@@ -20,6 +20,7 @@ from lookonce.images import write_image
 from lookonce.samples import Sample
 from tests.browser import DESKTOP, PHONE, opened
 from tests.command_line import invoke
+from tests.darknet.kinds import KINDS
 from tests.doctor.faults import EXPECTED, SOUND, Voc, drawn, everything_wrong
 from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, image, write_tiny_model
 
@@ -104,6 +105,17 @@ def test_anchors_are_advised_for_random_weights_only(faulty: Path, tmp_path: Pat
     assert "anchors=data" not in built_in.stdout + built_in.stderr
     assert "Try k-means (--set anchors=data)" in named.stdout
     assert "--set anchors=data --out runs/mine" in named.stderr
+
+
+def test_advice_on_a_cfg_is_about_its_own_anchors_and_cells(faulty: Path, tmp_path: Path) -> None:
+    cfg = tmp_path / "my.cfg"
+    cfg.write_text(KINDS["mobilenet"])  # one scale, of stride 32
+    found = run("check", faulty, "--out", tmp_path / "a", "--model", str(cfg))
+    assert f"a cell of {cfg}'s finest grid" in found.stdout
+    assert "below 32 pixels" in found.stdout
+    assert "with the model's own anchors" in found.stdout
+    command = found.stderr.partition("to train on it: ")[2].splitlines()[0]
+    assert f"--model {cfg}" in command
 
 
 def test_the_command_to_train_keeps_the_options_given(faulty: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import openvino as ov
 import pytest
 from onnx import TensorProto, numpy_helper
@@ -29,7 +30,7 @@ from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import list_images, read_image
 from lookonce.runtime.backends import open_backend
-from tests.darknet.kinds import KINDS, noise
+from tests.darknet.kinds import KINDS, kind, noise
 from tests.darknet.oracle import random_weights
 from tests.export.models import INFO, write_model
 
@@ -102,6 +103,25 @@ def test_in_openvino_all_weights_but_the_first_and_the_heads_are_int8(xml: Path)
     assert kernels.count("Constant") == HEADS + 1
     assert kernels[0] == "Constant"
     assert kernels.count("Multiply") == len(stored) == CONVOLUTIONS - HEADS - 1
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "xnor"])  # rounding changes its signs
+def test_every_kind_of_network_scores_nearly_the_same_in_int8(name: str) -> None:
+    network, images = kind(name), noise(3)
+    source = FloatModel(network, random_weights(network), describe(network, ("cat", "dog")))
+    whole = export_graph(source)
+    small = quantize_onnx(whole, images)
+    stored = [tensor.data_type for tensor in small.graph.initializer if len(tensor.dims) == 4]
+    assert stored.count(TensorProto.FLOAT) == len(network.scales)
+    assert stored.count(TensorProto.INT8) >= len(network.convolutions) - len(network.scales)
+    scores = []
+    for model in (whole, small):
+        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        found = [session.run(None, {"images": image[None]})[0] for image in images]
+        scores.append(np.concatenate(found)[..., 4:].ravel())
+    before, after = scores
+    assert not np.array_equal(before, after)
+    assert np.corrcoef(before, after)[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(("first", "largest"), [(False, 64), (True, 127)])
