@@ -175,6 +175,19 @@ def test_layers_are_copied_up_to_the_first_difference(tmp_path: Path) -> None:
         transfer(build(other), other, start)
 
 
+@pytest.mark.parametrize("classes", [80, 1, 3])
+def test_complete_weights_of_a_named_network_may_have_other_classes(tmp_path: Path, classes: int) -> None:
+    source = build(replace(NARROW, names=tuple(map(str, range(classes)))))
+    write_weights(tmp_path / "alone.weights", arrays_of(source))
+    network = build(NARROW)
+    result = transfer(network, NARROW, tmp_path / "alone.weights")
+    assert (len(result.copied), result.fresh) == (11, ("coarse_head", "fine_head"))
+    loaded = source.state_dict()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("conv.weight"):
+            assert torch.equal(tensor, loaded[name]), name
+
+
 def test_named_networks_and_graphs_take_the_layers_of_each_other(tmp_path: Path) -> None:
     """The graph stretches its coarse head's offsets, so it is no yolov3-tiny, but has the same layers."""
     text = classic_cfg(NARROW).replace("random=1\n", "random=1\nscale_x_y=1.05\n", 1)

@@ -1,7 +1,9 @@
 """Start training from another model's weights, and freeze layers."""
 
+import io
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lookonce._files import open_input
 from lookonce.darknet.beside import has_cfg
 from lookonce.darknet.classic import layers_of
 from lookonce.darknet.described import network_of
 from lookonce.darknet.network import Network
+from lookonce.darknet.weights import read_header
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import DARKNET, ModelInfo
 from lookonce.model.darknet_io import (
@@ -70,7 +74,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
         whole, source_info = load_darknet(source)
         weights = whole.state_dict()
     else:
-        weights = load_start(source, base)
+        weights = load_start(source, base if info.architecture == DARKNET else as_long_as(source, info))
     if source_info and source_info.architecture == info.architecture and source_info.width != info.width:
         raise ModelFileError(
             f"{source}: expected a model of width {info.width}, found {source_info.width}: its weights fit a "
@@ -116,6 +120,26 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
         tuple(name for key, name in pairs if key in copied),
         tuple(name for key, name in pairs if key not in copied),
     )
+
+
+def as_long_as(source: Path, info: ModelInfo) -> Network:
+    """Return a named network with as many classes as complete weights without a `.cfg` have.
+
+    If no number of classes fits the length of the file, or if the file ends after a layer, as a backbone
+    does, the classes are those of `info`.
+
+    Raises:
+        ModelFileError: the file is not a weight file.
+    """
+    network, one_more = (network_of(replace(info, names=("",) * (len(info.names) + n))) for n in (0, 1))
+    with open_input(source, ModelFileError) as file:
+        header = read_header(source, file.read(20))
+        found = (file.seek(0, io.SEEK_END) - header.size) // 4
+    more, rest = divmod(found - network.numbers, one_more.numbers - network.numbers)
+    classes = len(info.names) + more
+    if rest or classes < 1 or found in accumulate(spec.numbers for spec in network.convolutions):
+        return network
+    return network_of(replace(info, names=("",) * classes))
 
 
 def as_graph(network: nn.Module, info: ModelInfo) -> DarknetGraph:
