@@ -98,7 +98,9 @@ class Learner:
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Continue from the weights and running statistics of a checkpoint."""
         self.network.load_state_dict(weights)
-        self.batches = max((int(norm.num_batches_tracked or 0) for norm in self._norms()), default=0)
+        # frozen layers count nothing, and layers that share weights count a batch several times
+        counts = [int(norm.num_batches_tracked or 0) for norm in self._norms()]
+        self.batches = min(filter(None, counts), default=0)
 
     def _norms(self) -> list[nn.BatchNorm2d]:
         return [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
