@@ -5,9 +5,9 @@
 A row is `lookonce slim PARENT --data DATA --faster N`. The row "trained on" is PARENT trained for the same
 number of epochs with all channels, which shows how much of a row's AP comes from training alone. The best
 epoch and the gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine
-(ONNX Runtime, all cores), with each model in turn with PARENT. int8 is calibrated on training images of DATA,
-without a gate, and timed in turn with PARENT in int8. Rows are kept, so the same command resumes an
-interrupted run.
+(ONNX Runtime, all cores), with each model in turn with PARENT. int8 (`--int8` for ONNX Runtime,
+`--int8 openvino` for OpenVINO) is calibrated on training images of DATA, without a gate, and timed in turn
+with PARENT in int8. Rows are kept, so the same command resumes an interrupted run.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--faster", nargs="*", type=float, default=[2.0])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--trained-on", action="store_true", help="the row without slimming, too")
-    parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--int8", nargs="?", const="onnx", choices=["onnx", "openvino"], help="format")
     options = parser.parse_args()
     print(machine_line("torch", "onnxruntime", "numpy"), flush=True)
     models = {"parent": options.parent}
@@ -96,9 +96,9 @@ def report(models: dict[str, Path], options: argparse.Namespace) -> None:
 
 
 def exported(path: Path, options: argparse.Namespace) -> list[Path]:
-    """Write a model for ONNX Runtime in float32 and, with `--int8`, in int8."""
+    """Write a model for ONNX Runtime in float32 and, with `--int8`, in int8 for the engine given there."""
     folder = options.out / "onnx" / path.parent.name
-    files = [folder / "float32.onnx", folder / "int8.onnx"]
+    files = [folder / "float32.onnx", folder / ("int8.xml" if options.int8 == "openvino" else "int8.onnx")]
     if not files[0].exists():
         run("export", path, "--to", "onnx", "--out", files[0])
     if options.int8 and not files[1].exists():
@@ -107,7 +107,8 @@ def exported(path: Path, options: argparse.Namespace) -> list[Path]:
         for sample in open_annotations(options.data, options.images).load("train").samples[:100]:
             if not (chosen / sample.path.name).exists():
                 (chosen / sample.path.name).symlink_to(sample.path.absolute())
-        run("export", path, "--to", "onnx", "--out", files[1], "--int8", "--calibrate", chosen, "--no-gate")
+        int8 = "--int8", "--calibrate", chosen, "--no-gate"
+        run("export", path, "--to", options.int8, "--out", files[1], *int8)
     return files
 
 

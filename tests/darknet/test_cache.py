@@ -98,7 +98,7 @@ def test_parallel_builds_leave_one_file(cfg: Path) -> None:
 def test_missing_weights_list_the_files_that_exist(cfg: Path) -> None:
     cfg.with_suffix(".weights").rename(cfg.with_name("other.weights"))
 
-    with pytest.raises(ModelFileError, match=r"expected its weights as model.weights .*found other.weights"):
+    with pytest.raises(ModelFileError, match=r"^weights: .* it has no model\.weights; found other\.weights"):
         Detector.open(cfg)
 
 
