@@ -116,6 +116,7 @@ class RunState(TypedDict):
         seconds: time of training in the epoch.
         waited: time of waiting for images, in seconds.
         skipped: number of batches skipped because their loss was not finite.
+        batches: number of batches of the run in the running statistics of batch normalization.
         images: number of images with losses in `sums`.
         sums: sums of the loss terms, by name.
         scaler: state of the gradient scaler of float16; empty for other precisions.
@@ -127,6 +128,7 @@ class RunState(TypedDict):
     seconds: float
     waited: float
     skipped: int
+    batches: NotRequired[int]
     images: int
     sums: dict[str, float]
     scaler: dict[str, float]
@@ -169,15 +171,17 @@ class ModelInfo:
     """The description in every model file.
 
     Attributes:
-        architecture: a name in `networks.NETWORKS`, or `darknet` for any other `.cfg`. names: class names.
-        anchors: (width, height) of the anchors of each scale in input pixels, finest scale first. strides:
-        side of a cell in input pixels on each scale, finest scale first. input_size: (height, width) that the
-        model was made for; other multiples of `side_multiple` work too. width: factor for the numbers of
-        channels. bn_epsilon: epsilon of the batch normalization; 1e-3 in the TensorFlow reference. fit: how
-        images are fitted to the input size, `letterbox` or `stretch`. cfg: text of the `.cfg` if the
-        architecture is `darknet`, else empty; checked by `darknet.described`. values: pixel values that
-        become 0 and 255 in images of more than 8 bits; None if the model was trained
-            on 8-bit images.
+        architecture: a name in `networks.NETWORKS`, or `darknet` for any other `.cfg`.
+        names: class names.
+        anchors: (width, height) of the anchors of each scale in input pixels, finest scale first.
+        strides: side of a cell in input pixels on each scale, finest scale first.
+        input_size: (height, width) that the model was made for; other multiples of `side_multiple` work too.
+        width: factor for the numbers of channels.
+        bn_epsilon: epsilon of the batch normalization; 1e-3 in the TensorFlow reference.
+        fit: how images are fitted to the input size, `letterbox` or `stretch`.
+        cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
+        values: pixel values that become 0 and 255 in images of more than 8 bits; None if the model was
+            trained on 8-bit images.
         training: training record.
         thresholds: score threshold of each class, chosen on validation images; empty if there are none.
     """

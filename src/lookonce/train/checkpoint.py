@@ -23,6 +23,7 @@ LAST, BEST = "last.safetensors", RUN_MODEL
 # prefixes of the tensors that a checkpoint holds besides the model
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
 LARGEST_CHANGE = 0.2  # share by which the number of images may change between start and resume
+LONG_AVERAGED = 1_000_000  # batches, for an earlier checkpoint that does not say how many
 LEARNED = 0.01  # AP from which a plateau is counted; below it, AP varies by chance
 
 
@@ -123,6 +124,7 @@ def save_within(
         "seconds": epoch.seconds,
         "waited": epoch.waited,
         "skipped": epoch.skipped,
+        "batches": learner.batches,
         "images": meter.images,
         "sums": dict(meter.sums),
         "scaler": learner.scaler.state_dict(),
@@ -192,7 +194,8 @@ def resume(
     if learner.ema:
         learner.ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
-    learner.restore(weights)
+    learner.network.load_state_dict(weights)
+    learner.batches = standing.get("batches", LONG_AVERAGED)
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
     if standing["scaler"]:  # empty if the run has not computed in float16 so far
         learner.scaler.load_state_dict(dict(standing["scaler"]))

@@ -3,7 +3,6 @@
 batch -> network -> losses -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> average
 """
 
-from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -39,7 +38,7 @@ class Learner:
         scaler: gradient scaler, which keeps small gradients from vanishing in float16 and skips steps whose
             gradients overflow it; in other precisions, it does nothing.
         ema: running average of the weights, or None.
-        batches: number of batches in the running statistics of batch normalization.
+        batches: number of batches of this run in the running statistics of batch normalization.
         teacher: network whose raw maps are learned as well, or None.
     """
 
@@ -60,9 +59,6 @@ class Learner:
         device = next(network.parameters()).device
         self.scaler = GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
         self.batches = 0
-        for norm in self._norms():  # those of the model that the run starts from do not count
-            assert norm.num_batches_tracked is not None
-            norm.num_batches_tracked.zero_()
         self.ema = Ema(network, settings.ema) if settings.ema else None
         self._before: tuple[int, list[Tensor]] = 0, []  # batches and buffers before one that may be skipped
 
@@ -94,16 +90,6 @@ class Learner:
         self.batches, buffers = self._before
         for buffer, before in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(before)
-
-    def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Continue from the weights and running statistics of a checkpoint."""
-        self.network.load_state_dict(weights)
-        # frozen layers count nothing, and layers that share weights count a batch several times
-        counts = [int(norm.num_batches_tracked or 0) for norm in self._norms()]
-        self.batches = min(filter(None, counts), default=0)
-
-    def _norms(self) -> list[nn.BatchNorm2d]:
-        return [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the step; the loss of an empty batch has none."""
