@@ -194,9 +194,8 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
         for earlier in chosen:
             likeness = correlations(image.crops, earlier.crops)
             known |= (likeness >= SIMILAR).any(axis=1)
-            if (
-                correlations(image.thumbnail[None], earlier.thumbnail[None]) >= SIMILAR
-            ):  # same view, moved boxes
+            same_view = correlations(image.thumbnail[None], earlier.thumbnail[None]) >= SIMILAR
+            if same_view:  # the boxes may have moved
                 pairs = overlapping_pairs(image.detections.boxes, earlier.detections.boxes, SAME_BOX)
                 known[pairs.first[likeness[pairs.first, pairs.second] >= SAME_CROP]] = True
         if not known.all():
