@@ -114,6 +114,15 @@ def test_the_drawn_area_is_ap50() -> None:
     assert not math.isnan(evaluation.voc_ap50[0])
 
 
+def test_the_mean_in_the_plot_is_the_voc_ap50_of_the_report(voc_sample: Case) -> None:
+    evaluation = evaluate_detections(*voc_sample)
+    figure = plots.precision_recall(evaluation.curves, voc_sample[2], evaluation.voc_ap50)
+    mean = np.nanmean(evaluation.voc_ap50)
+    assert f"{mean:.3f}" != f"{evaluation.metrics.ap50:.3f}"  # COCO's rule gives another mean
+    texts = [each.get_text() for each in (*figure.texts, *figure.axes[0].texts)]
+    assert any(f"VOC AP50; their mean is {mean:.3f}" in text for text in texts)
+
+
 def test_the_f1_plot_is_constant_between_scores_and_ends_at_zero() -> None:
     evaluation = evaluate_detections(
         [sample([[0, 0, 40, 40]])], [found([[0, 0, 40, 40], [80, 80, 99, 99]], [0.8, 0.5])], ["cat"]

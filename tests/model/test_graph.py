@@ -28,7 +28,7 @@ from lookonce.model.graph import DarknetGraph
 from lookonce.model.network import build, to_input
 from lookonce.networks import NETWORKS
 from lookonce.train.loss import compute_losses
-from tests.darknet.kinds import KINDS, UNREAD, kind, noise
+from tests.darknet.kinds import KINDS, UNREAD, head, kind, net, noise, to_16
 from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 from tests.model.test_darknet_io import described
 
@@ -178,6 +178,25 @@ def test_folding_batch_norm_does_not_change_the_maps() -> None:
     assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in graph.modules())
     for ours, expected in zip(maps_of(graph, noise()), before, strict=True):
         assert relative_error(ours.numpy(), expected.numpy()) < 1e-5
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 2), (5, 1)])
+def test_strided_and_large_depthwise_convolutions_compute_in_float32(size: int, stride: int) -> None:
+    depthwise = (
+        f"[convolutional]\nfilters=3\ngroups=3\nsize={size}\nstride={stride}\npad=1\nactivation=linear\n"
+    )
+    graph = DarknetGraph(resolve(parse_cfg(net() + depthwise + to_16() + head(32), "some.cfg")))
+    layer, section = graph.layers["0"], graph.network.layers[0].section
+    images = torch.rand(2, 3, 32, 32)
+
+    def maps_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
+        maps = layer(images, section)
+        (gradient,) = torch.autograd.grad(maps.square().mean(), [layer.conv.weight])
+        return maps, gradient
+
+    expected = maps_and_gradient()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(maps_and_gradient(), expected, rtol=0, atol=0)
 
 
 def test_any_multiple_of_the_stride_is_a_valid_size() -> None:

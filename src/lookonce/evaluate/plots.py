@@ -63,7 +63,7 @@ def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]
         note = f"; their mean is {mean:.3f}" if len(lines) > 1 else f", {mean:.3f}"
     figure, axes = _figure(
         "Precision and recall at IoU 0.50",
-        f"The area under a line is its AP50{note}. Dot: best F1.",
+        f"The area under a line is its VOC AP50{note}. Dot: best F1.",
     )
     axes.set(xlabel="recall: share of the objects found", ylabel="precision: share of correct detections")
     _draw(axes, lines, _precision_line(curves.overall, ALL, "", math.inf))

@@ -81,7 +81,15 @@ class GraphConvolution(Convolution):
             kernel = kernel + (torch.where(kernel > 0, magnitude, -magnitude) - kernel).detach()
             passing = F.hardtanh(x)
             x = passing + (torch.where(x > 0, 1.0, -1.0) - passing).detach()
-        x = F.conv2d(x, kernel, conv.bias, section.stride, padding, section.dilation, section.groups)
+        shape = section.stride, padding, section.dilation, section.groups
+        # On CPUs, the gradients of these depthwise convolutions are several times as slow in bfloat16 as in
+        # float32 (benchmarks/start.md).
+        slow = section.groups > 1 and (section.stride > 1 or section.size > 3)
+        if slow and x.is_cpu and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                x = F.conv2d(x.float(), kernel, conv.bias, *shape).to(x.dtype)
+        else:
+            x = F.conv2d(x, kernel, conv.bias, *shape)
         return ACTIVATIONS[section.activation](self.bn(x))
 
     def objectness_bias(self) -> Tensor | None:
