@@ -4,12 +4,12 @@
         --minutes 1 2 5 10 --few 10 20 50 [--starts scratch coco half]
 
 Every run is `lookonce train` with its defaults, from random weights, with `--weights coco`, or with another
-network of `STARTS`. `--pace` first measures, with training steps in turn, how many images per second of CPU
-time each start trains on, including reading and augmentation. A row of N minutes has the number of epochs
-that two cores of this machine finish in N minutes, so other work prolongs a row but does not change its
-result. A fifth of the training images is held out. The model is that of the last epoch, without choosing the
-best. The test split is read once per row, after training. Rows are kept, so the same command resumes an
-interrupted run.
+network of `STARTS`. `--pace` first measures, with a few training steps of each start in turn, how many images
+per second of CPU time each start trains on, including reading and augmentation. A row of N minutes has the
+number of epochs that two cores of this machine finish in N minutes, so other work prolongs a row but does not
+change its result. A fifth of the training images is held out. The model is that of the last epoch, without
+choosing the best. The test split is read once per row, after training. Rows are kept, so the same command
+resumes an interrupted run.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ STARTS = {
     "fine-half": OF["yolov3-tiny-3l", 0.5],
 }
 CORES = 2  # of the machine that `--minutes` refers to
+TURN = 8  # steps in a row; alone, each step would have to fetch its weights and activations from memory again
 
 
 def main() -> None:
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--few", nargs="*", type=int, default=[], help="numbers of training images")
     parser.add_argument("--few-minutes", type=float, default=2, help="length of the rows with few images")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=["scratch", "coco"], metavar="START")
-    parser.add_argument("--pace", type=int, metavar="STEPS", help="measure the pace first, in turn")
+    parser.add_argument("--pace", type=int, metavar="TURNS", help="measure the pace first, in turn")
     options = parser.parse_args()
     folder = options.out / options.title
     print(machine_line("torch", "numpy", "opencv-python-headless"), flush=True)
@@ -100,7 +102,7 @@ def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
 
 
 def measure_pace(folder: Path, options: argparse.Namespace) -> None:
-    """Train steps of each start in turn, and write the images per second of CPU time to a file."""
+    """Train a few steps of each start in turn, and write the images per second of CPU time to a file."""
     torch.set_num_threads(1)
     learners, loaders, console = {}, {}, Console(quiet=True)
     for start in options.starts:
@@ -113,16 +115,16 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
         learners[start].start_epoch()
         loaders[start] = Loader(make_dataset(data, info, settings), settings.batch_size, 0)
     spent, images = dict.fromkeys(options.starts, 0.0), dict.fromkeys(options.starts, 0)
-    steps = {start: loader.steps(0) for start, loader in loaders.items()}
-    for number in range(options.pace):
+    steps = {start: chain.from_iterable(map(loader.steps, count())) for start, loader in loaders.items()}
+    for number in range(1 + options.pace):  # the first turn warms up
         for start, learner in learners.items():
             before = time.process_time()
-            for batch in next(steps[start]):
-                losses = learner.losses(batch)
-                learner.backward(losses.total(batch.image_count))
-                if number:  # the first step warms up
-                    images[start] += batch.image_count
-            learner.step(1e-4)
+            for step in islice(steps[start], TURN):
+                for batch in step:
+                    losses = learner.losses(batch)
+                    learner.backward(losses.total(batch.image_count))
+                    images[start] += batch.image_count * bool(number)
+                learner.step(1e-4)
             if number:
                 spent[start] += time.process_time() - before
     pace = {start: images[start] / spent[start] for start in options.starts}

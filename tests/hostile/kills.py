@@ -66,6 +66,10 @@ COMMANDS = {
         "--force",
         1,
     ),
+    "evaluate": Command("evaluate|cats.safetensors|lines.txt|--names|cats.txt|--out|report", "--force", 2),
+    "next": Command(
+        "data|next|cats.safetensors|photos|--count|4|--out|next.txt|--json|next.json", "--force", 1
+    ),
 }  # fmt: skip
 
 
@@ -160,9 +164,9 @@ def one_kill(command: Command, folder: Path, wait: float, whole: dict[str, str])
     now = digests(folder)
     yield from (f"{name}: an input was changed" for name in given if now.get(name) != given[name])
     if ended < 0:
-        further = [f"{command.words}|{command.again}"] if command.again else []
-        further += [command.words] if command.again != "--force" else []  # there was nothing to resume
-        if not any(finish(words, folder) in (0, 1) for words in further):
+        next_runs = [f"{command.words}|{command.again}"] if command.again else []
+        next_runs += [command.words] if command.again != "--force" else []  # there was nothing to resume
+        if not any(finish(words, folder) in (0, 1) for words in next_runs):
             yield f"the next run failed: {(folder / 'said.log').read_text()[-400:]!r}"
     if missing := {name for name in whole.keys() - files(folder).keys() if "tfevents" not in name}:
         yield f"the next run left out {sorted(missing)[:3]}"

@@ -149,7 +149,7 @@ def test_a_frozen_layer_comes_from_a_trained_model(data: TrainData, tmp_path: Pa
         train(data, settings(cfg, "freeze=backbone"), out, quiet())
     write_weights(tmp_path / "tiny.weights", random_weights(kind("tiny")))
     # layer 5 is a head, which starts from random weights because the classes differ
-    for layers, fresh in (("11", "5"), ("layers.11", "11")):
+    for layers, fresh in (("11", "5"), ("layers.11", "11"), ("layers.11.conv", "11")):
         with pytest.raises(ConfigError, match=rf"random weights in layers\.{fresh}$"):
             train(data, settings(cfg, f"freeze={layers}"), out, quiet(), weights=cfg)
     result = train(data, settings(cfg, "epochs=1", "freeze=5"), out, quiet(), weights=cfg)

@@ -212,7 +212,7 @@ def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: 
     """
     frozen = {module for part in frozen_parts(network, info, freeze) for module in part.modules()}
     for name in fresh:
-        if network.get_submodule(name) in frozen:
+        if not frozen.isdisjoint(network.get_submodule(name).modules()):
             raise ConfigError(
                 f"freeze: expected layers with weights from a trained model, found random weights in {name}"
             )
