@@ -128,7 +128,7 @@ class RunState(TypedDict):
     seconds: float
     waited: float
     skipped: int
-    batches: NotRequired[int]
+    batches: int
     images: int
     sums: dict[str, float]
     scaler: dict[str, float]

@@ -23,7 +23,6 @@ LAST, BEST = "last.safetensors", RUN_MODEL
 # prefixes of the tensors that a checkpoint holds besides the model
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
 LARGEST_CHANGE = 0.2  # share by which the number of images may change between start and resume
-LONG_AVERAGED = 1_000_000  # batches, for an earlier checkpoint that does not say how many
 LEARNED = 0.01  # AP from which a plateau is counted; below it, AP varies by chance
 
 
@@ -195,7 +194,7 @@ def resume(
         learner.ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
     learner.network.load_state_dict(weights)
-    learner.batches = standing.get("batches", LONG_AVERAGED)
+    learner.batches = standing["batches"]
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
     if standing["scaler"]:  # empty if the run has not computed in float16 so far
         learner.scaler.load_state_dict(dict(standing["scaler"]))
