@@ -427,7 +427,8 @@ def self_test_arguments(lines: Path) -> list[str]:
 
 
 def test_self_test_memorizes_sound_images(bright_discs: Path) -> None:
-    ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
+    frozen = ["--set", "freeze=22"]  # all layers but the last: not in a self-test, which begins at random
+    ran = CliRunner().invoke(app, self_test_arguments(bright_discs) + frozen)
     assert ran.exit_code == 0, ran.output
     assert "self-test passed" in ran.output
 
