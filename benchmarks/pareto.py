@@ -35,7 +35,7 @@ from lookonce.export.source import FloatModel, read_source
 from lookonce.gate import time_in_turn
 from lookonce.geometry.sizes import size_text
 
-TICKS = 0.1, 0.2, 0.5, 1, 2, 5  # multiples
+TICKS = 0.1, 0.2, 0.5, 1, 2, 5  # of the time axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,7 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
         axes.scatter(row.multiple, row.ap, color="#1f5fa8" if row in front else "#999", zorder=2)
     axes.set(xlabel=f"time, as a multiple of a dense yolov3-tiny at {base}", ylabel="AP on the test split")
     axes.set_xscale("log")
+    # leave room for labels: to the left of points on the front, to the right of the others
     axes.set_xlim(min(row.multiple for row in rows) / 5, 5 * max(row.multiple for row in rows))
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
@@ -173,7 +174,7 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.draw_without_rendering()  # places the axes
     others = [row for row in rows if row not in front]
-    for part, side, shift in ((front, "right", -7), (others, "left", 7)):
+    for part, align, shift in ((front, "right", -7), (others, "left", 7)):
         lowest = float("inf")
         for row in sorted(part, key=lambda row: -row.ap):  # each label below the one before
             height = axes.transData.transform((row.multiple, row.ap))[1] * 72 / figure.dpi
@@ -183,7 +184,7 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
                 (row.multiple, row.ap),
                 xytext=(shift, lowest - height - 3),
                 textcoords="offset points",
-                horizontalalignment=side,
+                horizontalalignment=align,
                 fontsize=9,
             )
     figure.savefig(path, dpi=120)

@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--few", nargs="*", type=int, default=[], help="numbers of training images")
     parser.add_argument("--few-minutes", type=float, default=2, help="length of the rows with few images")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=["scratch", "coco"], metavar="START")
-    parser.add_argument("--pace", type=int, metavar="TURNS", help="measure the pace first, in turn")
+    parser.add_argument(
+        "--pace", type=int, metavar="TURNS", help="measure the pace first, in turns of 8 steps"
+    )
     options = parser.parse_args()
     folder = options.out / options.title
     print(machine_line("torch", "numpy", "opencv-python-headless"), flush=True)
@@ -123,7 +125,8 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
                 for batch in step:
                     losses = learner.losses(batch)
                     learner.backward(losses.total(batch.image_count))
-                    images[start] += batch.image_count * bool(number)
+                    if number:
+                        images[start] += batch.image_count
                 learner.step(1e-4)
             if number:
                 spent[start] += time.process_time() - before

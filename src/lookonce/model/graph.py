@@ -82,9 +82,9 @@ class GraphConvolution(Convolution):
             passing = F.hardtanh(x)
             x = passing + (torch.where(x > 0, 1.0, -1.0) - passing).detach()
         shape = section.stride, padding, section.dilation, section.groups
-        # On CPUs, the gradients of these depthwise convolutions are several times as slow in bfloat16 as in
-        # float32 (benchmarks/start.md).
-        slow = section.groups > 1 and (section.stride > 1 or section.size > 3)
+        # The gradients of these depthwise convolutions are slow in bfloat16 on CPUs. benchmarks/start.md shows
+        # the effect on training.
+        slow = kernel.shape[1] == 1 and (section.stride > 1 or section.size > 3)
         if slow and x.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 x = F.conv2d(x.float(), kernel, conv.bias, *shape).to(x.dtype)
