@@ -82,8 +82,8 @@ class GraphConvolution(Convolution):
             passing = F.hardtanh(x)
             x = passing + (torch.where(x > 0, 1.0, -1.0) - passing).detach()
         shape = section.stride, padding, section.dilation, section.groups
-        # The gradients of these depthwise convolutions are slow in bfloat16 on CPUs. benchmarks/start.md shows
-        # the effect on training.
+        # On CPUs, the gradients of these depthwise convolutions are slow in bfloat16 (for the effect on
+        # training, see benchmarks/start.md).
         slow = kernel.shape[1] == 1 and (section.stride > 1 or section.size > 3)
         if slow and x.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
