@@ -221,7 +221,10 @@ def test_a_user_without_a_home_or_an_entry_gets_no_traceback(command: str, tmp_p
 
 STUCK = """
 import ctypes
+import signal
 import lookonce.cli as cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for commands in the background
 
 def stuck(**options):  # a mutex that is locked twice waits in C for ever, as an engine may
     mutex, c = ctypes.create_string_buffer(128), ctypes.CDLL(None)
