@@ -1,6 +1,6 @@
 """AP of training from COCO weights and from random weights, after equal minutes and on few images.
 
-    python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 16 \
+    python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 12 \
         --minutes 1 2 5 10 --few 10 20 50 [--starts scratch coco half]
 
 Every run is `lookonce train` with its defaults, from random weights, with `--weights coco`, or with another
@@ -21,8 +21,8 @@ import shutil
 import subprocess
 import sys
 import time
-from itertools import chain, count, islice
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -30,13 +30,10 @@ from machine import machine_line
 from rich.console import Console
 
 from lookonce.annotations import GivenData
-from lookonce.bench.networks import CHOICES
+from lookonce.bench.networks import CHOICES, training_speed
 from lookonce.config import parse_size
-from lookonce.data.loader import Loader
 from lookonce.networks import BUILT_IN
-from lookonce.train.learner import Learner
 from lookonce.train.reading import load_data
-from lookonce.train.setup import describe, make_dataset, make_network
 
 OF = {(each.model, each.width): each for each in CHOICES}
 STARTS = {
@@ -47,7 +44,6 @@ STARTS = {
     "fine-half": OF["yolov3-tiny-3l", 0.5],
 }
 CORES = 2  # of the machine that `--minutes` refers to
-TURN = 8  # steps in a row; alone, each step would have to fetch its weights and activations from memory again
 
 
 def main() -> None:
@@ -62,9 +58,7 @@ def main() -> None:
     parser.add_argument("--few", nargs="*", type=int, default=[], help="numbers of training images")
     parser.add_argument("--few-minutes", type=float, default=2, help="length of the rows with few images")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=["scratch", "coco"], metavar="START")
-    parser.add_argument(
-        "--pace", type=int, metavar="TURNS", help="measure the pace first, in turns of 8 steps"
-    )
+    parser.add_argument("--pace", type=int, metavar="ROUNDS", help="measure the pace first, in turn")
     options = parser.parse_args()
     folder = options.out / options.title
     print(machine_line("torch", "numpy", "opencv-python-headless"), flush=True)
@@ -104,33 +98,20 @@ def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
 
 
 def measure_pace(folder: Path, options: argparse.Namespace) -> None:
-    """Train a few steps of each start in turn, and write the images per second of CPU time to a file."""
+    """Measure the training speed of each start in turn; write the means to a file, per second of CPU time."""
     torch.set_num_threads(1)
-    learners, loaders, console = {}, {}, Console(quiet=True)
-    for start in options.starts:
-        settings = STARTS[start].settings(parse_size(options.size))
-        data = load_data(
-            GivenData(folder / "all.yaml", images=options.images), settings, console, record=False
-        )
-        info = describe(data, settings)
-        learners[start] = Learner(make_network(info, settings), info, settings)
-        learners[start].start_epoch()
-        loaders[start] = Loader(make_dataset(data, info, settings), settings.batch_size, 0)
-    spent, images = dict.fromkeys(options.starts, 0.0), dict.fromkeys(options.starts, 0)
-    steps = {start: chain.from_iterable(map(loader.steps, count())) for start, loader in loaders.items()}
-    for number in range(1 + options.pace):  # the first turn warms up
-        for start, learner in learners.items():
-            before = time.process_time()
-            for step in islice(steps[start], TURN):
-                for batch in step:
-                    losses = learner.losses(batch)
-                    learner.backward(losses.total(batch.image_count))
-                    if number:
-                        images[start] += batch.image_count
-                learner.step(1e-4)
-            if number:
-                spent[start] += time.process_time() - before
-    pace = {start: images[start] / spent[start] for start in options.starts}
+    size, console = parse_size(options.size), Console(quiet=True)
+    given = GivenData(folder / "all.yaml", images=options.images)
+    choices = {start: STARTS[start] for start in options.starts}
+    data = {
+        start: load_data(given, choice.settings(size), console, record=False)
+        for start, choice in choices.items()
+    }
+    speeds: dict[str, list[float]] = {start: [] for start in choices}
+    for _ in range(options.pace):
+        for start, choice in choices.items():
+            speeds[start].append(training_speed(choice, data[start], size, time.process_time))
+    pace = {start: mean(measured) for start, measured in speeds.items()}
     (folder / "pace.json").write_text(json.dumps(pace))
 
 
