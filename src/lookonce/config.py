@@ -290,7 +290,8 @@ class TrainSettings(SettingsSection):
     """Number of threads per process that read and augment images; 0 to do this between the steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network in training; losses and weights stay float32. `auto` is bfloat16 if the device
-    supports it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
+    supports it natively, else float16 with scaled gradients on a CUDA GPU, else float32. On CPUs, depthwise
+    convolutions with a stride or a kernel above 3x3 always compute in float32, which is faster there."""
     freeze: Freeze = "nothing"
     """Layers whose weights and statistics do not change, for training that starts from another model:
     `backbone`, a number of layers counted from the first as in a `.cfg`, or the name of a layer."""
