@@ -1,10 +1,12 @@
 """Cross-validate: train one run per fold, and evaluate each on the images held out of it.
 
 out/
+    start.json               hash of the weights that all folds start from
     fold-1/, fold-2/, ...    the run folder of each fold, see `train.run`
     folds.json               AP of each fold, and of all images together
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,25 +17,28 @@ from typing import Any
 import torch
 
 from lookonce._counted import counted
-from lookonce._files import write_json_file
+from lookonce._files import open_input, read_text, write_json_file, write_text
 from lookonce.config import TrainSettings
+from lookonce.darknet.beside import find_weights
 from lookonce.detections import Detections
-from lookonce.errors import TrainingError
+from lookonce.errors import ModelFileError, TrainingError
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
 from lookonce.gate import detect_samples, own_values
 from lookonce.model.files import load_info
+from lookonce.networks import model_name
 from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Parallel
 from lookonce.samples import Sample
+from lookonce.seen import digest
 from lookonce.train import checkpoint
 from lookonce.train.reading import after_earlier_training
 from lookonce.train.run import Session, train
 from lookonce.train.setup import TrainData
 
-REPORT = "folds.json"
+START, REPORT = "start.json", "folds.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,8 @@ def train_folds(
         resume: whether to continue an earlier cross-validation; finished folds are only evaluated.
 
     Raises:
-        TrainingError: an earlier fold has other images or boxes, so that images held out now may be among
-            those that it has learned from.
+        TrainingError: an earlier fold started from other weights, or has other images or boxes, so that
+            images held out now may be among those that it has learned from.
         LookonceError: as `train.run.train`.
     """
     begun = [resume and (out / f"fold-{k}" / checkpoint.LAST).exists() for k in range(1, len(parts) + 1)]
@@ -120,6 +125,7 @@ def train_folds(
                 f"{checkpoint.describe_data(before)}, found {checkpoint.describe_data(data.summary())}: "
                 "folds resume only as they started; a new cross-validation needs another folder"
             )
+    record_start(out / START, weights, is_begun=any(begun))
     known = 0
     folds: list[Fold] = []
     truth: list[Sample] = []
@@ -146,6 +152,26 @@ def train_folds(
     result = Folds(tuple(folds), evaluate_detections(truth, found, names), known)
     write_json_file(out / REPORT, result.to_dict())
     return result
+
+
+def record_start(path: Path, weights: Path | None, *, is_begun: bool) -> None:
+    """Write which weights all folds start from or, if a fold has begun, check that they are the same.
+
+    Raises:
+        ModelFileError: the weights cannot be read.
+        TrainingError: the folds began with other weights.
+    """
+    content = None
+    if weights is not None:
+        file = find_weights(weights) if weights.suffix.lower() == ".cfg" else weights
+        with open_input(file, ModelFileError) as stream:
+            content = digest(stream).hex()
+    start = json.dumps({"weights": content}) + "\n"
+    if not is_begun:
+        write_text(path, start)
+    elif read_text(path, TrainingError) != start:
+        found = "random weights" if weights is None else model_name(weights)
+        raise TrainingError(f"{path.parent}: expected the weights that the folds began with, found {found}")
 
 
 def detect_all(
