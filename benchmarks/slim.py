@@ -7,7 +7,9 @@ number of epochs with all channels, which shows how much of a row's AP comes fro
 epoch and the gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine
 (ONNX Runtime, all cores), with each model in turn with PARENT. int8 (`--int8` for ONNX Runtime,
 `--int8 openvino` for OpenVINO) is calibrated on training images of DATA, without a gate, and timed in turn
-with PARENT in int8. Rows are kept, so the same command resumes an interrupted run.
+with PARENT in int8. `--int8 symmetric` is the form that `lookonce tune` writes for OpenVINO on CPUs whose
+sums cannot overflow: the first convolution is int8 too, and ranges are symmetric. Rows are kept, so the same
+command resumes an interrupted run.
 """
 
 import argparse
@@ -21,10 +23,16 @@ from machine import machine_line
 
 from lookonce.annotations import open_annotations
 from lookonce.darknet.channels import Cost
+from lookonce.export.calibrate import read_inputs
+from lookonce.export.graph import export_graph
+from lookonce.export.int8 import write_int8
+from lookonce.export.quantize import unwatched
+from lookonce.export.source import read_source
 from lookonce.gate import time_both
 from lookonce.train.slim import read_parent
 
 TRAINED_ON = "trained on"
+INT8_FILES = {"onnx": "int8.onnx", "openvino": "int8.xml", "symmetric": "int8-symmetric.xml"}
 
 
 def main() -> None:
@@ -37,7 +45,7 @@ def main() -> None:
     parser.add_argument("--faster", nargs="*", type=float, default=[2.0])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--trained-on", action="store_true", help="the row without slimming, too")
-    parser.add_argument("--int8", nargs="?", const="onnx", choices=["onnx", "openvino"], help="format")
+    parser.add_argument("--int8", nargs="?", const="onnx", choices=INT8_FILES, help="form of int8")
     options = parser.parse_args()
     print(machine_line("torch", "onnxruntime", "numpy"), flush=True)
     models = {"parent": options.parent}
@@ -96,20 +104,32 @@ def report(models: dict[str, Path], options: argparse.Namespace) -> None:
 
 
 def exported(path: Path, options: argparse.Namespace) -> list[Path]:
-    """Write a model for ONNX Runtime in float32 and, with `--int8`, in int8 for the engine given there."""
+    """Write a model for ONNX Runtime in float32 and, with `--int8`, in int8; return the files."""
     folder = options.out / "onnx" / path.parent.name
-    files = [folder / "float32.onnx", folder / ("int8.xml" if options.int8 == "openvino" else "int8.onnx")]
-    if not files[0].exists():
-        run("export", path, "--to", "onnx", "--out", files[0])
-    if options.int8 and not files[1].exists():
+    float32 = folder / "float32.onnx"
+    if not float32.exists():
+        run("export", path, "--to", "onnx", "--out", float32)
+    if not options.int8:
+        return [float32]
+    int8 = folder / INT8_FILES[options.int8]
+    if int8.exists():
+        return [float32, int8]
+    images = [
+        each.path for each in open_annotations(options.data, options.images).load("train").samples[:100]
+    ]
+    if options.int8 == "symmetric":
+        source = read_source(path)
+        inputs, _ = read_inputs(images, source.info)
+        write_int8(export_graph(source), inputs, int8, unwatched, symmetric=True, first=True)
+    else:
         chosen = options.out / "calibrate"
         chosen.mkdir(parents=True, exist_ok=True)
-        for sample in open_annotations(options.data, options.images).load("train").samples[:100]:
-            if not (chosen / sample.path.name).exists():
-                (chosen / sample.path.name).symlink_to(sample.path.absolute())
-        int8 = "--int8", "--calibrate", chosen, "--no-gate"
-        run("export", path, "--to", options.int8, "--out", files[1], *int8)
-    return files
+        for image in images:
+            if not (chosen / image.name).exists():
+                (chosen / image.name).symlink_to(image.absolute())
+        form = ["--to", options.int8, "--int8", "--calibrate", chosen, "--no-gate"]
+        run("export", path, "--out", int8, *form)
+    return [float32, int8]
 
 
 def tested(path: Path, options: argparse.Namespace) -> tuple[float, float]:
