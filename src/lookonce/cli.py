@@ -25,7 +25,7 @@ VERBS = {
     "demo": "Render images, train, evaluate, detect and explain, in a few minutes on two cores.",
     "train": "Train a detector on annotated images.",
     "advise": "Compare networks for these images: speed and training time, and AP on two other data sets.",
-    "slim": "Make a trained model faster: remove channels, then train the rest on the model's output.",
+    "slim": "Make a trained model faster: remove channels, then train on DATA and on the model's output.",
     "evaluate": "Measure a model on annotated images: COCO's metrics, curves, counts and errors.",
     "compare": "Find out which of two models is better on the same images, and how certain that is.",
     "detect": "Find objects in images and videos.",

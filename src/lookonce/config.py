@@ -140,7 +140,7 @@ class AugmentSettings(SettingsSection):
     """Largest factor by which the brightness, also of the padding, is multiplied or divided. Darknet's
     yolov3.cfg: 1.5."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    """Smallest and largest factor of a random enlargement. Above 1, a part of the image fills the input, like
+    """Smallest and largest factor of random scaling. Above 1, a part of the image fills the input, like
     a tile."""
     mosaic: Share = 0.0
     """Probability of combining four images around a random point (Bochkovskiy et al. 2020)."""
@@ -197,7 +197,7 @@ class OptimizerSettings(SettingsSection):
     """Weight decay of convolution kernels. The write-up declares 5e-4 but never applies it (reference fault
     8)."""
     clip: float = Field(0.0, ge=0)
-    """Largest norm of the gradient of all weights; 0 for no limit."""
+    """Largest norm of the whole gradient (gradient clipping); 0 for no limit."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged into one step."""
 

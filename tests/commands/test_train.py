@@ -211,7 +211,7 @@ def test_folds_keep_groups_together(lines: Path, tmp_path: Path) -> None:
     assert ran.exit_code == 0, ran.output
     assert "fold 1 of " in ran.output
     assert "mean of " in ran.output
-    assert "each detected by the model that has not learned from it: AP 0." in ran.output
+    assert "each evaluated with the model that has not learned from it: AP 0." in ran.output
     assert (tmp_path / "run" / "folds.json").exists()
     settings = (tmp_path / "run" / "fold-1" / "settings.yaml").read_text()
     assert "group: ([0-3])?\\.png" in settings
@@ -224,7 +224,7 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     command = ["train", str(lines), "--names", names, *quick, "--folds", "2", "--out"]
     first = CliRunner().invoke(app, [*command, str(run)])
     assert first.exit_code == 0, first.output
-    last = "7 images, each detected by the model that has not learned from it: AP 0."
+    last = "7 images, each evaluated with the model that has not learned from it: AP 0."
     assert last in first.output
     before = (run / "fold-1" / "last.safetensors").read_bytes()
     shutil.rmtree(run / "fold-2")
@@ -354,7 +354,7 @@ def test_classes_are_added_to_a_trained_model(lines: Path, tmp_path: Path) -> No
     more = ["--weights", str(old), "--keep-classes", "--epochs", "1"]
     ran = CliRunner().invoke(app, arguments(lines, second, *more))
     assert ran.exit_code == 0, ran.output
-    assert "teaches disc, ring: " in ran.output
+    assert "disc, ring are learned from " in ran.output
     assert "; fresh: " not in ran.output
     _, info = load_model(second / "best.safetensors")
     assert info.names == ("disc", "bar", "ring", "rod", "cog")

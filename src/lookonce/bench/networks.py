@@ -1,7 +1,7 @@
 """The networks to choose from, and the time each takes on this machine: `lookonce advise`, `train --for`.
 
 ```
-boxes ──► input size ──► every network at that size ──► ms per image; images per second in training
+boxes ──► input size ──► each of `CHOICES` at that size ──► ms per image; images per second in training
 ```
 
 The accuracy of a network on given images is only known after training. `CHOICES` has the AP that each

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from lookonce.bench.networks import NetworkChoice
 
 EPOCHS = 30  # length of a run with the default recipe
-ELSEWHERE = "after two minutes on two cores, on 420 images of heads (the lower one) and 233 of blood cells"
+ELSEWHERE = (
+    "after two minutes of training on two cores: the lower on heads (420 images), the higher on blood cells "
+    "(233)"
+)
 
 
 @dataclass(frozen=True, slots=True)

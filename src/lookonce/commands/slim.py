@@ -48,7 +48,7 @@ def slim(
     ],
     data: Annotated[
         Path,
-        typer.Option(metavar="DATA", help="Annotations with the model's classes; val is used to measure AP."),
+        typer.Option(metavar="DATA", help="Annotations with the model's classes; AP is measured on val."),
     ],
     faster: Annotated[
         float | None,
@@ -58,7 +58,7 @@ def slim(
             show_default=f"{FASTER:g}",
         ),
     ] = None,
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop in AP.")] = 0.01,
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest accepted drop in AP.")] = 0.01,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/slim"),
     epochs: EpochsOption = None,
     minutes: MinutesOption = None,
@@ -70,7 +70,7 @@ def slim(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Make a trained model faster: remove channels, then train the rest on the model's output.
+    """Make a trained model faster: remove channels, then train on DATA and on the model's output.
 
     Example: lookonce slim runs/mine --data my-images/ --faster 2
     """

@@ -261,7 +261,7 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
     if result.known:
         by = f"the model of its fold; all started from one that had learned from {result.known} of them"
     say(
-        f"{counted(metrics.images, 'image')}, each detected by {by}: AP {spread.ap.around(metrics.ap)}, "
+        f"{counted(metrics.images, 'image')}, each evaluated with {by}: AP {spread.ap.around(metrics.ap)}, "
         f"AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
         console,
     )

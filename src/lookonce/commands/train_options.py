@@ -71,7 +71,7 @@ ExtendOption = Annotated[
 FoldsOption = Annotated[
     int | None,
     typer.Option(
-        min=2, metavar="N", help="Number of cross-validation runs, each with other images held out."
+        min=2, metavar="N", help="Number of cross-validation runs, each with different images held out."
     ),
 ]
 TrainDeviceOption = Annotated[

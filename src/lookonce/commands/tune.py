@@ -24,7 +24,9 @@ def tune(
     data: Annotated[
         Path, typer.Option(metavar="DATA", help="Annotations; train calibrates int8, val measures AP.")
     ],
-    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop in AP.")] = MAX_TUNED_DROP,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="Largest accepted drop in AP.")
+    ] = MAX_TUNED_DROP,
     names: shared.NamesOption = None,
     weights: shared.WeightsOption = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per candidate.")] = 5,

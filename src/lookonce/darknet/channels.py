@@ -2,7 +2,7 @@
 
 Channels that are added or multiplied element by element can only be removed together. The same is true of
 the input and output channels of a depthwise convolution, and of the corresponding channels of each part if a
-layer splits its input into equal parts. A *bundle* is a smallest set of such channels. Removing it gives the
+layer splits its input into equal parts. A *bundle* is a minimal set of such channels. Removing it gives the
 same maps as setting its channels to 0.
 
     convolution 4 ─┬─► convolution 5 ─► convolution 6 ─► [shortcut] 7    one bundle: channel c of 4 and of 6
@@ -180,7 +180,7 @@ class Cost:
                     self._per_pair[layer.index] = places * section.size**2 / section.groups
 
     def of(self, layers: Iterable[int], less: Bundle | None = None, times: int = 1) -> float:
-        """Return the multiplications of some convolutions, without `times` bundles such as `less`."""
+        """Return the multiplications of some convolutions after removing `times` bundles like `less`."""
         made, read = (dict(less.made), dict(less.read)) if less else ({}, {})
         total = 0.0
         for layer in layers:

@@ -29,7 +29,7 @@ BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64, the learning rat
 FEWEST_STEPS = 8  # per epoch; on a small data set, more steps help more than larger batches
 MARGIN = 0.8  # share of the free memory for a step; the rest is for other programs and fragmentation
 WEIGHT_COPIES = 5  # weights, gradients, Adam's two moments and the running average
-MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # images combined in a mosaic or a blend, and so are their boxes
+MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # images combined by mosaic and by mixup, with their boxes
 
 
 @dataclass(frozen=True, slots=True)

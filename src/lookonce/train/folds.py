@@ -64,7 +64,7 @@ class Folds:
 
     Attributes:
         folds: result of each fold.
-        evaluation: metrics over all images, each detected by the model that was not trained on it.
+        evaluation: metrics over all images, each evaluated with the model that was not trained on it.
         known: number of these images that the initial model had learned from.
     """
 

@@ -112,7 +112,7 @@ def hold_out_again(
     learned: Collection[int],
     held_out: Collection[int],
 ) -> HoldOut:
-    """Split images of which a run has learned some and held out others, so that these stay on their sides.
+    """Split the images of a resumed run so that those it has learned from or held out stay on their side.
 
     New images join the others of their group; of the groups with new images alone, `share` is held out. New
     images that look like held-out ones are left out if their group has learned images as well.

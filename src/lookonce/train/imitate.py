@@ -1,8 +1,8 @@
 """Compute the losses of a network that is also trained on the raw maps of another network, its teacher.
 
-The loss against the teacher's maps is weighted by the teacher's objectness (Mehta and Ozturk 2018, "Object
-detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), the terms are
-sums over all cells, anchors and scales of an image:
+This is knowledge distillation. The loss against the teacher's maps is weighted by the teacher's objectness
+(Mehta and Ozturk 2018, "Object detection at 200 frames per second", section 3.2). With t = σ(the teacher's
+objectness logit), the terms are sums over all cells, anchors and scales of an image:
 
     giou = t * (2 - w*h / area of the input) * (1 - GIoU(own box, the teacher's box))
     conf = (t - p)^2 * BCE(t)

@@ -240,8 +240,8 @@ def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor
 
     At these positions, the network itself gives a class that may lack boxes a score of `UNSURE` or more. All
     others are background as usual, because a network trained without background finds objects everywhere. A
-    class learned from other images does reach that score: the focal loss gives its few boxes there more
-    weight than the many positions that count as background here.
+    class that is annotated in other images still reaches that score, because the focal loss gives its few
+    boxes in those images more weight than the many background positions in these.
 
     Args:
         maps: raw map by anchor.

@@ -3,10 +3,10 @@
     batch ─┬─> rank 0: its images -> gradients ─┐
            └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
-Gradients are summed at once after the backward passes of a step, without DistributedDataParallel (DDP). A
-rank without images and several batches per step are then no special cases, and parameters keep their names.
-DDP would overlap the sum with the backward pass, but save little: the 62 million weights of yolov3 make
-250 MB per step, which the GPUs of one machine exchange in milliseconds, while the arithmetic takes about a
+Gradients are summed at once after the backward passes of a step, without DistributedDataParallel (DDP). Ranks
+without images and several batches per step then need no special treatment, and parameters keep their names.
+DDP would overlap the sum with the backward pass, but save little: the 62 million weights of yolov3 make 250
+MB per step, which the GPUs of one machine exchange in milliseconds, while the arithmetic takes about a
 hundred.
 
 Values that all processes need (the number of images in a batch, when to stop) are exchanged between CPUs, so

@@ -87,7 +87,7 @@ def as_before(
     earlier: Training,
     console: Console,
 ) -> HoldOut:
-    """Return the split for a resumed run, in which added and removed images change the side of no other.
+    """Return the split of a resumed run, in which images keep their side even if others came or went.
 
     Args:
         split: split of a new run with these images.

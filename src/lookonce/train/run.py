@@ -1,4 +1,4 @@
-"""Run a whole training: data, network, optimizer, epochs and checkpoints.
+"""Carry out a training run: data, network, optimizer, epochs and checkpoints.
 
 run folder/
     settings.yaml         settings of the run; a resumed run reads them back

@@ -121,9 +121,10 @@ def importance_of(
     """Estimate from training images how much the loss would change without each bundle of channels.
 
     Removing a channel multiplies it, before its activation, by 0 instead of 1. To first order, the loss
-    changes by its derivative with respect to this factor, which is gamma * d gamma + beta * d beta. The
-    derivative is summed over the channels of a bundle, squared, and summed over batches (Molchanov et al.
-    2019, "Importance estimation for neural network pruning", equation 8).
+    changes by its derivative with respect to this factor, which is gamma * dL/dgamma + beta * dL/dbeta for a
+    layer with batch normalization. The derivative is summed over the channels of a bundle, squared, and
+    summed over batches (Molchanov et al. 2019, "Importance estimation for neural network pruning",
+    equation 8).
 
     Args:
         channels: channels of the parent.
@@ -223,7 +224,7 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
         for _ in range(TRIES):
             removed = choose(channels, importance, share)
             if not removed:
-                found = f"found none for {faster:g}: each layer keeps 8"
+                found = f"found none to remove for {faster:g}: every layer keeps at least 8 channels"
                 raise ConfigError(f"faster: expected channels to remove, {found}")
             if len(removed) in tried:
                 break

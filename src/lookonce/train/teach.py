@@ -174,9 +174,9 @@ def teach(
         say(f"skipped: {problem}", console)
     boxes = sum(len(each.labels) for each in lessons.val)
     say(
-        f"{model} teaches {', '.join(lessons.names[label] for label in lessons.taught)}: "
-        f"its maps in {counted(len(data.train), 'training image')}, "
-        f"{counted(boxes, 'box')} in {counted(len(data.val), 'validation image')}",
+        f"{', '.join(lessons.names[label] for label in lessons.taught)} are learned from {model}: from its "
+        f"raw maps in {counted(len(data.train), 'training image')}; it adds {counted(boxes, 'box')} to "
+        f"{counted(len(data.val), 'validation image')}",
         console,
     )
     return settings

@@ -47,7 +47,7 @@ class Transfer:
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
-    """Copy every layer of another model that has the same function.
+    """Copy every layer of another model that corresponds to a layer of this network.
 
     Heads are copied if the class names are the same; a head for as many other classes would have the right
     shape but a different meaning. If the network has all classes of the other model and the same anchors, the
