@@ -11,16 +11,20 @@ OLD = "model name : Xeon E5\nflags : fpu avx avx2\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "instructions", "bfloat16"),
+    ("text", "instructions", "bfloat16", "at_once"),
     [
-        (X86, ("avx2", "avx512f", "avx512_vnni", "avx512_bf16"), True),
-        (ARM, ("asimddp", "i8mm", "bf16"), True),
-        (OLD, ("avx2",), False),
-        ("model name : unknown\n", None, True),
+        (X86, ("avx2", "avx512f", "avx512_vnni", "avx512_bf16"), True, 16),
+        (ARM, ("asimddp", "i8mm", "bf16"), True, 8),
+        (OLD, ("avx2",), False, 8),
+        ("model name : unknown\n", None, True, 8),
     ],
 )
 def test_instructions_are_read_from_the_cpu_file(
-    monkeypatch: pytest.MonkeyPatch, text: str, instructions: tuple[str, ...] | None, bfloat16: bool
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    instructions: tuple[str, ...] | None,
+    bfloat16: bool,
+    at_once: int,
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
 
@@ -28,6 +32,7 @@ def test_instructions_are_read_from_the_cpu_file(
 
     assert found.instructions == instructions
     assert found.computes_bfloat16 is bfloat16
+    assert found.channels_at_once == at_once
 
 
 def test_a_system_without_a_cpu_file_is_described(monkeypatch: pytest.MonkeyPatch) -> None:

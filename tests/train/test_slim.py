@@ -23,6 +23,7 @@ from lookonce.model.graph import DarknetGraph
 from lookonce.model.network import build
 from lookonce.networks import model_path
 from lookonce.recipe import load_settings
+from lookonce.runtime.cpu import Cpu
 from lookonce.train import slim
 from lookonce.train.imitate import Teacher
 from lookonce.train.learner import Learner, forward
@@ -111,11 +112,27 @@ def test_the_measured_time_decides_how_many_channels_are_removed(monkeypatch: py
         return Cost(network)
 
     whole = Cost(parent.network).total
+    monkeypatch.setattr(slim, "this_cpu", lambda: Cpu("AVX2", ("avx2",), 1))
     monkeypatch.setattr(slim, "Cost", counted)
     monkeypatch.setattr(slim, "time_both", half_is_overhead)
     made = slim.slim(channels, parent, importance, 1.5)
     assert made.times.speed_up >= 1.5 * 0.97
     assert made.share < 0.4  # 1.5 times as fast needs a third of the multiplications, not two thirds
+
+
+def test_on_a_cpu_that_computes_16_channels_at_once_layers_keep_multiples_of_16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parent = parent_of(resolve(parse_cfg(classic_cfg(replace(INFO, architecture="yolov3-tiny")), "x.cfg")))
+    channels = Channels(parent.network)
+    importance = np.random.default_rng(0).random(len(channels.bundles)).tolist()
+    monkeypatch.setattr(slim, "this_cpu", lambda: Cpu("AVX-512", ("avx2", "avx512f"), 1))
+    monkeypatch.setattr(slim, "time_both", lambda *_: Times(3.0, 1.0))
+    network = slim.slim(channels, parent, importance, 2).model.network
+    heads = {scale.source for scale in network.scales}
+    kept = [spec.filters for spec in network.convolutions if spec.layer not in heads]
+    assert all(count % 16 == 0 for count in kept)
+    assert sum(kept) < sum(spec.filters for spec in parent.network.convolutions if spec.layer not in heads)
 
 
 def test_the_start_file_is_a_model(tmp_path: Path) -> None:

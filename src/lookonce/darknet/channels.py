@@ -206,21 +206,19 @@ class Cost:
         return self.of(self.made)
 
 
-def choose(
-    channels: Channels, importance: Sequence[float], share: float, *, least: int = 8, step: int = 8
-) -> set[int]:
+def choose(channels: Channels, importance: Sequence[float], share: float, step: int) -> set[int]:
     """Choose bundles to remove until a given share of the multiplications is left.
 
     Bundles of the same layers are removed in steps, the least important first. Each step is the one that
     loses the least importance per multiplication saved. If possible, numbers of channels stay multiples of
-    `step`, because engines on CPUs compute in vectors of that length.
+    `step`, because engines compute blocks of channels at once.
 
     Args:
         channels: channels of the network.
         importance: importance of each bundle.
         share: target share of the multiplications.
-        least: minimum number of bundles to keep of the same layers, or an eighth of them if that is more.
-        step: number of bundles to remove per step.
+        step: number of bundles to remove per step, of which one remains at least, or an eighth of the
+            bundles of the same layers if that is more.
 
     Returns:
         Indices of bundles; too few for the target if all layers are at their minimum.
@@ -232,7 +230,7 @@ def choose(
         alike.setdefault((bundle.made, bundle.read), []).append(number)
     for numbers in alike.values():
         numbers.sort(key=lambda number: importance[number])
-    floors = {key: max(least, len(numbers) // 8) for key, numbers in alike.items()}
+    floors = {key: max(step, len(numbers) // 8) for key, numbers in alike.items()}
     now = cost.total
     while now > wanted:
         best: tuple[float, object, int, float] | None = None

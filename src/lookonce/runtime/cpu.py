@@ -45,6 +45,11 @@ class Cpu:
         """Return whether the CPU has instructions for bfloat16; True if the system does not report them."""
         return self.instructions is None or not BFLOAT16.isdisjoint(self.instructions)
 
+    @property
+    def channels_at_once(self) -> int:
+        """Return how many channels engines compute at once: 16 with AVX-512, else 8 (benchmarks/slim.md)."""
+        return 16 if "avx512f" in (self.instructions or ()) else 8
+
 
 @cache
 def this_cpu() -> Cpu:

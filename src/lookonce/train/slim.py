@@ -37,6 +37,7 @@ from lookonce.model.files import load_model, save_model
 from lookonce.model.graph import DarknetGraph, GraphConvolution
 from lookonce.model.network import build
 from lookonce.networks import model_name
+from lookonce.runtime.cpu import this_cpu
 from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
 from lookonce.train.setup import TrainData, make_dataset
@@ -217,15 +218,16 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
         ConfigError: no channel can be removed.
     """
     whole, share, tried = Cost(parent.network).total, 1 / faster, dict[int, Slimmed]()
+    step = this_cpu().channels_at_once
     inputs = np.random.default_rng(0).integers(0, 256, (2, *parent.info.input_size, 3), np.uint8)
     with TemporaryDirectory(prefix="lookonce-") as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         parent.save_onnx(before)
         for _ in range(TRIES):
-            removed = choose(channels, importance, share)
+            removed = choose(channels, importance, share, step)
             if not removed:
-                found = f"found none to remove for {faster:g}: every layer keeps at least 8 channels"
-                raise ConfigError(f"faster: expected channels to remove, {found}")
+                why = f"since every layer keeps at least {step}"
+                raise ConfigError(f"faster: expected channels to remove, found none for {faster:g}, {why}")
             if len(removed) in tried:
                 break
             network, weights = without(channels, parent.weights, removed)
