@@ -53,6 +53,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         files: Iterable[Path | None] = (),
         inputs: Iterable[Path | None] = (),
         force: bool | None = None,
+        resume: bool = False,
     ) -> None:
         """Describe the run.
 
@@ -64,8 +65,10 @@ class Outputs(AbstractContextManager["Outputs"]):
                 inputs unless this command wrote them.
             force: whether to replace foreign files; None if the command has no such option, so that messages
                 do not mention it.
+            resume: whether to continue an earlier run, and thus to replace any file in the folder. It may
+                have come from another machine, whose list of written files is not valid here.
         """
-        self._command, self._force = command, force
+        self._command, self._force, self._resume = command, force, resume
         self._folder = folder and folder.absolute()
         self._files = [file.absolute() for file in files if file is not None]
         read = [path for path in inputs if path is not None]
@@ -126,9 +129,11 @@ class Outputs(AbstractContextManager["Outputs"]):
         within = stamp is None and any(there.is_relative_to(folder) for folder in self._input_folders)
         if within or set(_identities(path, partners=False)) & self._inputs:
             raise ConfigError(f"{path}: an input of this run; choose another path for the output")
-        if not stat.S_ISREG(found.st_mode) and not (self._force and stat.S_ISLNK(found.st_mode)):
+        in_folder = self._folder is not None and path.absolute().is_relative_to(self._folder)
+        may_replace = self._force or (self._resume and in_folder)
+        if not stat.S_ISREG(found.st_mode) and not (may_replace and stat.S_ISLNK(found.st_mode)):
             raise ConfigError(f"{path}: expected a file or nothing at this path, found something else")
-        if self._force or stamp == (found.st_size, found.st_mtime_ns):
+        if may_replace or stamp == (found.st_size, found.st_mtime_ns):
             return
         remedy = "choose another place" if self._force is None else "--force replaces it"
         origin = (

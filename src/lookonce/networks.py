@@ -36,7 +36,7 @@ MODELS = f"{', '.join(NETWORKS)}, or a .cfg"
 
 def is_network(model: str) -> bool:
     """Return whether a text is the name of a network, or by its suffix that of a file with one."""
-    return model in NETWORKS or Path(model).suffix in NETWORK_FILES
+    return model in NETWORKS or Path(model).suffix.lower() in NETWORK_FILES
 
 
 RUN_MODEL = "best.safetensors"  # file in a run folder with the best model

@@ -80,7 +80,7 @@ def read_recipe(file: Path) -> dict[str, Any]:
         ConfigError: as in `read_yaml`.
     """
     tree = read_yaml(file)
-    if Path(model := str(tree.get("model"))).suffix in NETWORK_FILES:
+    if Path(model := str(tree.get("model"))).suffix.lower() in NETWORK_FILES:
         tree["model"] = str(file.parent / model)
     return tree
 

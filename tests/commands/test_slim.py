@@ -61,9 +61,24 @@ def test_a_model_that_lost_too_much_is_rejected(
     assert "rejected: AP drops by 0.500, expected at most 0.01" in ran.output
     assert not (out / "best.safetensors").exists()
     assert load_info(out / "best.rejected.safetensors").names == ("disc", "bar", "ring")
-    ran = CliRunner().invoke(app, slim(parent, lines, out, "--faster", "20", "--resume", "--max-drop", "1"))
+
+    again = slim(parent, lines, out, "--faster", "20", "--resume", "--max-drop", "1")
+    notes = tmp_path / "notes.json"
+    notes.write_text("mine")
+    for more, said in (
+        (["--set", "optimizer.rate=0.5"], "a resumed run keeps its settings"),
+        (["--json", str(notes)], "exists and was not written by lookonce slim; --force replaces it"),
+    ):
+        ran = CliRunner().invoke(app, [*again, *more])
+        assert said in str(ran.exception)
+        assert (out / "best.rejected.safetensors").exists()
+        assert not (out / "best.safetensors").exists()
+        assert notes.read_text() == "mine"
+
+    ran = CliRunner().invoke(app, again)
     assert ran.exit_code == 0, ran.output
     assert (out / "best.safetensors").exists()
+    assert not (out / "best.rejected.safetensors").exists()
 
 
 def test_wrong_input_is_one_line(parent: Path, lines: Path, tmp_path: Path) -> None:

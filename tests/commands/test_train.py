@@ -242,13 +242,16 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     learned = len(Seen.of(load_info(run / "fold-1" / "best.safetensors").training).learned)
     assert f"all started from one that had learned from {learned} of them: AP 0." in other.output
 
+    other = lookonce(*command, run, "--weights", weights)  # without --resume
+    assert other.returncode == 2
+    assert "fold-1: expected a new folder, found a run: resume it" in other.stderr
     for begin, found in (
         (["--weights", weights], "best.safetensors"),
         (["--model", "yolov3-tiny"], "random"),
     ):
         begun_otherwise = lookonce(*command, run, "--resume", *begin)
         assert begun_otherwise.returncode == 2
-        assert "expected the weights that the folds began with, found " in begun_otherwise.stderr
+        assert "expected the weights that the folds began with, coco; found " in begun_otherwise.stderr
         assert found in begun_otherwise.stderr
         assert (run / "fold-1" / "last.safetensors").read_bytes() == before
 

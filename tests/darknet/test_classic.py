@@ -49,6 +49,7 @@ def test_other_networks_are_not_recognized(data: Path, name: str) -> None:
         ("activation=leaky", "activation=mish"),
         ("layers = -1, 36", "layers = -1, 33"),
         ("classes=80", "classes=80\nscale_x_y=1.1"),
+        ("channels=3", "channels=1"),
     ],
 )
 def test_a_network_that_differs_a_little_is_not_recognized(data: Path, old: str, new: str) -> None:

@@ -105,3 +105,11 @@ def test_size_and_scales_are_read_from_a_file(tmp_path: Path) -> None:
     assert published_size("yolov3") is None
     assert published_scales(str(file))[1] == (16, 32)
     assert published_scales("yolov3-tiny")[1] == (16, 32)
+
+
+def test_strides_do_not_depend_on_the_size_in_the_file(tmp_path: Path) -> None:
+    """At 500x500, the cells of stride 32 are 31.25 pixels wide."""
+    file = tmp_path / "X.CFG"
+    file.write_text(KINDS["tiny"].replace("width=64", "width=500").replace("height=96", "height=500"))
+    assert published_scales(str(file))[1] == (16, 32)
+    assert published_size(str(file)) == (512, 512)

@@ -28,7 +28,7 @@ from lookonce.model.graph import DarknetGraph
 from lookonce.model.network import build, to_input
 from lookonce.networks import NETWORKS
 from lookonce.train.loss import compute_losses
-from tests.darknet.kinds import KINDS, UNREAD, head, kind, net, noise, to_16
+from tests.darknet.kinds import KINDS, UNREAD, conv, head, kind, net, noise, to_16
 from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 from tests.model.test_darknet_io import described
 
@@ -202,6 +202,22 @@ def test_strided_and_large_depthwise_convolutions_compute_in_float32(
     torch.testing.assert_close(narrow, maps.bfloat16(), rtol=0.02, atol=0.02)
     # the gradient is a sum over inputs, which float32 computes exactly alike and bfloat16 rounds
     assert torch.equal(narrow_gradient, gradient) is exact
+
+
+def test_one_cell_of_one_image_is_normalized_by_the_running_statistics() -> None:
+    """As in an epoch whose last batch has a single image."""
+    squeezed = "[avgpool]\n" + conv(8) + "[scale_channels]\nfrom=-3\n"
+    graph = DarknetGraph(resolve(parse_cfg(net() + to_16() + squeezed + head(16), "x.cfg"))).train()
+    at = [type(layer.section).__name__ for layer in graph.network.layers].index("AvgPool") + 1
+    norm = graph.get_submodule(f"layers.{at}.bn")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    (maps,) = graph(torch.rand(1, 3, 96, 64))
+    maps.sum().backward()
+    assert norm.num_batches_tracked == 0
+    assert norm.weight.grad is not None
+    assert torch.isfinite(maps).all()
+    graph(torch.rand(2, 3, 96, 64))
+    assert norm.num_batches_tracked == 1
 
 
 def test_any_multiple_of_the_stride_is_a_valid_size() -> None:

@@ -19,7 +19,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import arrays_of, convolution_names, load_darknet, save_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
-from lookonce.train.transfer import freeze_parts, transfer
+from lookonce.train.transfer import check_frozen, freeze_parts, transfer
 from tests.darknet.kinds import KINDS, kind
 from tests.darknet.oracle import random_weights
 from tests.data.drawn_samples import INFO
@@ -235,6 +235,24 @@ def test_layers_of_a_readable_network_are_frozen_by_number() -> None:
     freeze_parts(network, NARROW, 4)  # convolution, pooling, convolution, pooling
     frozen = {name.split(".conv.")[0] for name, each in network.named_parameters() if not each.requires_grad}
     assert {name for name in frozen if ".bn." not in name} == {"backbone.convs.0", "backbone.convs.1"}
+
+
+def test_the_backbone_of_a_network_with_one_head_does_not_include_the_head() -> None:
+    info = describe(kind("mobilenet"), ("a", "b"))
+    assert len(info.strides) == 1
+    network = build(info).train()
+    freeze_parts(network, info, "backbone")
+    left = [name for name, each in network.named_parameters() if each.requires_grad]
+    assert left
+    assert all(name.startswith(convolution_names(network)[-1]) for name in left)
+
+
+def test_freezing_everything_is_an_error() -> None:
+    info = describe(kind("tiny"), ("a", "b"))
+    network = build(info)
+    with pytest.raises(ConfigError, match="freeze: expected layers left to train, found none besides layers"):
+        check_frozen(network, info, "layers", ())
+    check_frozen(network, info, "backbone", ())
 
 
 @pytest.mark.parametrize("freeze", ["neck", 99])

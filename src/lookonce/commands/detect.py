@@ -143,9 +143,8 @@ def detect(
             f"{name_of(others[0])}"
         )
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
-    # results to resume may come from another machine, where the list of written files is not valid
     files = [shared.json_file(json_to)]
-    with Outputs("detect", folder=out, files=files, inputs=inputs, force=force or resume):
+    with Outputs("detect", folder=out, files=files, inputs=inputs, force=force, resume=resume):
         return _detect(model, frames, results, options, json_to, resume=resume)
 
 

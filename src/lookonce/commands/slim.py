@@ -97,7 +97,7 @@ def slim(
     inputs = [path for path in (model, data, names) if path]
     files = [shared.json_file(json_to)]
     with (
-        Outputs("slim", folder=out, files=files, inputs=inputs, force=resume or force),
+        Outputs("slim", folder=out, files=files, inputs=inputs, force=force, resume=resume),
         StopRequest() as asked,
         shared.options_named({"data", "faster"}),
     ):
@@ -123,8 +123,6 @@ def slim(
                 say(f"--faster {faster:g} was not reached: this is the fastest network tried", console)
             save_start(out / START, made.model, parent, faster)
             settings = settings.model_copy(update={"model": str(out / START)})
-        elif (out / REJECTED).exists():
-            (out / REJECTED).rename(out / RUN_MODEL)
         session = Session(console, stop=asked, strict=strict)
         try:
             result = train(
@@ -136,7 +134,9 @@ def slim(
             again = shared.command_line(*words, data=given)
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
-        return _compare(parent, result.model, found.val, out, max_drop, json_to, console)
+        # a run resumed after its end may have been rejected
+        path = result.model if result.model.exists() else out / REJECTED
+        return _compare(parent, path, found.val, out, max_drop, json_to, console)
 
 
 def _without_channels(
@@ -173,7 +173,7 @@ def _compare(
     json_to: Path | None,
     console: Console,
 ) -> int:
-    """Compare AP with that of the parent model, and rename the model file if it is rejected.
+    """Compare AP with that of the parent model, and name the model file by the verdict.
 
     Returns:
         Exit code: 0 if the model is accepted, else 1.
@@ -184,7 +184,9 @@ def _compare(
         verdict = judge(parent, made, progress.track(samples, description="comparing AP"))
     drop = verdict.compared.drop
     accepted = drop <= max_drop  # NaN is rejected
-    path = made if accepted else made.rename(out / REJECTED)
+    path = made.replace(out / (RUN_MODEL if accepted else REJECTED))
+    if accepted:
+        (out / REJECTED).unlink(missing_ok=True)  # of the run before it was resumed
     if json_to is not None:
         shared.write_json(json_to, {"model": str(path), "accepted": accepted, **verdict.to_dict()})
     for line in verdict.describe():

@@ -23,7 +23,7 @@ from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.geometry.sizes import size_text
-from lookonce.networks import BUILT_IN, START, model_path
+from lookonce.networks import BUILT_IN, START, model_name, model_path
 from lookonce.runtime.devices import AUTO
 
 OF_NETWORK = {"model", "width"}  # settings that choose the network
@@ -62,6 +62,7 @@ def train(
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     require("torch", extra="train")  # fail before any image is read
     from lookonce.model.backend import torch_device
+    from lookonce.train.folder import check_folder
 
     with shared.options_named():
         torch_device(device)
@@ -81,6 +82,7 @@ def train(
             raise ConfigError(
                 "--for: expected a single process; run it without torchrun, and use the network it chooses"
             )
+        check_folder(out, resume=False)  # before networks are timed for minutes
         choice, sides = choose_network(within, annotated, shared.input_size(size), terminal())
         size = size_text(sides)
         if choice.model in BUILT_IN:
@@ -109,7 +111,10 @@ def train(
         weights, extend, folds, resume=resume, keep_classes=keep_classes, self_test=self_test
     )
     inputs = [path for path in (data, weights, names, recipe) if path]
-    words = ["train", data, "--out", out, *(["--folds", folds] if folds else [])]
+    words = ["train", data, "--out", out]
+    if folds:  # a fold not begun yet starts as the others did
+        words += ["--folds", folds, *(["--weights", model_name(weights)] if weights else [])]
+        words += ["--model", model] if model else []
     words += ["--resume"] if device == AUTO else ["--device", device, "--resume"]
     again = shared.command_line(*words, data=annotated)
     resume = resume or extend is not None
@@ -158,8 +163,7 @@ def _train(
     from lookonce.train.teach import OLD, TAUGHT, Lessons, read_old_model, teach
 
     out, weights, resume = task.out, task.weights, task.resume
-    # a run to resume may come from another machine, where the list of written files is not valid
-    outputs = Outputs("train", folder=out, inputs=task.inputs, force=resume or None)
+    outputs = Outputs("train", folder=out, inputs=task.inputs, resume=resume)
     with join(task.device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
         console.quiet = not group.is_first
@@ -246,7 +250,7 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
     console, out, weights, resume = terminal(), task.out, task.weights, task.resume
     parts = load_folds(task.data, settings, folds, console)
     with (
-        Outputs("train", folder=out, inputs=task.inputs, force=resume or None),
+        Outputs("train", folder=out, inputs=task.inputs, resume=resume),
         StopRequest() as asked,
     ):
         session = Session(console, Group(task.device), stop=asked, strict=task.data.strict)

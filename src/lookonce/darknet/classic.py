@@ -58,6 +58,8 @@ def classic_cfg(info: ModelInfo) -> str:
 
 def recognize(network: Network) -> tuple[str, float] | None:
     """Return the architecture and width of a named network; None for any other."""
+    if network.cfg.net.channels != 3:
+        return None
     for architecture, layout in NETWORKS.items():
         if (len(network.convolutions), len(network.scales)) != (layout.convolutions, len(layout.strides)):
             continue

@@ -74,7 +74,7 @@ def cfg_of(model: str) -> Cfg:
         MissingExtraError: the file is a `.safetensors`, whose library is not installed.
     """
     path = Path(model)
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         return read_cfg(find_cfg(path))
     safetensors = require("safetensors", "train")
     try:
@@ -87,7 +87,8 @@ def cfg_of(model: str) -> Cfg:
 
 def holds_detector(weights: Path) -> bool:
     """Return whether weights come with a description of a whole network, as those of a backbone do not."""
-    return weights.suffix in NETWORK_FILES and (weights.suffix != ".weights" or has_cfg(weights))
+    suffix = weights.suffix.lower()
+    return suffix in NETWORK_FILES and (suffix != ".weights" or has_cfg(weights))
 
 
 def settings_of(weights: Path) -> dict[str, Any]:
@@ -116,8 +117,12 @@ def published_size(model: str) -> tuple[int, int] | None:
     """
     if model in NETWORKS:
         return None
-    cfg = cfg_of(model)
     step = math.lcm(32, *published_scales(model)[1])
+    return rounded_size(cfg_of(model), step)
+
+
+def rounded_size(cfg: Cfg, step: int) -> tuple[int, int]:
+    """Return (height, width) in `[net]`, rounded to positive multiples of `step`."""
     height, width = (max(step, step * round(side / step)) for side in (cfg.net.height, cfg.net.width))
     return height, width
 
@@ -131,7 +136,8 @@ def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
     if model in NETWORKS:
         return NETWORKS[model].anchors, NETWORKS[model].strides
     cfg = cfg_of(model)
-    network = with_heads(cfg, 1, (cfg.net.height, cfg.net.width))
+    # at a size that is no multiple of 32, the sides of the cells are no whole numbers
+    network = with_heads(cfg, 1, rounded_size(cfg, 32))
     return tuple(scale.anchors for scale in network.scales), tuple(scale.stride for scale in network.scales)
 
 

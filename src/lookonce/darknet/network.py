@@ -186,5 +186,6 @@ class Network:
 
     @property
     def backbone(self) -> set[int]:
-        """Return the layers on which every scale depends."""
-        return set.intersection(*(self.needs([scale.source]) for scale in self.scales))
+        """Return the layers on which every scale depends, without the heads."""
+        heads = {scale.source for scale in self.scales}
+        return set.intersection(*(self.needs([scale.source]) for scale in self.scales)) - heads

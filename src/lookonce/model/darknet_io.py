@@ -148,25 +148,24 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2
 
 
 def fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
-    """Copy arrays into the first convolutions of a network."""
+    """Copy arrays of the right shapes into the first convolutions of a network."""
     with torch.no_grad():
         for weights, (convolution, norm) in zip(arrays, _convolutions(network), strict=False):
-            convolution.weight.copy_(_tensor(weights.kernel))
+            _copy(weights.kernel, convolution.weight)
             if norm is None:
-                assert convolution.bias is not None
-                convolution.bias.copy_(_tensor(weights.bias))
+                _copy(weights.bias, convolution.bias)
             else:
                 assert weights.batch_norm is not None
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                norm.bias.copy_(_tensor(weights.bias))
-                norm.weight.copy_(_tensor(weights.batch_norm.gamma))
-                norm.running_mean.copy_(_tensor(weights.batch_norm.mean))
-                norm.running_var.copy_(_tensor(weights.batch_norm.variance))
+                _copy(weights.bias, norm.bias)
+                _copy(weights.batch_norm.gamma, norm.weight)
+                _copy(weights.batch_norm.mean, norm.running_mean)
+                _copy(weights.batch_norm.variance, norm.running_var)
 
 
-def _tensor(array: Floats) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+def _copy(array: Floats, tensor: Tensor | None) -> None:
+    assert tensor is not None
+    assert tensor.shape == array.shape  # `copy_` alone would repeat a smaller array
+    tensor.copy_(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
 
 
 def _floats(tensor: Tensor | None) -> Floats:

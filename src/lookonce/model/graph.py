@@ -90,7 +90,13 @@ class GraphConvolution(Convolution):
                 x = F.conv2d(x.float(), kernel, conv.bias, *shape).to(x.dtype)
         else:
             x = F.conv2d(x, kernel, conv.bias, *shape)
-        return ACTIVATIONS[section.activation](self.bn(x))
+        if type(self.bn) is nn.BatchNorm2d and self.bn.training and x.numel() == x.shape[1]:
+            # one cell of one image, as after [avgpool], has no deviation; SyncBatchNorm2d sees more images
+            norm = self.bn
+            x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            x = self.bn(x)
+        return ACTIVATIONS[section.activation](x)
 
     def objectness_bias(self) -> Tensor | None:
         """Return the bias of each anchor's objectness as a view, (A,); None if this computes no raw map."""

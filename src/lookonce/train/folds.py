@@ -1,7 +1,7 @@
 """Cross-validate: train one run per fold, and evaluate each on the images held out of it.
 
 out/
-    start.json               hash of the weights that all folds start from
+    start.json               name and hash of the weights that all folds start from
     fold-1/, fold-2/, ...    the run folder of each fold, see `train.run`
     folds.json               AP of each fold, and of all images together
 """
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lookonce._counted import counted
-from lookonce._files import open_input, read_text, write_json_file, write_text
+from lookonce._files import open_input, read_text, write_json_file
 from lookonce.config import TrainSettings
 from lookonce.darknet.beside import find_weights
 from lookonce.detections import Detections
@@ -34,6 +34,7 @@ from lookonce.runtime.pipeline import Parallel
 from lookonce.samples import Sample
 from lookonce.seen import digest
 from lookonce.train import checkpoint
+from lookonce.train.folder import check_folder
 from lookonce.train.reading import after_earlier_training
 from lookonce.train.run import Session, train
 from lookonce.train.setup import TrainData
@@ -125,6 +126,9 @@ def train_folds(
                 f"{checkpoint.describe_data(before)}, found {checkpoint.describe_data(data.summary())}: "
                 "folds resume only as they started; a new cross-validation needs another folder"
             )
+    if not resume:
+        for number in range(1, len(parts) + 1):
+            check_folder(out / f"fold-{number}", resume=False)
     record_start(out / START, weights, is_begun=any(begun))
     known = 0
     folds: list[Fold] = []
@@ -166,12 +170,19 @@ def record_start(path: Path, weights: Path | None, *, is_begun: bool) -> None:
         file = find_weights(weights) if weights.suffix.lower() == ".cfg" else weights
         with open_input(file, ModelFileError) as stream:
             content = digest(stream).hex()
-    start = json.dumps({"weights": content}) + "\n"
+    name = "random weights" if weights is None else model_name(weights)
     if not is_begun:
-        write_text(path, start)
-    elif read_text(path, TrainingError) != start:
-        found = "random weights" if weights is None else model_name(weights)
-        raise TrainingError(f"{path.parent}: expected the weights that the folds began with, found {found}")
+        write_json_file(path, {"weights": name, "hash": content})
+        return
+    try:
+        began = json.loads(read_text(path, TrainingError))
+        same, first = began["hash"] == content, str(began["weights"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: expected the name and the hash of the weights: {error!r}") from error
+    if not same:
+        raise TrainingError(
+            f"{path.parent}: expected the weights that the folds began with, {first}; found {name}"
+        )
 
 
 def detect_all(

@@ -81,11 +81,12 @@ def read_parent(path: Path) -> tuple[Parent, nn.Module]:
     Raises:
         ModelFileError: the file is not a `.safetensors` or a `.cfg` with its weights.
     """
-    if path.suffix not in (".safetensors", ".cfg", ".weights"):
+    suffix = path.suffix.lower()
+    if suffix not in (".safetensors", ".cfg", ".weights"):
         raise ModelFileError(
             f"{path}: expected a model that can be trained (.safetensors, .cfg), found suffix {path.suffix!r}"
         )
-    network, info = load_model(path) if path.suffix == ".safetensors" else load_darknet(path)
+    network, info = load_model(path) if suffix == ".safetensors" else load_darknet(path)
     return Parent(network_of(info), arrays_of(network), info), network.eval().requires_grad_(False)
 
 

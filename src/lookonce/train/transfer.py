@@ -67,8 +67,9 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
     """
     source_info: ModelInfo | None = None
     base = base or network_of(info)
-    has_own_cfg = source.suffix == ".cfg" or (source.suffix == ".weights" and has_cfg(source))
-    if source.suffix == ".safetensors":
+    suffix = source.suffix.lower()
+    has_own_cfg = suffix == ".cfg" or (suffix == ".weights" and has_cfg(source))
+    if suffix == ".safetensors":
         weights, source_info = load_weights(source)
     elif has_own_cfg:
         whole, source_info = load_darknet(source)
@@ -199,7 +200,7 @@ def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None
 
 
 def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: Collection[str]) -> None:
-    """Check that no frozen layer has initial weights, which nothing would ever train.
+    """Check that no frozen layer has initial weights, which nothing would ever train, and that some are left.
 
     Args:
         network: network to train.
@@ -208,9 +209,13 @@ def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: 
         fresh: names of the convolutions with initial weights.
 
     Raises:
-        ConfigError: a frozen layer has initial weights, or there is no such layer to freeze.
+        ConfigError: a frozen layer has initial weights, there is no such layer to freeze, or no layer is left
+            to train.
     """
     frozen = {module for part in frozen_parts(network, info, freeze) for module in part.modules()}
+    weighted = (each for each in network.modules() if any(True for _ in each.parameters(recurse=False)))
+    if frozen.issuperset(weighted):
+        raise ConfigError(f"freeze: expected layers left to train, found none besides {freeze}")
     for name in fresh:
         if not frozen.isdisjoint(network.get_submodule(name).modules()):
             raise ConfigError(
