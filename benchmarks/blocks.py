@@ -3,7 +3,8 @@
     python benchmarks/blocks.py
 
 Four convolutions of equal width with leaky ReLU, in float32 in ONNX Runtime on all cores; the widths take
-turns. `lookonce slim` removes channels in steps of `Cpu.channels_at_once` for this reason.
+turns, and the lower quartile of the times counts. `lookonce slim` removes channels in steps of
+`Cpu.channels_at_once` for this reason.
 """
 
 import argparse

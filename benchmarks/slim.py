@@ -5,11 +5,11 @@
 A row is `lookonce slim PARENT --data DATA --faster N`. The row "trained on" is PARENT trained for the same
 number of epochs with all channels, which shows how much of a row's AP comes from training alone. The best
 epoch and the gate use the val split of DATA; TEST is read once per row. Times are those of the bare engine
-(ONNX Runtime, all cores), with each model in turn with PARENT. int8 (`--int8` for ONNX Runtime,
-`--int8 openvino` for OpenVINO) is calibrated on training images of DATA, without a gate, and timed in turn
-with PARENT in int8. `--int8 symmetric` is the form that `lookonce tune` writes for OpenVINO on CPUs whose
-sums cannot overflow: the first convolution is int8 too, and ranges are symmetric. Rows are kept, so the same
-command resumes an interrupted run.
+(ONNX Runtime, all cores), with each model in turn with PARENT. int8 (`--int8` for ONNX Runtime, `--int8
+openvino` for OpenVINO) is calibrated on training images of DATA, without a gate, and timed in turn with
+PARENT in int8. `--int8 symmetric` is one of the two forms that `lookonce tune` writes for OpenVINO on CPUs
+whose sums cannot overflow: the first convolution is int8 too, and ranges are symmetric. Rows are kept, so the
+same command resumes an interrupted run.
 """
 
 import argparse

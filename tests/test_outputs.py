@@ -50,6 +50,23 @@ def test_a_foreign_file_is_kept_without_force(tmp_path: Path) -> None:
     assert mine.read_text() == "yours"
 
 
+def test_a_resumed_run_replaces_any_file_in_its_folder_but_no_other(tmp_path: Path) -> None:
+    inside, outside, given = tmp_path / "run" / "a.txt", tmp_path / "b.txt", tmp_path / "run" / "c.txt"
+    inside.parent.mkdir()
+    for path in (inside, outside, given):  # without a list of written files, as on another machine
+        path.write_text("earlier")
+    with Outputs("test", folder=tmp_path / "run", inputs=[given], resume=True):
+        write_text(inside, "new")
+        with pytest.raises(ConfigError, match="an input of this run"):
+            write_text(given, "new")
+    with (
+        pytest.raises(ConfigError, match="was not written by lookonce test"),
+        Outputs("test", folder=tmp_path / "run", files=[outside], resume=True),
+    ):
+        pass
+    assert [path.read_text() for path in (inside, outside, given)] == ["new", "earlier", "earlier"]
+
+
 def test_the_rule_holds_below_a_folder_with_a_hidden_name(tmp_path: Path) -> None:
     out = tmp_path / f"{HIDDEN}-runs" / "out"
     out.mkdir(parents=True)

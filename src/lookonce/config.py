@@ -21,7 +21,7 @@ from pydantic import (
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.sizes import size_advice, to_multiple
 from lookonce.metadata import BN_EPSILON, LARGEST_SIDE, MOST_PIXELS
-from lookonce.networks import BUILT_IN, MODELS, NETWORKS, is_network
+from lookonce.networks import MODELS, NETWORKS, is_network
 
 MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # larger numbers are typing errors
 
@@ -65,8 +65,7 @@ def _parse_model(value: Any) -> str:
     if isinstance(value, Path):
         value = str(value)
     if not isinstance(value, str) or not is_network(value):
-        hint = f"; to start from it: --weights {value}" if value in BUILT_IN else ""
-        raise ValueError(f"expected {MODELS}, found {value!r}{hint}")
+        raise ValueError(f"expected {MODELS}, found {value!r}")
     return value
 
 

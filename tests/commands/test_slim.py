@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_model_that_lost_too_much_is_rejected(
         assert not (out / "best.safetensors").exists()
         assert notes.read_text() == "mine"
 
+    ran = CliRunner().invoke(app, again)
+    assert ran.exit_code == 0, ran.output
+    assert (out / "best.safetensors").exists()
+    assert not (out / "best.rejected.safetensors").exists()
+
+    # as if a rejected run had been resumed and had found a better epoch
+    shutil.copy(out / "best.safetensors", out / "best.rejected.safetensors")
     ran = CliRunner().invoke(app, again)
     assert ran.exit_code == 0, ran.output
     assert (out / "best.safetensors").exists()

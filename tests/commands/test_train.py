@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
 from lookonce.networks import BUILT_IN, START, model_path
 from lookonce.seen import Seen, fingerprints
+from lookonce.train.run import Stopped
 from tests.command_line import lookonce
 from tests.darknet.kinds import KINDS
 from tests.data.drawn_samples import draw_samples
@@ -263,6 +265,23 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     assert (run / "fold-1" / "last.safetensors").read_bytes() == before
 
 
+def test_the_command_to_resume_folds_has_all_options(
+    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fold that has not begun yet has no settings of its own to read."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr("lookonce.train.folds.train_folds", stopped)
+    out, names = str(tmp_path / "run"), str(lines.parent / "things.names")
+    more = ["--model", "yolov3-tiny", "--size", "64x96", "--epochs", "3", "--set", "width=0.5"]
+    command = ["train", str(lines), "--out", out, "--folds", "2", *more]
+    ran = CliRunner().invoke(app, [*command, "--names", names])
+    told = " ".join(ran.output.split()).partition("to resume: lookonce ")[2]
+    assert shlex.split(told) == [*command, "--resume", "--names", names]
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
@@ -271,6 +290,7 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
         (["--folds", "3", "--extend", "2"], "--folds: expected neither --extend nor --keep-classes with it"),
         (["--size", "100"], "--size: expected a size like 416 or 320x416 (height x width), multiples of 32"),
         (["--model", "yolov9"], "--model: expected yolov3, "),
+        (["--model", "coco"], "or a .cfg, found 'coco'; to start from it: --weights coco"),
         (["--set", "model=yolov9"], "lookonce: --set model: expected yolov3, "),
         (["--set", "color=1"], "color: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),

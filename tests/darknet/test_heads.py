@@ -11,7 +11,7 @@ from lookonce.darknet.heads import with_anchors, with_heads
 from lookonce.darknet.resolve import resolve
 from lookonce.darknet.sections import Convolutional, Yolo
 from lookonce.errors import ModelFileError
-from tests.darknet.kinds import KINDS, kind
+from tests.darknet.kinds import KINDS, conv, head, kind, net, to_16
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -108,8 +108,14 @@ def test_size_and_scales_are_read_from_a_file(tmp_path: Path) -> None:
 
 
 def test_strides_do_not_depend_on_the_size_in_the_file(tmp_path: Path) -> None:
-    """At 500x500, the cells of stride 32 are 31.25 pixels wide."""
+    """At 500x500, the cells of stride 32 are 31.25 pixels wide; at 608x608, those of stride 64 are 60.8."""
     file = tmp_path / "X.CFG"
-    file.write_text(KINDS["tiny"].replace("width=64", "width=500").replace("height=96", "height=500"))
-    assert published_scales(str(file))[1] == (16, 32)
-    assert published_size(str(file)) == (512, 512)
+    coarse = net() + to_16() + 2 * conv(8, 3, stride=2) + head(32)
+    for text, side, strides, rounded in (
+        (KINDS["tiny"], 500, (16, 32), 512),
+        (coarse, 608, (64,), 640),
+        (coarse, 96, (64,), 128),
+    ):
+        file.write_text(text.replace("width=64", f"width={side}").replace("height=96", f"height={side}"))
+        assert published_scales(str(file))[1] == strides
+        assert published_size(str(file)) == (rounded, rounded)

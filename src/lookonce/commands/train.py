@@ -82,7 +82,8 @@ def train(
             raise ConfigError(
                 "--for: expected a single process; run it without torchrun, and use the network it chooses"
             )
-        check_folder(out, resume=False)  # before networks are timed for minutes
+        for folder in (out, *(out / f"fold-{number}" for number in range(1, 1 + (folds or 0)))):
+            check_folder(folder, resume=False)  # before networks are timed for minutes
         choice, sides = choose_network(within, annotated, shared.input_size(size), terminal())
         size = size_text(sides)
         if choice.model in BUILT_IN:
@@ -114,7 +115,10 @@ def train(
     words = ["train", data, "--out", out]
     if folds:  # a fold not begun yet starts as the others did
         words += ["--folds", folds, *(["--weights", model_name(weights)] if weights else [])]
-        words += ["--model", model] if model else []
+        for name, value in {"recipe": recipe, **options.named}.items():
+            words += [f"--{name}", value] if value is not None else []
+        for assignment in assignments or ():
+            words += ["--set", assignment]
     words += ["--resume"] if device == AUTO else ["--device", device, "--resume"]
     again = shared.command_line(*words, data=annotated)
     resume = resume or extend is not None
@@ -257,7 +261,7 @@ def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
         try:
             result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
         except Stopped:
-            say(f"stopped and saved; to resume: {task.again}, with the same settings", console)
+            say(f"stopped and saved; to resume: {task.again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)

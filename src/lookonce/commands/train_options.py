@@ -107,7 +107,8 @@ def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) ->
         yield
     except ConfigError as error:
         if named.get(str(error).partition(":")[0]) is not None:
-            raise ConfigError(f"--{error}") from error
+            hint = f"; to start from it: --weights {START}" if named.get("model") == START else ""
+            raise ConfigError(f"--{error}{hint}") from error
         places = {text for each in assignments for text in (each, repr(each), each.partition("=")[0].strip())}
         if any(str(error).startswith(f"{place}:") for place in places):
             raise ConfigError(f"--set {error}") from error

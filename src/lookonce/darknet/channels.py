@@ -217,8 +217,8 @@ def choose(channels: Channels, importance: Sequence[float], share: float, step: 
         channels: channels of the network.
         importance: importance of each bundle.
         share: target share of the multiplications.
-        step: number of bundles to remove per step, of which one remains at least, or an eighth of the
-            bundles of the same layers if that is more.
+        step: number of bundles to remove per step. At least as many of the same layers remain, or an eighth
+            of them if that is more.
 
     Returns:
         Indices of bundles; too few for the target if all layers are at their minimum.

@@ -16,7 +16,8 @@ from lookonce.errors import ModelFileError
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.decode import YOLO, Decoding
 from lookonce.geometry.letterbox import Fit
-from lookonce.metadata import BN_EPSILON, DARKNET, METADATA_KEY, ModelInfo
+from lookonce.geometry.sizes import to_multiple
+from lookonce.metadata import BN_EPSILON, DARKNET, LARGEST_STRIDE, METADATA_KEY, ModelInfo
 from lookonce.networks import NETWORK_FILES, NETWORKS
 
 
@@ -117,14 +118,8 @@ def published_size(model: str) -> tuple[int, int] | None:
     """
     if model in NETWORKS:
         return None
-    step = math.lcm(32, *published_scales(model)[1])
-    return rounded_size(cfg_of(model), step)
-
-
-def rounded_size(cfg: Cfg, step: int) -> tuple[int, int]:
-    """Return (height, width) in `[net]`, rounded to positive multiples of `step`."""
-    height, width = (max(step, step * round(side / step)) for side in (cfg.net.height, cfg.net.width))
-    return height, width
+    step, given = math.lcm(32, *published_scales(model)[1]), cfg_of(model).net
+    return to_multiple(given.height, step), to_multiple(given.width, step)
 
 
 def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
@@ -136,8 +131,8 @@ def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
     if model in NETWORKS:
         return NETWORKS[model].anchors, NETWORKS[model].strides
     cfg = cfg_of(model)
-    # at a size that is no multiple of 32, the sides of the cells are no whole numbers
-    network = with_heads(cfg, 1, rounded_size(cfg, 32))
+    # at the size in the file, the sides of the cells need not be whole numbers
+    network = with_heads(cfg, 1, (LARGEST_STRIDE, LARGEST_STRIDE))
     return tuple(scale.anchors for scale in network.scales), tuple(scale.stride for scale in network.scales)
 
 

@@ -91,7 +91,8 @@ class GraphConvolution(Convolution):
         else:
             x = F.conv2d(x, kernel, conv.bias, *shape)
         if type(self.bn) is nn.BatchNorm2d and self.bn.training and x.numel() == x.shape[1]:
-            # one cell of one image, as after [avgpool], has no deviation; SyncBatchNorm2d sees more images
+            # One cell of one image, as after [avgpool], has no deviation; SyncBatchNorm2d sees more images.
+            # With batches of one image, the running statistics stay at 0 and 1.
             norm = self.bn
             x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         else:

@@ -39,7 +39,7 @@ from lookonce.train.reading import after_earlier_training
 from lookonce.train.run import Session, train
 from lookonce.train.setup import TrainData
 
-START, REPORT = "start.json", "folds.json"
+ORIGIN, REPORT = "start.json", "folds.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def train_folds(
         resume: whether to continue an earlier cross-validation; finished folds are only evaluated.
 
     Raises:
-        TrainingError: an earlier fold started from other weights, or has other images or boxes, so that
+        TrainingError: an earlier fold started from other weights. Or it has other images or boxes, so that
             images held out now may be among those that it has learned from.
         LookonceError: as `train.run.train`.
     """
@@ -129,7 +129,7 @@ def train_folds(
     if not resume:
         for number in range(1, len(parts) + 1):
             check_folder(out / f"fold-{number}", resume=False)
-    record_start(out / START, weights, is_begun=any(begun))
+    record_start(out / ORIGIN, weights, is_begun=any(begun))
     known = 0
     folds: list[Fold] = []
     truth: list[Sample] = []

@@ -159,7 +159,7 @@ def inspect_images(samples: Sequence[Sample], console: Console) -> dict[Path, Im
 
 def after_earlier_training(data: TrainData, model: Path | None, console: Console) -> TrainData:
     """Add the images that the initial model was trained on; say how many images changed sides since then."""
-    if model is None or model.suffix != ".safetensors":
+    if model is None or model.suffix.lower() != ".safetensors":
         return data
     earlier = Seen.of(load_info(model).training)
     if known := len(data.seen.held_out & earlier.learned):

@@ -200,7 +200,7 @@ def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None
 
 
 def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: Collection[str]) -> None:
-    """Check that no frozen layer has initial weights, which nothing would ever train, and that some are left.
+    """Check that frozen layers have no initial weights, which nothing trains, and that a layer is trained.
 
     Args:
         network: network to train.
@@ -213,7 +213,7 @@ def check_frozen(network: nn.Module, info: ModelInfo, freeze: str | int, fresh: 
             to train.
     """
     frozen = {module for part in frozen_parts(network, info, freeze) for module in part.modules()}
-    weighted = (each for each in network.modules() if any(True for _ in each.parameters(recurse=False)))
+    weighted = (each for each in network.modules() if next(each.parameters(recurse=False), None) is not None)
     if frozen.issuperset(weighted):
         raise ConfigError(f"freeze: expected layers left to train, found none besides {freeze}")
     for name in fresh:
