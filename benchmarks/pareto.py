@@ -174,11 +174,13 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.draw_without_rendering()  # places the axes
     others = [row for row in rows if row not in front]
-    for part, align, shift in ((front, "right", -7), (others, "left", 7)):
+    line = {"arrowstyle": "-", "color": "#aaa", "linewidth": 0.7, "shrinkA": 1}
+    for part, align, shift, side in ((front, "right", -7, 1), (others, "left", 7, 0)):
         lowest = float("inf")
         for row in sorted(part, key=lambda row: -row.ap):  # each label below the one before
             height = axes.transData.transform((row.multiple, row.ap))[1] * 72 / figure.dpi
             lowest = min(height, lowest - 11)
+            is_moved = lowest < height - 11
             axes.annotate(
                 row.name,
                 (row.multiple, row.ap),
@@ -186,6 +188,7 @@ def plot(rows: list[Row], path: Path, base: int) -> None:
                 textcoords="offset points",
                 horizontalalignment=align,
                 fontsize=9,
+                arrowprops=line | {"relpos": (side, 0.5)} if is_moved else None,
             )
     figure.savefig(path, dpi=120)
 
