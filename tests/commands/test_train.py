@@ -244,9 +244,9 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     learned = len(Seen.of(load_info(run / "fold-1" / "best.safetensors").training).learned)
     assert f"all started from one that had learned from {learned} of them: AP 0." in other.output
 
-    other = lookonce(*command, run, "--weights", weights)  # without --resume
-    assert other.returncode == 2
-    assert "fold-1: expected a new folder, found a run: resume it" in other.stderr
+    without_resume = lookonce(*command, run, "--weights", weights)
+    assert without_resume.returncode == 2
+    assert "fold-1: expected a new folder, found a run: resume it" in without_resume.stderr
     for begin, found in (
         (["--weights", weights], "best.safetensors"),
         (["--model", "yolov3-tiny"], "random"),
