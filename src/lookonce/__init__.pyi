@@ -186,7 +186,7 @@ def train(
         resume: Resume the run in --out.
         extend: Epochs to add to a finished run.
         group_by: Images held out together: folder, or a regular expression on the path.
-        folds: Number of cross-validation runs, each with other images held out.
+        folds: Number of cross-validation runs, each with different images held out.
         device: auto (CUDA, else the CPU), cpu, cuda, cuda:1, or mps (Apple).
         strict: Stop at the first bad row or image.
         self_test: Only overfit 8 images, to test data and settings.
