@@ -129,8 +129,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         within = stamp is None and any(there.is_relative_to(folder) for folder in self._input_folders)
         if within or set(_identities(path, partners=False)) & self._inputs:
             raise ConfigError(f"{path}: an input of this run; choose another path for the output")
-        in_folder = self._folder is not None and path.absolute().is_relative_to(self._folder)
-        may_replace = self._force or (self._resume and in_folder)
+        may_replace = self._force or (self._resume and root == self._folder)
         if not stat.S_ISREG(found.st_mode) and not (may_replace and stat.S_ISLNK(found.st_mode)):
             raise ConfigError(f"{path}: expected a file or nothing at this path, found something else")
         if may_replace or stamp == (found.st_size, found.st_mtime_ns):

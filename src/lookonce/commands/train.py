@@ -82,7 +82,9 @@ def train(
             raise ConfigError(
                 "--for: expected a single process; run it without torchrun, and use the network it chooses"
             )
-        for folder in (out, *(out / f"fold-{number}" for number in range(1, 1 + (folds or 0)))):
+        from lookonce.train.folds import fold_folders
+
+        for folder in (out, *fold_folders(out, folds or 0)):
             check_folder(folder, resume=False)  # before networks are timed for minutes
         choice, sides = choose_network(within, annotated, shared.input_size(size), terminal())
         size = size_text(sides)

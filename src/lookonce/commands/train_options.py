@@ -106,8 +106,10 @@ def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) ->
     try:
         yield
     except ConfigError as error:
-        if named.get(str(error).partition(":")[0]) is not None:
-            hint = f"; to start from it: --weights {START}" if named.get("model") == START else ""
+        setting = str(error).partition(":")[0]
+        if named.get(setting) is not None:
+            is_start = (setting, named[setting]) == ("model", START)
+            hint = f"; to start from it: --weights {START}" if is_start else ""
             raise ConfigError(f"--{error}{hint}") from error
         places = {text for each in assignments for text in (each, repr(each), each.partition("=")[0].strip())}
         if any(str(error).startswith(f"{place}:") for place in places):

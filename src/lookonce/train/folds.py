@@ -92,6 +92,11 @@ class Folds:
         return {"folds": without_nan(rows), "all": self.evaluation.to_dict()}
 
 
+def fold_folders(out: Path, count: int) -> list[Path]:
+    """Return the run folder of each fold, below `out`."""
+    return [out / f"fold-{number}" for number in range(1, count + 1)]
+
+
 def train_folds(
     parts: Sequence[TrainData],
     settings: TrainSettings,
@@ -116,30 +121,28 @@ def train_folds(
             images held out now may be among those that it has learned from.
         LookonceError: as `train.run.train`.
     """
-    begun = [resume and (out / f"fold-{k}" / checkpoint.LAST).exists() for k in range(1, len(parts) + 1)]
-    for number, data in enumerate(parts, start=1):
-        file = out / f"fold-{number}" / checkpoint.LAST
-        before = load_info(file).training.get("data") if begun[number - 1] else None
+    folders = fold_folders(out, len(parts))
+    begun = [resume and (folder / checkpoint.LAST).exists() for folder in folders]
+    for folder, data, is_begun in zip(folders, parts, begun, strict=True):
+        file = folder / checkpoint.LAST
+        before = load_info(file).training.get("data") if is_begun else None
         if before and before != data.summary():
             raise TrainingError(
                 f"{file}: the data or the number of folds changed: expected "
                 f"{checkpoint.describe_data(before)}, found {checkpoint.describe_data(data.summary())}: "
                 "folds resume only as they started; a new cross-validation needs another folder"
             )
-    if not resume:
-        for number in range(1, len(parts) + 1):
-            check_folder(out / f"fold-{number}", resume=False)
+        if not resume:
+            check_folder(folder, resume=False)
     record_start(out / ORIGIN, weights, is_begun=any(begun))
     known = 0
     folds: list[Fold] = []
     truth: list[Sample] = []
     found: list[Detections] = []
     names = parts[0].names
-    for number, data in enumerate(parts, start=1):
-        folder = out / f"fold-{number}"
+    for number, (folder, data, again) in enumerate(zip(folders, parts, begun, strict=True), start=1):
         counts = f"{counted(len(data.train), 'image')} to train on, {len(data.val)} held out"
         session.say(f"fold {number} of {len(parts)}: {counts}")
-        again = begun[number - 1]
         held_out = len(data.seen.held_out)
         data = after_earlier_training(data, folder / checkpoint.LAST if again else weights, session.console)
         known += held_out - len(data.seen.held_out)
