@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lookonce.gate import detect_both, detect_samples, own_values
+from lookonce import gate
+from lookonce.gate import Times, detect_both, detect_samples, own_values, time_both
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample
 from tests.tiny_onnx import INFO, write_tiny_model
@@ -51,3 +52,13 @@ def test_an_unreadable_image_is_skipped(sample: Sample, tmp_path: Path) -> None:
 
     assert found.samples == [sample]
     assert [problem.place for problem in found.unreadable] == [str(bad.path)]
+
+
+def test_a_session_with_other_speeds_does_not_decide_the_times_of_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = iter([[30.0, 3.0], [20.0, 5.0], [20.0, 4.0], [10.0, 9.0], [20.0, 6.0]])
+    monkeypatch.setattr(gate, "time_in_turn", lambda *_, **__: next(sessions))
+    both = time_both(tmp_path / "before.onnx", tmp_path / "after.onnx", np.zeros((1, 64, 96, 3), np.uint8))
+    assert both == Times(20.0, 5.0)
+    assert next(sessions, None) is None

@@ -299,6 +299,8 @@ def test_the_command_to_resume_folds_has_all_options(
         (["--out", __file__], "expected a folder, found a file"),
         (["--self-test", "--folds", "3"], "--self-test: expected none of --weights"),
         (["--self-test", "--resume"], "--self-test: expected none of --weights"),
+        (["--weights", "coco", "--resume"], "--weights: expected none with --resume, which continues from"),
+        (["--weights", "coco", "--extend", "2"], "--weights: expected none with --extend, which continues"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )

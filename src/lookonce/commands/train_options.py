@@ -136,6 +136,12 @@ def check_combination(
             "--self-test: expected none of --weights, --resume, --extend, --folds and --keep-classes with "
             "it, since it starts from random weights and writes nothing"
         )
+    if weights and (resume or extend) and not folds:
+        option = "--resume" if resume else "--extend"
+        raise ConfigError(
+            f"--weights: expected none with {option}, which continues from the run's own weights, found "
+            f"{model_name(weights)}"
+        )
     if folds and (extend or keep_classes):
         raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
     if keep_classes and not (weights or resume):
