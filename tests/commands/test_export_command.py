@@ -141,6 +141,7 @@ def test_a_failed_verification_leaves_the_earlier_file(
         (("--to", "onnx", "--size", "100"), "--size: expected a size like 416"),
         (("--to", "darknet", "--nms"), "no further option but --fit"),
         (("--to", "onnx", "--out", "x.xml"), r"expected a folder, or a file that ends in .onnx"),
+        (("--to", "onnx", "--out", "x.ONNX"), r"expected a folder, or a file that ends in .onnx"),
     ],
 )
 def test_impossible_options_are_refused(

@@ -65,6 +65,16 @@ def test_only_the_names_change(models: dict[str, Path], tmp_path: Path, suffix: 
     np.testing.assert_array_equal(again.labels, found.labels)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
+def test_a_suffix_in_capitals_is_that_of_the_same_kind(
+    models: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    loud = shutil.copyfile(models[suffix], tmp_path / f"MODEL{suffix.upper()}")
+    out = tmp_path / f"renamed{suffix}"
+    assert rename(loud, "cat=kitten", "--out", out) == (0, f"{out}: kitten, dog, eel\n")
+    assert weights(out) == weights(models[suffix])
+
+
 @pytest.mark.parametrize("given", ["net.cfg", "net_best.weights"])
 def test_weights_named_by_the_trainer_are_renamed(
     models: dict[str, Path], tmp_path: Path, given: str

@@ -294,7 +294,7 @@ def _target(model: Path, to: str, out: Path, mark: str) -> Path:
     """
     suffix = SUFFIXES[to][0]
     path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
-    if path is not out and out.suffix in {main for main, *_ in SUFFIXES.values()}:
+    if path is not out and out.suffix.lower() in {main for main, *_ in SUFFIXES.values()}:
         raise ConfigError(f"--out {out}: expected a folder, or a file that ends in {suffix}")
     if os.path.realpath(path) == os.path.realpath(model):  # realpath also works in a loop of links
         raise ConfigError(f"--out {out}: expected another file than the model itself")

@@ -34,12 +34,13 @@ def rename(
 
     Example: lookonce rename runs/mine/best.safetensors dgo=dog --out dogs.safetensors
     """
-    out = out.with_suffix(".cfg") if out.suffix == ".weights" else out
-    weights = find_weights(model) if model.suffix in DARKNET and model.is_file() else None
+    out = out.with_suffix(".cfg") if out.suffix.lower() == ".weights" else out
+    weights = find_weights(model) if model.suffix.lower() in DARKNET and model.is_file() else None
     model = find_cfg(model)
-    if model.suffix not in SUFFIXES:
+    suffix = model.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ModelFileError(f"{model}: expected {', '.join(SUFFIXES)}, found {model.suffix or 'no suffix'}")
-    if out.suffix != model.suffix:
+    if out.suffix.lower() != suffix:
         raise ConfigError(f"--out {out}: expected a file like {out.with_suffix(model.suffix)}")
     wanted = shared.pairs(names)
     partners = [suffix for suffix in (".bin", ".ncnn.bin", ".names") if model.with_suffix(suffix).is_file()]
@@ -47,7 +48,7 @@ def rename(
     made = [*partners, ".names", *([".weights"] if weights else [])]
     files = [out, *(out.with_suffix(suffix) for suffix in made)]
     with Outputs("rename", files=dict.fromkeys(files), inputs=inputs, force=force):
-        if model.suffix == ".cfg":
+        if suffix == ".cfg":
             from lookonce.darknet.files import open_darknet
             from lookonce.darknet.write import names_text
 
@@ -60,7 +61,7 @@ def rename(
         else:
             info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
             written = info.names
-            if weights_suffix := WEIGHTS_BESIDE.get(model.suffix):
+            if weights_suffix := WEIGHTS_BESIDE.get(suffix):
                 _copy(model.with_suffix(weights_suffix), out.with_suffix(weights_suffix))
     say(f"{out}: {', '.join(written)}", terminal())
     return 0

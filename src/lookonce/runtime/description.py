@@ -33,7 +33,7 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
     """
     check_rewritable(model)
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino, ".param": _ncnn}
-    return writers[model.suffix](model, out, change)
+    return writers[model.suffix.lower()](model, out, change)
 
 
 def check_rewritable(model: Path) -> None:
@@ -42,7 +42,7 @@ def check_rewritable(model: Path) -> None:
     Raises:
         ModelFileError: the file has no description, like a `.cfg`, or belongs to the package, like `coco`.
     """
-    if model.suffix not in REWRITABLE:
+    if model.suffix.lower() not in REWRITABLE:
         raise ModelFileError(f"{model}: expected a file with a description, one of {', '.join(REWRITABLE)}")
 
 
