@@ -128,4 +128,4 @@ def test_no_layer_falls_below_its_minimum(step: int) -> None:
     removed = choose(channels, [1.0] * len(channels.bundles), 0.0, step)
     slim, _ = without(channels, random_weights(network), removed)
     for before, after in zip(network.convolutions, slim.convolutions, strict=True):
-        assert after.filters >= max(min(before.filters, step), before.filters // 8)
+        assert after.filters >= max(min(before.filters, step), before.filters // 4)

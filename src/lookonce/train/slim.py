@@ -227,7 +227,7 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
         for _ in range(TRIES):
             removed = choose(channels, importance, share, step)
             if not removed:
-                why = f"since every layer keeps at least {step} and an eighth of its own"
+                why = f"since every layer keeps at least {step} and a quarter of its own"
                 raise ConfigError(f"faster: expected channels to remove, found none for {faster:g}, {why}")
             if len(removed) in tried:
                 break
