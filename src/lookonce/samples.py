@@ -196,6 +196,7 @@ ProblemKind = Literal[
     "channels",
     "class",
     "class-absent",
+    "elsewhere",
     "empty",
     "exif-boxes",
     "exif-unknown",

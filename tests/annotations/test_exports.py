@@ -711,6 +711,18 @@ def test_whatever_is_dropped_is_reported(
     assert [p.kind for p in problems if what in p.what][:1] == [kind]
 
 
+def test_images_found_outside_the_data_are_noted(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    put(a, {"mine/r.json": coco()}, images("other/images/{}.jpg"))
+    put(b, {"annotations/r.json": coco()}, images("images/{}.jpg"))
+    elsewhere = load_samples(a / "mine"), load_samples(b / "annotations")
+    beside = load_samples(b / "annotations" / "r.json"), load_samples(b)
+    given = load_samples(a / "mine", images=a / "other" / "images")
+    for found in (*elsewhere, *beside, given):
+        noted = [p.place for p in found.problems if p.kind == "elsewhere"]
+        assert noted == ([str(found.samples[0].path.parent)] if found in elsewhere else [])
+
+
 def test_labels_without_an_image_are_named(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [cat, dog]\ntrain: images\n", **YOLO}, images("images/{}.jpg", "ac"))
     found = load_samples(tmp_path, "train")

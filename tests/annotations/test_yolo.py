@@ -173,7 +173,9 @@ def test_an_export_without_images_or_list_finds_its_images(
     put(tmp_path / "x" / "obj.data", "train = data/train.txt\nnames = data/obj.names\n")
     found = load_samples(tmp_path / "x")
     assert [s.path.name for s in found.samples] == ["a.png"]
-    assert "b.jpg: cannot be read: No such file or directory" in found.problems[0].what
+    elsewhere, missing = found.problems
+    assert (elsewhere.place, elsewhere.kind) == (str(tmp_path), "elsewhere")
+    assert "b.jpg: cannot be read: No such file or directory" in missing.what
 
 
 def test_a_written_set_has_the_usual_layout(yolo: Path) -> None:

@@ -1,5 +1,6 @@
 """Recognize the format of DATA and read it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,8 +109,9 @@ def _open_format(data: DataPath) -> Annotations:
         ]
         remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
         parts: list[FilesPart] = []
+        home = path if data.is_folder else Path(os.path.normpath(path.parent / ".."))
         for split, parse in found.parses.items():
-            parts.append(FilesPart(split, parse, data.tree, parts, found.unlabeled))
+            parts.append(FilesPart(split, parse, data.tree, home, parts, found.unlabeled))
         tree = data.tree if data.is_folder else None
         by_split = dict(zip(found.parses, parts, strict=True))
         return Annotations(path, f"{found.title}{remark}", by_split, tree, found.remarks)

@@ -18,10 +18,9 @@ from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree
 from lookonce.errors import AnnotationError, NoAnnotationsError
+from lookonce.metadata import LONGEST_NAME
 from lookonce.samples import Problem, Sample, SampleSet
 from lookonce.suffixes import UNREAD_SUFFIXES
-
-LONGEST_NAME = 500
 
 
 class Part(Protocol):
@@ -48,6 +47,7 @@ class FilesPart:
         split: name of the split.
         parse: function that reads the files.
         tree: files of the data set.
+        home: folder in which the images are expected; for a file, the folder above its own.
         siblings: all splits of the data set, which share their class numbers.
         unlabeled: see `Recognized`.
     """
@@ -55,6 +55,7 @@ class FilesPart:
     split: str
     parse: Callable[[], Parsed]
     tree: Tree
+    home: Path
     siblings: list["FilesPart"]
     unlabeled: str = ""
 
@@ -85,6 +86,20 @@ class FilesPart:
         """Return the unnamed images whose path differs from a named image only in the suffix."""
         named = {(path.parent, key(path.stem)) for part in self.siblings for path in part.named}
         return [image for image in self._unnamed if (image.parent, key(image.stem)) in named]
+
+    def _from_elsewhere(self) -> list[Problem]:
+        """Note the folder of images found outside `home` by their names, which other images may also have."""
+        if self.tree.images_folder is not None:
+            return []
+        home = os.path.normpath(self.home.absolute())
+        folders = {
+            Path(os.path.normpath(path.parent.absolute()))  # `resolve` would follow links to image folders
+            for record, path in zip(self.parsed.records, self.named, strict=True)
+            if isinstance(record.image, str) and not Path(record.image).is_absolute()
+        }
+        folders = {folder for folder in folders if not folder.is_relative_to(home)}
+        what = f"images are from this folder, outside {self.home}; --images names another"
+        return [Problem(os.path.commonpath(folders), what, "noted", kind="elsewhere")] if folders else []
 
     @cached_property
     def _unnamed(self) -> list[Path]:
@@ -123,7 +138,7 @@ class FilesPart:
         idle = [Record(str(image), image, unlabeled=self.unlabeled) for image in self.idle]
         what = "the annotation of this name belongs to an image with another suffix: skipped"
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
-        problems = [*self.parsed.problems, *twins]
+        problems = [*self.parsed.problems, *twins, *self._from_elsewhere()]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
         return Collector(parsed, names, strict, extra).collect([*self.named, *self.idle])
 

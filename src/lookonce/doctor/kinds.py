@@ -399,6 +399,13 @@ KINDS: dict[str, Kind] = {
         "It is not used.",
         "None needed, or add it to the annotations.",
     ),
+    "elsewhere": Kind(
+        "info",
+        "Images far from their annotations",
+        "Images with the names in the annotations were found in a folder outside the data set's own.",
+        "They are used, although they may be other images with the same names.",
+        "None needed if the folder is the right one; otherwise name the right one with `--images`.",
+    ),
     "polygon": Kind(
         "info",
         "Polygons and masks",
