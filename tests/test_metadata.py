@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lookonce.errors import ModelFileError
-from lookonce.metadata import MOST_CLASSES, ModelInfo
+from lookonce.metadata import LONGEST_NAME, MOST_CLASSES, ModelInfo
 
 INFO = ModelInfo(
     "yolov3-tiny",
@@ -37,13 +37,14 @@ def test_optional_fields_have_defaults() -> None:
     [
         ("format_version", 2),
         ("architecture", 3),
-        ("architecture", "x" * 300),
+        ("architecture", "x" * (LONGEST_NAME + 1)),
         ("names", []),
         ("names", "cat"),
         ("names", ["cat", 3]),
         ("names", ["cat", "\ud800"]),
         ("names", ["x" * 300]),
         ("names", ["x"] * (MOST_CLASSES + 1)),
+        ("names", ["x" * (LONGEST_NAME + 1)]),
         ("anchors", []),
         ("anchors", [[]]),
         ("anchors", [[[10]]]),

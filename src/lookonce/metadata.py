@@ -30,7 +30,7 @@ PARAM_DESCRIPTION = (
 # Limits for descriptions, above those of any real model; they are checked before a network is built.
 LONGEST_DESCRIPTION = 1 << 24  # characters
 LONGEST_CFG = 1 << 20  # characters; the official files have 8,000
-MOST_CLASSES, LONGEST_NAME = 10_000, 200
+MOST_CLASSES, LONGEST_NAME = 10_000, 500
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
 LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; more would take all memory
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64

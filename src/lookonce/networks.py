@@ -91,8 +91,8 @@ def model_path(model: str | PathLike[str]) -> Path:
     """
     if str(model) in BUILT_IN:
         return BUILT_IN_FOLDER / f"{model}.cfg"
-    best = Path(model) / RUN_MODEL
-    return best if best.is_file() else Path(model)
+    path = Path(model)
+    return path / RUN_MODEL if path.is_dir() else path
 
 
 def model_name(path: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from lookonce.bench.networks import NetworkChoice
 from lookonce.images import write_image
-from lookonce.metadata import DARKNET
+from lookonce.metadata import DARKNET, MOST_CLASSES
 from lookonce.model.files import load_info
 from tests.command_line import lookonce
 from tests.commands.test_train import lines as lines
@@ -111,6 +111,19 @@ def test_without_boxes_nothing_is_timed(tmp_path: Path, size: tuple[str, ...]) -
         ran = lookonce(*words, *size)
         assert ran.returncode == 2
         assert ran.stderr.endswith("expected boxes to train on, found none in 1 image\n")
+
+
+def test_more_classes_than_a_model_can_have_are_counted_before_any_work(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.3 0.3\n")
+    (tmp_path / "classes.txt").write_text("".join(f"c{number}\n" for number in range(MOST_CLASSES + 1)))
+    out = tmp_path / "run"
+    train = ["train", tmp_path, "--out", out]
+    for words in (["advise", tmp_path], train, [*train, "--for", "5ms"], [*train, "--folds", "2"]):
+        ran = lookonce(*words, "--size", "64")
+        assert ran.returncode == 2
+        assert ran.stderr.endswith(f"{tmp_path}: expected at most 10,000 classes to train on, found 10,001\n")
+        assert not (out / "settings.yaml").exists()
 
 
 def test_an_image_that_cannot_be_read_does_not_stop_the_timing(lines: Path) -> None:

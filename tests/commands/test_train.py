@@ -247,6 +247,10 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     without_resume = lookonce(*command, run, "--weights", weights)
     assert without_resume.returncode == 2
     assert "fold-1: expected a new folder, found a run: resume it" in without_resume.stderr
+    with_other_epochs = lookonce(*command, run, "--resume", "--epochs", "2")
+    assert with_other_epochs.returncode == 2
+    assert "fold-1/settings.yaml: folds are resumed with the settings they began" in with_other_epochs.stderr
+    assert "found epochs: 2 instead of 1" in with_other_epochs.stderr
     for begin, found in (
         (["--weights", weights], "best.safetensors"),
         (["--model", "yolov3-tiny"], "random"),
@@ -295,6 +299,7 @@ def test_the_command_to_resume_folds_has_all_options(
         (["--set", "color=1"], "color: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
+        (["--set", "freeze=9999"], "--set freeze: expected nothing, backbone, a number of layers from 1 to "),
         (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
         (["--out", __file__], "expected a folder, found a file"),
         (["--self-test", "--folds", "3"], "--self-test: expected none of --weights"),

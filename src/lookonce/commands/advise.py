@@ -66,6 +66,7 @@ def advise(
     require("torch", extra="train")
     from lookonce.bench.networks import CHOICES, by_accuracy, sizes_for, time_networks, training_speed
     from lookonce.doctor.advice import ENOUGH
+    from lookonce.train.reading import check_classes
     from lookonce.train.setup import TrainData
 
     console, wanted = terminal(stderr=True), shared.input_size(size)
@@ -73,6 +74,7 @@ def advise(
         given = GivenData(data, names, images)
         found = given.open().load("train", given.class_names())
         code = say_samples({"train": found}, console)
+        check_classes(found.names, data)
         fit = sizes_for(found.samples, wanted)[0]
         small, chosen = fit.below_16 > ENOUGH, wanted or (fit.side, fit.side)
         times = time_networks(by_accuracy(CHOICES, small=small), found.names, chosen, console)
@@ -133,12 +135,14 @@ def choose_network(
     """
     from lookonce.bench.networks import CHOICES, most_accurate, sizes_for, time_networks
     from lookonce.doctor.advice import ENOUGH
+    from lookonce.train.reading import check_classes
 
     matched = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms)?", limit.strip().lower())
     most = float(matched[1]) if matched else 0.0
     if not most:
         raise ConfigError(f"--for: expected milliseconds per image above 0, such as 5ms, found {limit!r}")
     found = data.open().load("train", data.class_names())
+    check_classes(found.names, data.path)
     for fit in sizes_for(found.samples, size):
         sides = size or (fit.side, fit.side)
         times = time_networks(CHOICES, found.names, sides, console)

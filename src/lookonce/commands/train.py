@@ -125,13 +125,14 @@ def train(
     again = shared.command_line(*words, data=annotated)
     resume = resume or extend is not None
     task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
-    if self_test:
-        return Trained(out, exit_code=_self_test(task, options.with_network(None).settings()))
     if not is_continued:
-        options = options.with_network(weights)
-    if folds:
-        return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
-    return _train(task, options, extend or 0, started, keep_classes=keep_classes)
+        options = options.with_network(None if self_test else weights)
+    with given.options_of_settings(options.assignments, options.named):
+        if self_test:
+            return Trained(out, exit_code=_self_test(task, options.settings()))
+        if folds:
+            return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
+        return _train(task, options, extend or 0, started, keep_classes=keep_classes)
 
 
 @dataclass(frozen=True, slots=True)

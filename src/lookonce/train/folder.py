@@ -1,5 +1,6 @@
 """Check and prepare the folder of a new or resumed run."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -47,17 +48,8 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     if not resume:
         return
     before = load_settings(out / SETTINGS)  # settings missing from an older file have their defaults
-    files = [each.model for each in (before, settings) if each.model not in NETWORKS]
-    if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:
-        settings = settings.model_copy(update={"model": before.model})
-    new, old = flat(settings), flat(before)
-    may_change = ["epochs", "patience", *(["minutes"] if settings.minutes and before.minutes else [])]
-    differing = sorted(
-        f"{name}: {new[name]} instead of {old[name]}"
-        for name in new.keys() - may_change
-        if new[name] != old[name]
-    )
-    if differing:
+    may_change = {"epochs", "patience", *(["minutes"] if settings.minutes and before.minutes else [])}
+    if differing := changes(before, settings, may_change):
         raise ConfigError(
             f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
             "options out, or start a new run"
@@ -68,6 +60,19 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
             f"{out}: expected a finished run, and more epochs than it has; found {done} of {before.epochs} "
             f"epochs done, {settings.epochs} wanted: first resume it to its end"
         )
+
+
+def changes(before: TrainSettings, settings: TrainSettings, may_change: Collection[str] = ()) -> list[str]:
+    """Describe the settings of a run that have changed, besides those that may change."""
+    files = [each.model for each in (before, settings) if each.model not in NETWORKS]
+    if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:
+        settings = settings.model_copy(update={"model": before.model})
+    new, old = flat(settings), flat(before)
+    return sorted(
+        f"{name}: {new[name]} instead of {old[name]}"
+        for name in new.keys() - may_change
+        if new[name] != old[name]
+    )
 
 
 def write_settings(out: Path, settings: TrainSettings) -> None:

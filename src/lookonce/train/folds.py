@@ -21,12 +21,13 @@ from lookonce._files import open_input, read_text, write_json_file
 from lookonce.config import TrainSettings
 from lookonce.darknet.beside import find_weights
 from lookonce.detections import Detections
-from lookonce.errors import ModelFileError, TrainingError
+from lookonce.errors import ConfigError, ModelFileError, TrainingError
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
 from lookonce.gate import detect_samples, own_values
 from lookonce.model.files import load_info
 from lookonce.networks import model_name
+from lookonce.recipe import load_settings
 from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
@@ -34,7 +35,7 @@ from lookonce.runtime.pipeline import Parallel
 from lookonce.samples import Sample
 from lookonce.seen import digest
 from lookonce.train import checkpoint
-from lookonce.train.folder import check_folder
+from lookonce.train.folder import SETTINGS, changes, check_folder
 from lookonce.train.reading import after_earlier_training
 from lookonce.train.run import Session, train
 from lookonce.train.setup import TrainData
@@ -117,6 +118,7 @@ def train_folds(
         resume: whether to continue an earlier cross-validation; finished folds are only evaluated.
 
     Raises:
+        ConfigError: an earlier fold has other settings.
         TrainingError: an earlier fold started from other weights. Or it has other images or boxes, so that
             images held out now may be among those that it has learned from.
         LookonceError: as `train.run.train`.
@@ -135,6 +137,13 @@ def train_folds(
         if not resume:
             check_folder(folder, resume=False)
     record_start(out / ORIGIN, weights, is_begun=any(begun))
+    for folder in (folder for folder, is_begun in zip(folders, begun, strict=True) if is_begun):
+        may_change = {"batch"} if settings.batch == "auto" else ()  # each fold keeps its number
+        if differing := changes(load_settings(folder / SETTINGS), settings, may_change):
+            raise ConfigError(
+                f"{folder / SETTINGS}: folds are resumed with the settings they began with, found "
+                f"{'; '.join(differing)}: repeat the first command, with --resume"
+            )
     known = 0
     folds: list[Fold] = []
     truth: list[Sample] = []

@@ -13,12 +13,24 @@ from lookonce.annotations.report import say_samples
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
 from lookonce.errors import AnnotationError
-from lookonce.metadata import Training
+from lookonce.metadata import MOST_CLASSES, Training
 from lookonce.model.files import load_info
 from lookonce.samples import Sample
 from lookonce.seen import BYTES, MOST, Seen, fingerprints
 from lookonce.train.holdout import HoldOut, folds, hold_out, hold_out_again
 from lookonce.train.setup import TrainData
+
+
+def check_classes(names: Sequence[str], data: Path) -> None:
+    """Check that a model can have as many classes as the data.
+
+    Raises:
+        AnnotationError: there are more than `MOST_CLASSES`.
+    """
+    if len(names) > MOST_CLASSES:
+        raise AnnotationError(
+            f"{data}: expected at most {MOST_CLASSES:,} classes to train on, found {len(names):,}"
+        )
 
 
 def load_data(
@@ -44,11 +56,13 @@ def load_data(
 
     Raises:
         ModelFileError: the checkpoint is damaged.
-        AnnotationError: the format is not recognized, or there is no image to train on.
+        AnnotationError: the format is not recognized, there is no image to train on, or there are too many
+            classes.
     """
     annotations = data.open()
     learn = annotations.load("train", data.class_names(), data.strict)
     say_samples({"train": learn}, console)
+    check_classes(learn.names, data.path)
     if not learn.samples:
         why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
         raise AnnotationError(f"{data.path}: expected images to train on, found none{why}")
@@ -123,10 +137,12 @@ def load_folds(data: GivenData, settings: TrainSettings, count: int, console: Co
     """Return the training and held-out images of each fold; a test split is never used.
 
     Raises:
-        AnnotationError: the format is not recognized, or there are fewer than two groups of images.
+        AnnotationError: the format is not recognized, there are too many classes, or there are fewer than
+            two groups of images.
     """
     annotations = data.open()
     sets = {"train": annotations.load("train", data.class_names(), data.strict)}
+    check_classes(sets["train"].names, data.path)
     if "val" in annotations.splits:
         sets["val"] = annotations.load("val", sets["train"].names, data.strict)
     say_samples(sets, console)
