@@ -48,6 +48,8 @@ def test_coco_is_the_built_in_network_despite_a_folder_of_that_name(
     (tmp_path / "coco").mkdir()
     assert model_path("coco") == model_path(Path("coco")) == BUILT_IN_FOLDER / "coco.cfg"
     assert model_path("coco.onnx") == Path("coco.onnx")
+    assert model_path(tmp_path / "coco") == tmp_path / "coco"
+    (tmp_path / "coco" / "settings.yaml").touch()
     assert model_path(tmp_path / "coco") == tmp_path / "coco" / "best.safetensors"
     assert [model_name(model_path(each)) for each in ("coco", "runs/coco.cfg")] == ["coco", "runs/coco.cfg"]
 

@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 MAX_DROP = 0.005  # AP, about twice the largest loss measured so far (benchmarks/int8.md)
 TIMED = 20  # timed runs per file
-SESSIONS, TIMED_PER_SESSION = 5, 8  # of two files; sessions with the same files differ by a tenth
+SESSIONS, TIMED_PER_SESSION = 5, 8  # for two files, whose ratio differs between sessions by a tenth and more
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def is_network(model: str) -> bool:
 
 
 RUN_MODEL = "best.safetensors"  # file in a run folder with the best model
+RUN_SETTINGS = "settings.yaml"  # file in a run folder with its settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ def model_path(model: str | PathLike[str]) -> Path:
     if str(model) in BUILT_IN:
         return BUILT_IN_FOLDER / f"{model}.cfg"
     path = Path(model)
-    return path / RUN_MODEL if path.is_dir() else path
+    is_run = any((path / name).is_file() for name in (RUN_MODEL, RUN_SETTINGS))
+    return path / RUN_MODEL if is_run else path
 
 
 def model_name(path: Path) -> str:

@@ -712,13 +712,17 @@ def test_whatever_is_dropped_is_reported(
 
 
 def test_images_found_outside_the_data_are_noted(tmp_path: Path) -> None:
-    a, b = tmp_path / "a", tmp_path / "b"
+    a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
     put(a, {"mine/r.json": coco()}, images("other/images/{}.jpg"))
     put(b, {"annotations/r.json": coco()}, images("images/{}.jpg"))
+    yaml = "path: .\nnames: [cat, dog]\ntrain: annotations/train\n"
+    put(c, {"annotations/train/r.json": coco(), "data.yaml": yaml}, images("images/{}.jpg"))
     elsewhere = load_samples(a / "mine"), load_samples(b / "annotations")
-    beside = load_samples(b / "annotations" / "r.json"), load_samples(b)
+    beside = [load_samples(b / "annotations" / "r.json"), load_samples(b), load_samples(c / "data.yaml")]
+    beside.append(load_samples(c / "annotations" / "train" / "r.json"))
     given = load_samples(a / "mine", images=a / "other" / "images")
     for found in (*elsewhere, *beside, given):
+        assert found.samples
         noted = [p.place for p in found.problems if p.kind == "elsewhere"]
         assert noted == ([str(found.samples[0].path.parent)] if found in elsewhere else [])
 

@@ -251,6 +251,9 @@ def test_folds_resume_as_they_started(lines: Path, tmp_path: Path) -> None:
     assert with_other_epochs.returncode == 2
     assert "fold-1/settings.yaml: folds are resumed with the settings they began" in with_other_epochs.stderr
     assert "found epochs: 2 instead of 1" in with_other_epochs.stderr
+    with_automatic_batch = lookonce(*command, run, "--resume", "--batch", "auto")
+    assert with_automatic_batch.returncode == 2
+    assert "expected the batch size that the folds began with, 4; found auto" in with_automatic_batch.stderr
     for begin, found in (
         (["--weights", weights], "best.safetensors"),
         (["--model", "yolov3-tiny"], "random"),

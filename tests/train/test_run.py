@@ -419,7 +419,7 @@ def test_a_finished_run_says_how_to_extend_it(data: TrainData, tmp_path: Path) -
     console = Console(record=True, width=300, file=io.StringIO())
     train(data, settings("epochs=1"), tmp_path / "run", Session(console), resume=True)
     said = console.export_text()
-    assert "the only epoch is done; give the run more epochs to train for longer" in said
+    assert "the only epoch is done; extend the run to train for more" in said
     assert "2/1" not in said
     assert (tmp_path / "run" / LAST).read_bytes() == before
 

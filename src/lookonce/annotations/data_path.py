@@ -21,12 +21,14 @@ class DataPath:
         images: folder of the images, if the user gave one.
         keypoints: number of values after each box in YOLO text, according to a dataset YAML.
         most_files: limit on the number of files and folders below the folder.
+        home: folder in which images are expected; None for the folder, or for the second one above a file.
     """
 
     path: Path
     images: Path | None = None
     keypoints: int = 0
     most_files: int = WALK_LIMIT
+    home: Path | None = None
 
     @cached_property
     def tree(self) -> Tree:

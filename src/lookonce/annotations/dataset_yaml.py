@@ -19,6 +19,7 @@ names of the annotations in its folder.
 All values are read as text, so `no` and `2024-01-01` are valid names.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -103,6 +104,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         return Annotations(data.path, title, parts, within.tree, [*within.remarks, *remarks])
     missing = []
     root = path.parent / _root(path, tree)
+    home = Path(os.path.commonpath([path.parent.resolve(), root.resolve()]))
     for split in by_split(entries):
         key, written = entries[split]
         there = []
@@ -113,7 +115,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
             else:
                 most = _most_files(found, path)
-                there.append(Entry(DataPath(found, data.images, keypoints, most), annotated))
+                there.append(Entry(DataPath(found, data.images, keypoints, most, home), annotated))
         if there:
             parts[split] = YamlPart(path, split, there, names, open_data, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):

@@ -1,6 +1,5 @@
 """Recognize the format of DATA and read it."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from lookonce.annotations.archive import unpack
 from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import listed, split_in
 from lookonce.annotations.source import Annotations, FilesPart
+from lookonce.annotations.tree import around
 from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet
 
@@ -109,7 +109,7 @@ def _open_format(data: DataPath) -> Annotations:
         ]
         remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
         parts: list[FilesPart] = []
-        home = path if data.is_folder else Path(os.path.normpath(path.parent / ".."))
+        home = data.home or (path if data.is_folder else around(path.parent)[-1])
         for split, parse in found.parses.items():
             parts.append(FilesPart(split, parse, data.tree, home, parts, found.unlabeled))
         tree = data.tree if data.is_folder else None

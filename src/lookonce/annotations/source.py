@@ -47,7 +47,7 @@ class FilesPart:
         split: name of the split.
         parse: function that reads the files.
         tree: files of the data set.
-        home: folder in which the images are expected; for a file, the folder above its own.
+        home: folder in which the images are expected.
         siblings: all splits of the data set, which share their class numbers.
         unlabeled: see `Recognized`.
     """
@@ -91,15 +91,20 @@ class FilesPart:
         """Note the folder of images found outside `home` by their names, which other images may also have."""
         if self.tree.images_folder is not None:
             return []
-        home = os.path.normpath(self.home.absolute())
-        folders = {
-            Path(os.path.normpath(path.parent.absolute()))  # `resolve` would follow links to image folders
+        home = self.home.resolve()
+        guessed = {
+            path.parent
             for record, path in zip(self.parsed.records, self.named, strict=True)
-            if isinstance(record.image, str) and not Path(record.image).is_absolute()
+            if isinstance(record.image, str) and {"/", ".."}.isdisjoint(Path(record.image).parts)
         }
-        folders = {folder for folder in folders if not folder.is_relative_to(home)}
-        what = f"images are from this folder, outside {self.home}; --images names another"
-        return [Problem(os.path.commonpath(folders), what, "noted", kind="elsewhere")] if folders else []
+        folders = sorted(
+            folder
+            for folder in guessed
+            if not folder.resolve().is_relative_to(home) and not folder.absolute().is_relative_to(home)
+        )
+        more = f"; {len(folders)} such folders" if len(folders) > 1 else ""
+        what = f"images are from this folder, outside {self.home}; to use others, give --images{more}"
+        return [Problem(str(folders[0]), what, "noted", kind="elsewhere")] if folders else []
 
     @cached_property
     def _unnamed(self) -> list[Path]:

@@ -42,6 +42,11 @@ def rename(
         raise ModelFileError(f"{model}: expected {', '.join(SUFFIXES)}, found {model.suffix or 'no suffix'}")
     if out.suffix.lower() != suffix:
         raise ConfigError(f"--out {out}: expected a file like {out.with_suffix(model.suffix)}")
+    beside = WEIGHTS_BESIDE.get(suffix)
+    if beside and not model.with_suffix(beside).is_file():
+        raise ModelFileError(
+            f"{model}: expected its weights as {model.with_suffix(beside).name} beside it, found none"
+        )
     wanted = shared.pairs(names)
     partners = [suffix for suffix in (".bin", ".ncnn.bin", ".names") if model.with_suffix(suffix).is_file()]
     inputs = [model, *(model.with_suffix(suffix) for suffix in partners), *([weights] if weights else [])]
@@ -61,8 +66,8 @@ def rename(
         else:
             info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
             written = info.names
-            if weights_suffix := WEIGHTS_BESIDE.get(suffix):
-                _copy(model.with_suffix(weights_suffix), out.with_suffix(weights_suffix))
+            if beside:
+                _copy(model.with_suffix(beside), out.with_suffix(beside))
     say(f"{out}: {', '.join(written)}", terminal())
     return 0
 

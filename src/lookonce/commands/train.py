@@ -127,12 +127,11 @@ def train(
     task = _Task(annotated, out, weights, device, inputs, again, resume=resume)
     if not is_continued:
         options = options.with_network(None if self_test else weights)
-    with given.options_of_settings(options.assignments, options.named):
-        if self_test:
-            return Trained(out, exit_code=_self_test(task, options.settings()))
-        if folds:
-            return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
-        return _train(task, options, extend or 0, started, keep_classes=keep_classes)
+    if self_test:
+        return Trained(out, exit_code=_self_test(task, options.settings()))
+    if folds:
+        return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
+    return _train(task, options, extend or 0, started, keep_classes=keep_classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +189,10 @@ def _train(
             prepared, teacher = lessons.add_to(prepared), read_old_model(out, lessons)
         session = Session(console, group, stop=asked, strict=task.data.strict, started=started)
         try:
-            result = run(prepared, settings, out, session, weights=weights, resume=resume, teacher=teacher)
+            with given.options_of_settings(options.assignments, options.named):
+                result = run(
+                    prepared, settings, out, session, weights=weights, resume=resume, teacher=teacher
+                )
         except Stopped:
             say(f"stopped and saved; to resume: {task.again}", console)
             return Trained(out, exit_code=128 + (asked.signal or signal.SIGTERM))

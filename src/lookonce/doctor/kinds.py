@@ -401,7 +401,7 @@ KINDS: dict[str, Kind] = {
     ),
     "elsewhere": Kind(
         "info",
-        "Images far from their annotations",
+        "Images outside the data set's folder",
         "Images with the names in the annotations were found in a folder outside the data set's own.",
         "They are used, although they may be other images with the same names.",
         "None needed if the folder is the right one; otherwise name the right one with `--images`.",

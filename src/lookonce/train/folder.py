@@ -11,11 +11,11 @@ from lookonce.config import TrainSettings, flat
 from lookonce.darknet.described import cfg_of
 from lookonce.errors import ConfigError
 from lookonce.model.files import load_info
-from lookonce.networks import NETWORKS
+from lookonce.networks import NETWORKS, RUN_SETTINGS
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 
-SETTINGS, NETWORK = "settings.yaml", "network.cfg"
+SETTINGS, NETWORK = RUN_SETTINGS, "network.cfg"
 
 
 def check_folder(out: Path, *, resume: bool) -> None:

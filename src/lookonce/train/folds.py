@@ -1,7 +1,7 @@
 """Cross-validate: train one run per fold, and evaluate each on the images held out of it.
 
 out/
-    start.json               name and hash of the weights that all folds start from
+    start.json               weights that all folds start from, and their batch size
     fold-1/, fold-2/, ...    the run folder of each fold, see `train.run`
     folds.json               AP of each fold, and of all images together
 """
@@ -136,13 +136,15 @@ def train_folds(
             )
         if not resume:
             check_folder(folder, resume=False)
-    record_start(out / ORIGIN, weights, is_begun=any(begun))
+    record_start(out / ORIGIN, weights, settings.batch, is_begun=any(begun))
     for folder in (folder for folder, is_begun in zip(folders, begun, strict=True) if is_begun):
-        may_change = {"batch"} if settings.batch == "auto" else ()  # each fold keeps its number
-        if differing := changes(load_settings(folder / SETTINGS), settings, may_change):
+        differing = changes(
+            load_settings(folder / SETTINGS), settings, ["batch"]
+        )  # a number in place of auto
+        if differing:
             raise ConfigError(
                 f"{folder / SETTINGS}: folds are resumed with the settings they began with, found "
-                f"{'; '.join(differing)}: repeat the first command, with --resume"
+                f"{'; '.join(differing)}: repeat the first command with --resume"
             )
     known = 0
     folds: list[Fold] = []
@@ -170,12 +172,12 @@ def train_folds(
     return result
 
 
-def record_start(path: Path, weights: Path | None, *, is_begun: bool) -> None:
-    """Write which weights all folds start from or, if a fold has begun, check that they are the same.
+def record_start(path: Path, weights: Path | None, batch: int | str, *, is_begun: bool) -> None:
+    """Write the weights and batch size of all folds or, if a fold has begun, check that they are the same.
 
     Raises:
         ModelFileError: the weights cannot be read.
-        TrainingError: the folds began with other weights.
+        TrainingError: the folds began with other weights or another batch size.
     """
     content = None
     if weights is not None:
@@ -184,16 +186,20 @@ def record_start(path: Path, weights: Path | None, *, is_begun: bool) -> None:
             content = digest(stream).hex()
     name = "random weights" if weights is None else model_name(weights)
     if not is_begun:
-        write_json_file(path, {"weights": name, "hash": content})
+        write_json_file(path, {"weights": name, "hash": content, "batch": batch})
         return
     try:
         began = json.loads(read_text(path, TrainingError))
-        same, first = began["hash"] == content, str(began["weights"])
+        same, first, before = began["hash"] == content, str(began["weights"]), began["batch"]
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: expected the name and the hash of the weights: {error!r}") from error
+        raise TrainingError(f"{path}: expected weights, hash and batch: {error!r}") from error
     if not same:
         raise TrainingError(
             f"{path.parent}: expected the weights that the folds began with, {first}; found {name}"
+        )
+    if before != batch:
+        raise TrainingError(
+            f"{path.parent}: expected the batch size that the folds began with, {before}; found {batch}"
         )
 
 

@@ -283,7 +283,7 @@ class _Run:
             return f"{minutes} used; give the run more minutes to train for longer"
         if not clock and self._epoch.number >= settings.epochs:
             epochs = "the only epoch is" if settings.epochs == 1 else f"all {settings.epochs} epochs are"
-            return f"{epochs} done; give the run more epochs to train for longer"
+            return f"{epochs} done; extend the run to train for more"
         plateau = self._progress.plateau(settings.patience)
         return plateau and f"{plateau}; raise patience to train for longer"
 
