@@ -83,7 +83,7 @@ def resumed(out: Path) -> list[object]:
 
 
 def report(models: dict[str, Path], options: argparse.Namespace) -> None:
-    print("\n| model | parameters | multiplications | ms | speed-up | test: AP50, AP | int8: ms | speed-up |")
+    print("\n| model | parameters | multiplications | ms | speed-up | test: AP50, AP | int8: parent, ms | speed-up |")
     print("|---|---|---|---|---|---|---|---|")
     parent = read_parent(options.parent)[0]
     inputs = np.random.default_rng(0).integers(0, 256, (2, *parent.info.input_size, 3), np.uint8)
@@ -95,7 +95,7 @@ def report(models: dict[str, Path], options: argparse.Namespace) -> None:
         int8 = " |"
         if options.int8:
             both = time_both(files["parent"][1], files[name][1], inputs)
-            int8 = f"{both.after:.1f} | {both.speed_up:.2f}"
+            int8 = f"{both.before:.1f}, {both.after:.1f} | {both.speed_up:.2f}"
         print(
             f"| {name} | {network.numbers:,} | {Cost(network).total / 1e6:.0f} M | {times.after:.1f} "
             f"| {times.speed_up:.2f} | {ap50:.3f}, {ap:.3f} | {int8} |",
