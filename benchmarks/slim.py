@@ -83,9 +83,7 @@ def resumed(out: Path) -> list[object]:
 
 
 def report(models: dict[str, Path], options: argparse.Namespace) -> None:
-    print(
-        "\n| model | parameters | multiplications | ms | speed-up | test: AP50, AP | int8: parent, ms | speed-up |"
-    )
+    print("\n| model | parameters | multiplications | ms | speed-up | test: AP50, AP | int8: ms | speed-up |")
     print("|---|---|---|---|---|---|---|---|")
     parent = read_parent(options.parent)[0]
     inputs = np.random.default_rng(0).integers(0, 256, (2, *parent.info.input_size, 3), np.uint8)
