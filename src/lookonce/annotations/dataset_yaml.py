@@ -19,7 +19,6 @@ names of the annotations in its folder.
 All values are read as text, so `no` and `2024-01-01` are valid names.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -104,7 +103,9 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         return Annotations(data.path, title, parts, within.tree, [*within.remarks, *remarks])
     missing = []
     root = path.parent / _root(path, tree)
-    home = Path(os.path.commonpath([path.parent.resolve(), root.resolve()]))
+    above = path.parent.resolve()
+    common = (folder for folder in (above, *above.parents) if root.resolve().is_relative_to(folder))
+    home = next(common, above)  # no common folder: two drives
     for split in by_split(entries):
         key, written = entries[split]
         there = []

@@ -92,16 +92,21 @@ class FilesPart:
         if self.tree.images_folder is not None:
             return []
         home = self.home.resolve()
+        outside = {
+            folder
+            for folder in {path.parent for path in self.named}
+            if not folder.resolve().is_relative_to(home) and not folder.absolute().is_relative_to(home)
+        }
+        if not outside:
+            return []
         guessed = {
             path.parent
             for record, path in zip(self.parsed.records, self.named, strict=True)
-            if isinstance(record.image, str) and {"/", ".."}.isdisjoint(Path(record.image).parts)
+            if isinstance(record.image, str)
+            and not Path(record.image).is_absolute()
+            and ".." not in Path(record.image).parts
         }
-        folders = sorted(
-            folder
-            for folder in guessed
-            if not folder.resolve().is_relative_to(home) and not folder.absolute().is_relative_to(home)
-        )
+        folders = sorted(outside & guessed)
         more = f"; {len(folders)} such folders" if len(folders) > 1 else ""
         what = f"images are from this folder, outside {self.home}; to use others, give --images{more}"
         return [Problem(str(folders[0]), what, "noted", kind="elsewhere")] if folders else []

@@ -62,7 +62,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         )
 
 
-def changes(before: TrainSettings, settings: TrainSettings, may_change: Collection[str] = ()) -> list[str]:
+def changes(before: TrainSettings, settings: TrainSettings, may_change: Collection[str]) -> list[str]:
     """Describe the settings of a run that have changed, besides those that may change."""
     files = [each.model for each in (before, settings) if each.model not in NETWORKS]
     if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:

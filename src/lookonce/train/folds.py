@@ -137,13 +137,11 @@ def train_folds(
         if not resume:
             check_folder(folder, resume=False)
     record_start(out / ORIGIN, weights, settings.batch, is_begun=any(begun))
-    for folder in (folder for folder, is_begun in zip(folders, begun, strict=True) if is_begun):
-        differing = changes(
-            load_settings(folder / SETTINGS), settings, ["batch"]
-        )  # a number in place of auto
-        if differing:
+    for folder, is_begun in zip(folders, begun, strict=True):
+        file = folder / SETTINGS  # has a number in place of `batch: auto`
+        if is_begun and (differing := changes(load_settings(file), settings, ["batch"])):
             raise ConfigError(
-                f"{folder / SETTINGS}: folds are resumed with the settings they began with, found "
+                f"{file}: folds are resumed with the settings they began with, found "
                 f"{'; '.join(differing)}: repeat the first command with --resume"
             )
     known = 0
